@@ -1,0 +1,202 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"jsonguard/internal/vfs"
+)
+
+// A commit record says what the last fold applied and from which version to which. It is written, and on disk,
+// before the target changes, so that whoever comes next can tell from the target and the temporary file
+// whether the change happened. Two files are written in turn: a torn one leaves its neighbour valid.
+type commit struct {
+	Generation uint64     `json:"generation"`
+	Kind       string     `json:"kind"`
+	Before     watermarks `json:"before"` // valid if the step did not happen
+	After      watermarks `json:"after"`  // valid if it did
+	Temp       string     `json:"temp,omitempty"`
+	From       identity   `json:"from"`
+	To         identity   `json:"to"`
+	Block      []byte     `json:"block,omitempty"` // kindAppend: the lines
+	Rejected   []Rejected `json:"rejected,omitempty"`
+}
+
+const (
+	kindNone      = "none"      // only the watermarks move
+	kindReplace   = "replace"   // the temporary file is renamed over the target
+	kindOverwrite = "overwrite" // redo: the target is overwritten from the temporary file (bind-mounted single file)
+	kindAppend    = "append"    // JSON Lines: the block is appended in place
+)
+
+// watermarks: sidecar id → the last seq that is in the target (or in quarantine).
+type watermarks map[string]uint64
+
+// identity tells one version of the target from another.
+type identity struct {
+	Missing bool   `json:"missing,omitempty"`
+	Inode   uint64 `json:"inode,omitempty"`
+	Size    int64  `json:"size,omitempty"`
+	MTime   int64  `json:"mtime,omitempty"` // ns since 1970
+	Hash    string `json:"hash,omitempty"`  // contentHash of the bytes
+}
+
+func identify(info vfs.Info, hash string) identity {
+	return identity{Inode: info.Inode, Size: info.Size, MTime: info.MTime.UnixNano(), Hash: hash}
+}
+
+// sameFile: the very file, unchanged by its metadata.
+func (a identity) sameFile(b identity) bool {
+	sameTime := a.MTime == b.MTime || a.MTime == 0 || b.MTime == 0 // 0: written ahead of an append
+	return !a.Missing && !b.Missing && a.Inode == b.Inode && a.Size == b.Size && sameTime
+}
+
+// same: the same file, or the same content in another one (a target that was copied together with its guard
+// has new inodes).
+func (a identity) same(b identity) bool {
+	if a.Missing || b.Missing {
+		return a.Missing == b.Missing
+	}
+	return a.sameFile(b) || a.Size == b.Size && a.Hash != "" && a.Hash == b.Hash
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// hasher is CRC-32C and CRC-32 (IEEE) side by side: 64 bits that both have instructions for on amd64 and
+// arm64, and that can be carried on when a file grows. It tells versions apart; it is no defence against an
+// author of collisions, who could write the target anyway.
+type hasher struct{ c, ieee uint32 }
+
+func (h *hasher) add(p []byte) {
+	h.c = crc32.Update(h.c, castagnoli, p)
+	h.ieee = crc32.Update(h.ieee, crc32.IEEETable, p)
+}
+
+func (h *hasher) String() string { return fmt.Sprintf("%08x%08x", h.c, h.ieee) }
+
+func contentHash(p []byte) string {
+	var h hasher
+	h.add(p)
+	return h.String()
+}
+
+// resumeHash continues a hash that was printed by String.
+func resumeHash(s string) (hasher, bool) {
+	v, err := strconv.ParseUint(s, 16, 64)
+	return hasher{uint32(v >> 32), uint32(v)}, err == nil && len(s) == 16
+}
+
+// sealed appends a CRC-32C to one line of JSON, as its last member, and a newline. object must end in '}'.
+func sealed(object []byte) []byte {
+	sum := crc32.Checksum(object[:len(object)-1], castagnoli)
+	return fmt.Appendf(object[:len(object)-1], `,"crc":"%08x"}`+"\n", sum)
+}
+
+// sealSize is the length of what sealed adds in front of the newline, less the brace it replaces.
+const sealSize = len(`,"crc":"00000000"}`)
+
+// unsealed checks a line (without its newline) and returns the object as it was before sealed.
+func unsealed(line []byte) ([]byte, bool) {
+	n := len(line) - sealSize
+	if n < 1 || string(line[n:n+8]) != `,"crc":"` || string(line[n+16:]) != `"}` {
+		return nil, false
+	}
+	sum, err := strconv.ParseUint(string(line[n+8:n+16]), 16, 32)
+	if err != nil || crc32.Checksum(line[:n], castagnoli) != uint32(sum) {
+		return nil, false
+	}
+	return append(bytes.Clone(line[:n]), '}'), true
+}
+
+func commitName(generation uint64) string { return "commit." + strconv.FormatUint(generation%2, 10) }
+
+const settledName = "settled"
+
+// newestCommit reads both records; errors.Is(err, fs.ErrNotExist) when neither file is there.
+func (s *store) newestCommit() (*commit, error) {
+	var newest *commit
+	missing := 0
+	for _, name := range []string{"commit.0", "commit.1"} {
+		raw, err := readFile(s.guard, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			missing++
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		c := parseCommit(raw)
+		if c != nil && (newest == nil || c.Generation > newest.Generation) {
+			newest = c
+		}
+	}
+	switch {
+	case newest != nil:
+		return newest, nil
+	case missing == 2:
+		return nil, fs.ErrNotExist
+	default:
+		return nil, ErrDamaged
+	}
+}
+
+func parseCommit(raw []byte) *commit {
+	line, ok := bytes.CutSuffix(raw, []byte("\n"))
+	if !ok {
+		return nil
+	}
+	object, ok := unsealed(line)
+	if !ok {
+		return nil
+	}
+	var c commit
+	if json.Unmarshal(object, &c) != nil {
+		return nil
+	}
+	return &c
+}
+
+// writeCommit writes the record over the older one and syncs it.
+func (s *store) writeCommit(c *commit) error {
+	object, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return s.overwrite(commitName(c.Generation), sealed(object), true)
+}
+
+func (s *store) syncCommit(generation uint64) error {
+	f, err := s.guard.OpenFile(commitName(generation), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// readSettled returns the last generation known durable. It is a hint that nobody syncs: anything unreadable
+// counts as 0.
+func (s *store) readSettled() uint64 {
+	raw, err := readFile(s.guard, settledName)
+	if err != nil {
+		return 0
+	}
+	object, ok := unsealed(bytes.TrimSuffix(raw, []byte("\n")))
+	if !ok {
+		return 0
+	}
+	var hint struct{ Generation uint64 }
+	if json.Unmarshal(object, &hint) != nil {
+		return 0
+	}
+	return hint.Generation
+}
+
+func (s *store) writeSettled(generation uint64) error {
+	return s.overwrite(settledName, sealed(fmt.Appendf(nil, `{"generation":%d}`, generation)), false)
+}

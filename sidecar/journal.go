@@ -1,0 +1,280 @@
+package sidecar
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"jsonguard/internal/vfs"
+	"jsonguard/merge"
+)
+
+// A journal is one process's sidecar: JSON Lines, first a header, then one change a line, each line sealed
+// with a CRC-32C. Only its process appends to it, and holds its flock for as long as it lives.
+type journal struct {
+	dir    vfs.Dir // pending/
+	file   vfs.File
+	id     string
+	inode  uint64
+	header header
+	seq    uint64 // of the last line
+	size   int64
+
+	headerSize  int64
+	entrySynced bool // its name in pending/ is on disk
+}
+
+type header struct {
+	Version int       `json:"jsonguard"`
+	ID      string    `json:"id"`
+	Host    string    `json:"host"`
+	Boot    string    `json:"boot"`
+	PID     int       `json:"pid"`
+	Command string    `json:"command"`
+	Since   time.Time `json:"since"`
+	View    bool      `json:"view,omitempty"` // has a private copy in views/<id>/
+}
+
+// journalVersion is written into every header; a reader refuses what is newer.
+const journalVersion = 1
+
+// line is one pending change.
+type line struct {
+	Seq        uint64   `json:"seq"`
+	Generation uint64   `json:"generation"`          // seen when it was appended: the first key of the order
+	Monotonic  int64    `json:"monotonic"`           // CLOCK_MONOTONIC, ns: the order within a boot, whatever the wall clock does
+	New        bool     `json:"new,omitempty"`       // made against a missing target: the only kind that may create it
+	Ops        []string `json:"ops,omitempty"`       // each the text of a merge.Op: a string, because NaN is no JSON
+	Ours       string   `json:"ours,omitempty"`      // views/<id>/<ours>: a complete new version
+	Base       string   `json:"base,omitempty"`      // views/<id>/<base>: what it was made from; "" missing
+	Additions  bool     `json:"additions,omitempty"` // ours may be the beginning of a version: it deletes nothing
+}
+
+// readJournal is what a folder sees of a sidecar.
+type readJournal struct {
+	header   header
+	lines    []line
+	end      int64  // bytes up to the end of the last valid line
+	damage   string // why reading stopped before the end of the file; a torn last line is none
+	seqEnd   uint64 // of the last valid line
+	lastOurs string // the version that line names, or one before it
+}
+
+// newID names a sidecar or a temporary file; 64 random bits are never used again.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// createJournal makes the process's sidecar: hidden, locked, and only then under its name, so that nobody ever
+// sees one without its lock.
+func (s *store) createJournal(command string, view bool) (*journal, error) {
+	host, _ := os.Hostname()
+	j := &journal{dir: s.pending}
+	j.header = header{Version: journalVersion, Host: host, Boot: bootID(), PID: os.Getpid(), Command: command, Since: time.Now().UTC(), View: view}
+	j.id = fmt.Sprintf("%s.%d.%s", fileSafe(host), j.header.PID, newID())
+	j.header.ID = j.id
+	head, err := j.header.marshal()
+	if err != nil {
+		return nil, err
+	}
+	hidden := "." + j.id
+	if j.file, err = s.pending.OpenFile(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.perm); err != nil {
+		return nil, err
+	}
+	err = func() error {
+		if ok, err := j.file.TryLock(); err != nil || !ok {
+			return errors.Join(err, errors.New("a new file is locked already"))
+		}
+		if err := j.write(head); err != nil {
+			return err
+		}
+		j.headerSize = j.size
+		info, err := j.file.Stat()
+		if err != nil {
+			return err
+		}
+		j.inode = info.Inode
+		return s.pending.Rename(hidden, j.id)
+	}()
+	if err != nil {
+		_ = s.pending.Remove(hidden)
+		_ = j.file.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+// fileSafe keeps a host name from being a path.
+func fileSafe(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, s)
+}
+
+// write appends b whole, or cuts back what it wrote of it: half a line would end the journal for its readers.
+func (j *journal) write(b []byte) error {
+	n, err := j.file.WriteAt(b, j.size)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		if cut := j.file.Truncate(j.size); cut != nil {
+			return errors.Join(err, fmt.Errorf("cut back: %w", cut))
+		}
+		return err
+	}
+	j.size += int64(len(b))
+	return nil
+}
+
+// append writes l as the next line and, with sync, makes it durable. It returns once the change is acknowledged.
+// After a failed fsync the file is abandoned (its pages may be marked clean without being on disk): whether the
+// line counts is known from the watermark only.
+func (j *journal) append(l line, sync bool) (uint64, error) {
+	l.Seq = j.seq + 1
+	object, err := json.Marshal(l)
+	if err != nil {
+		return 0, err
+	}
+	if err := j.write(sealed(object)); err != nil {
+		return 0, err
+	}
+	j.seq++
+	if sync {
+		if err := j.file.Sync(); err != nil {
+			return j.seq, fmt.Errorf("%w: %w", ErrNotDurable, err)
+		}
+	}
+	// Removed under our feet (rm -r of the guard): nobody would ever fold it.
+	if info, err := j.dir.Stat(j.id); err != nil || info.Inode != j.inode {
+		return j.seq, fmt.Errorf("sidecar was removed: %w", errors.Join(err, ErrDamaged))
+	}
+	return j.seq, nil
+}
+
+// close gives up the sidecar; with remove its file goes too, while its lock is still held.
+func (j *journal) close(remove bool) error {
+	var err error
+	if remove {
+		err = j.dir.Remove(j.id)
+	}
+	return errors.Join(err, j.file.Close())
+}
+
+// parseJournal reads lines above the watermark, as long as they are valid and their seqs follow each other.
+func parseJournal(raw []byte, watermark uint64) (readJournal, error) {
+	var r readJournal
+	first, rest, ok := bytes.Cut(raw, []byte("\n"))
+	object, valid := unsealed(first)
+	if !ok || !valid {
+		return r, fmt.Errorf("%w: header", ErrDamaged)
+	}
+	if err := json.Unmarshal(object, &r.header); err != nil {
+		return r, fmt.Errorf("%w: header: %w", ErrDamaged, err)
+	}
+	if r.header.Version > journalVersion {
+		return r, fmt.Errorf("%w: written by a newer jsonguard (format %d, this one reads %d)", ErrDamaged, r.header.Version, journalVersion)
+	}
+	r.end = int64(len(first)) + 1
+	var previous uint64
+	for len(rest) > 0 {
+		text, next, complete := bytes.Cut(rest, []byte("\n"))
+		if !complete {
+			break // torn: it was never acknowledged
+		}
+		object, valid := unsealed(text)
+		var l line
+		if !valid || json.Unmarshal(object, &l) != nil {
+			// The last line may be torn across sectors; valid lines behind a broken one mean damage.
+			if anyValid(next) {
+				r.damage = fmt.Sprintf("line after seq %d does not match its checksum", max(previous, watermark))
+			}
+			break
+		}
+		if previous != 0 && l.Seq != previous+1 {
+			r.damage = fmt.Sprintf("seq %d follows %d", l.Seq, previous)
+			break
+		}
+		if previous == 0 && l.Seq > watermark+1 {
+			r.damage = fmt.Sprintf("starts at seq %d, the watermark is %d", l.Seq, watermark)
+			break
+		}
+		previous = l.Seq
+		r.seqEnd = l.Seq
+		if l.Ours != "" {
+			r.lastOurs = l.Ours
+		}
+		rest = next
+		r.end += int64(len(text)) + 1
+		if l.Seq > watermark {
+			r.lines = append(r.lines, l)
+		}
+	}
+	return r, nil
+}
+
+func anyValid(raw []byte) bool {
+	for text := range bytes.Lines(raw) {
+		if _, ok := unsealed(bytes.TrimSuffix(text, []byte("\n"))); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// decodeOps turns the texts of a line into operations.
+func (l line) decodeOps() ([]merge.Op, error) {
+	ops := make([]merge.Op, 0, len(l.Ops))
+	for _, text := range l.Ops {
+		op, err := merge.ParseOp([]byte(text))
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, op)
+	}
+	return ops, nil
+}
+
+func encodeOps(ops []merge.Op) []string {
+	texts := make([]string, 0, len(ops))
+	for _, op := range ops {
+		texts = append(texts, string(op.AppendJSON(nil)))
+	}
+	return texts
+}
+
+// commandLine is the default of Options.Command.
+func commandLine() string {
+	args := append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...)
+	text := strings.Join(args, " ")
+	const limit = 200 // enough to recognise it; a value may be of any length
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
+}
+
+// marshal is what a journal starts with.
+func (h header) marshal() ([]byte, error) {
+	object, err := json.Marshal(h)
+	if err != nil {
+		return nil, err
+	}
+	return sealed(object), nil
+}
+
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

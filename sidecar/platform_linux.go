@@ -1,0 +1,36 @@
+package sidecar
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// bootID tells one boot of the machine from another (proc_sys_kernel(5), random/boot_id).
+var bootID = sync.OnceValue(func() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return string(bytes.TrimSpace(id))
+})
+
+// monotonic is the time since boot in ns; it never jumps, and all processes of a boot read the same clock.
+func monotonic() int64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // fails for an unknown clock only
+	return ts.Nano()
+}
+
+// umask is read from /proc, because umask(2) can only be read by changing it for every thread.
+func umask() fs.FileMode {
+	status, _ := os.ReadFile("/proc/self/status")
+	if _, rest, ok := bytes.Cut(status, []byte("\nUmask:\t")); ok {
+		text, _, _ := bytes.Cut(rest, []byte("\n"))
+		if v, err := strconv.ParseUint(string(text), 8, 32); err == nil {
+			return fs.FileMode(v)
+		}
+	}
+	return 0o022
+}

@@ -1,0 +1,17 @@
+//go:build !linux
+
+package sidecar
+
+import (
+	"io/fs"
+	"time"
+)
+
+// bootID is unknown here: changes order by generation and clock.
+func bootID() string { return "" }
+
+// monotonic falls back to the wall clock; only the order of changes appended within one generation depends on it.
+func monotonic() int64 { return time.Now().UnixNano() }
+
+// umask cannot be read without changing it for every thread; this is what systems ship with.
+func umask() fs.FileMode { return 0o022 }

@@ -1,0 +1,100 @@
+package sidecar
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"jsonguard/internal/vfs"
+)
+
+// quarantined is what quarantine/<sidecar>.<seq>.json holds: the change as it was in the sidecar, and why it is here.
+type quarantined struct {
+	Time    time.Time `json:"time"`
+	Sidecar string    `json:"sidecar"`
+	Seq     uint64    `json:"seq"`
+	PID     int       `json:"pid"`
+	Host    string    `json:"host"`
+	Command string    `json:"command"`
+	Reason  string    `json:"reason"`
+	Change  line      `json:"change"`
+}
+
+func rejectedName(sidecar string, seq uint64) string { return fmt.Sprintf("%s.%d.json", sidecar, seq) }
+
+func (r rejection) summary() Rejected {
+	return Rejected{Sidecar: r.from.name, Seq: r.Seq, Reason: r.reason.Error(), File: rejectedName(r.from.name, r.Seq)}
+}
+
+// keepRejected puts refused changes into quarantine, on disk, before their watermark passes.
+func (f *fold) keepRejected() error {
+	if len(f.rejected) == 0 {
+		return nil
+	}
+	for _, r := range f.rejected {
+		h := r.from.header
+		record, err := json.MarshalIndent(quarantined{
+			Time: time.Now().UTC(), Sidecar: r.from.name, Seq: r.Seq, PID: h.PID, Host: h.Host, Command: h.Command,
+			Reason: r.reason.Error(), Change: r.line,
+		}, "", "  ")
+		if err != nil {
+			return err
+		}
+		if r.Ours != "" {
+			version, err := f.s.readVersion(r.from.name, r.Ours)
+			if err == nil {
+				err = f.s.keep(fmt.Sprintf("%s.%d.version", r.from.name, r.Seq), version)
+			}
+			if err != nil && !isMissing(err) {
+				return err
+			}
+		}
+		if err := f.s.keep(rejectedName(r.from.name, r.Seq), append(record, '\n')); err != nil {
+			return err
+		}
+	}
+	return f.s.quarantine.Sync()
+}
+
+// keep writes a file of the quarantine and syncs it; its entry is not synced yet.
+func (s *store) keep(name string, content []byte) error {
+	file, err := s.quarantine.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.perm)
+	if errors.Is(err, fs.ErrExist) { // kept by a fold that was killed after this step
+		file, err = s.quarantine.OpenFile(name, os.O_RDWR|os.O_TRUNC, 0)
+	}
+	if err != nil {
+		return err
+	}
+	return writeSynced(file, content)
+}
+
+// writeSynced fills a new file and closes it.
+func writeSynced(file vfs.File, content []byte) error {
+	n, err := file.Write(content)
+	if err == nil && n < len(content) {
+		err = errors.New("short write")
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if cerr := file.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// wasRejected tells the owner of a change that another process folded.
+func (s *store) wasRejected(sidecar string, seq uint64) (reason string, yes bool) {
+	raw, err := readFile(s.quarantine, rejectedName(sidecar, seq))
+	if err != nil {
+		return "", false
+	}
+	var q quarantined
+	if json.Unmarshal(raw, &q) != nil {
+		return "unknown", true
+	}
+	return q.Reason, true
+}

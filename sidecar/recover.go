@@ -1,0 +1,208 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"jsonguard/merge"
+)
+
+// Salvaged is a torn document whose complete part was folded.
+type Salvaged struct {
+	File string `json:"file"` // name in quarantine/
+	Kept int    `json:"kept"` // bytes of the torn document that were complete records
+	Cut  int    `json:"cut"`  // bytes behind them
+}
+
+// Recover folds everything that is pending, adopts what dead exec and edit runs left in their copies, and removes
+// what is not needed any more. With salvage, torn documents in quarantine give their complete leading records, as
+// additions only.
+func (g *Guard) Recover(ctx context.Context, salvage bool) (Result, []Salvaged, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// Before salvaging: adopting a dead view may bring a torn document into quarantine.
+	result, err := g.fold(ctx, ownChange{}, false)
+	if err != nil || !salvage || g.store == nil {
+		return result, nil, err
+	}
+	salvaged, err := g.salvage(ctx)
+	if err != nil || len(salvaged) == 0 {
+		return result, nil, g.fail("salvage", err, "")
+	}
+	torn := result.Torn
+	result, err = g.fold(ctx, ownChange{}, true)
+	result.Torn = torn
+	return result, salvaged, err
+}
+
+// salvage turns each torn document into a sidecar of a dead process. The sidecar's name comes from the document's,
+// and it is on disk before the document counts as salvaged: a kill between the two repeats only what is there.
+func (g *Guard) salvage(ctx context.Context) ([]Salvaged, error) {
+	held, err := g.lockAll(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer held.release()
+	s := held.store
+	names, err := s.quarantine.Names()
+	if err != nil {
+		return nil, err
+	}
+	var all []Salvaged
+	for _, name := range names {
+		id, ok := strings.CutSuffix(name, tornSuffixName)
+		if !ok {
+			continue
+		}
+		one, err := g.salvageOne(s, id)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func (g *Guard) salvageOne(s *store, id string) (Salvaged, error) {
+	name := id + tornSuffixName
+	content, err := readFile(s.quarantine, name)
+	if err != nil {
+		return Salvaged{}, err
+	}
+	complete, cut, err := merge.Salvage(content, g.format)
+	if err != nil {
+		return Salvaged{}, fmt.Errorf("%s: %w", name, err)
+	}
+	base, err := readFile(s.quarantine, id+tornBaseSuffix)
+	if err != nil && !isMissing(err) {
+		return Salvaged{}, err
+	}
+	sidecar := "salvage." + id
+	if _, err := s.pending.Stat(sidecar); isMissing(err) {
+		if err := s.plantVersion(sidecar, base, complete, g.options.Command); err != nil {
+			return Salvaged{}, err
+		}
+	} else if err != nil {
+		return Salvaged{}, err
+	}
+	if err := s.quarantine.Rename(name, name+salvagedSuffix); err != nil {
+		return Salvaged{}, err
+	}
+	return Salvaged{File: name + salvagedSuffix, Kept: len(content) - int(cut), Cut: int(cut)}, s.quarantine.Sync()
+}
+
+// plantVersion writes a sidecar with one change, base → ours, additions only, under a name that is given.
+func (s *store) plantVersion(id string, base, ours []byte, command string) error {
+	if err := removeAll(s.views, id); err != nil { // a try that was killed
+		return err
+	}
+	if err := s.views.Mkdir(id, dirPerm(s.perm)); err != nil {
+		return err
+	}
+	view, err := s.views.OpenDir(id)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	l := line{Monotonic: monotonic(), Additions: true, New: true}
+	if base != nil {
+		l.Base, l.New = baseName, false
+		if err := writeNew(view, baseName, base, s.perm); err != nil {
+			return err
+		}
+	}
+	if err := s.views.Sync(); err != nil {
+		return err
+	}
+	hidden := "." + id
+	_ = s.pending.Remove(hidden)
+	file, err := s.pending.OpenFile(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.perm)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	host, _ := os.Hostname()
+	head, err := header{Version: journalVersion, ID: id, Host: host, Boot: bootID(), PID: os.Getpid(), Command: command, Since: time.Now().UTC(), View: true}.marshal()
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	j := &journal{dir: s.pending, file: file, id: hidden, inode: info.Inode}
+	if err := j.write(head); err != nil {
+		return err
+	}
+	if _, err := j.appendVersion(view, l, ours, s.perm); err != nil {
+		return err
+	}
+	if err := s.pending.Rename(hidden, id); err != nil {
+		return err
+	}
+	return s.pending.Sync()
+}
+
+// Clean folds what is pending and removes what dead processes left; a guard directory in which nothing is worth
+// keeping (no conflict, nothing in quarantine, no live process) goes too.
+func (g *Guard) Clean(ctx context.Context) (removed []string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, err := g.fold(ctx, ownChange{}, false); err != nil {
+		return nil, err
+	}
+	if g.store == nil {
+		return nil, nil
+	}
+	held, err := g.lockAll(ctx, true)
+	if err != nil {
+		return nil, g.fail("clean", err, "")
+	}
+	defer held.release()
+	removed, err = g.removeGuard(held.store)
+	return removed, g.fail("clean", err, "")
+}
+
+// removeGuard removes the guard directory if nothing in it is worth keeping: no sidecar (live ones included), no
+// view, no conflict, nothing in quarantine. pending/ goes first, on disk: a directory without it is a new one.
+func (g *Guard) removeGuard(s *store) ([]string, error) {
+	for _, d := range []interface{ Names() ([]string, error) }{s.pending, s.views, s.quarantine} {
+		if names, err := d.Names(); err != nil || len(names) > 0 {
+			return nil, err
+		}
+	}
+	if _, err := s.guard.Stat(conflictsName); !isMissing(err) {
+		return nil, err
+	}
+	names, err := s.guard.Names()
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{pendingName: true, viewsName: true, quarantineName: true, guardLockName: true, settledName: true,
+		"commit.0": true, "commit.1": true, ".gitignore": true, "holders": true, "pointers": true}
+	for _, n := range names {
+		if !known[n] {
+			return nil, nil
+		}
+	}
+	if err := s.guard.Remove(pendingName); err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+			return nil, nil // somebody just started
+		}
+		return nil, err
+	}
+	if err := s.guard.Sync(); err != nil {
+		return nil, err
+	}
+	if err := removeAll(g.parent, g.guardName()); err != nil {
+		return nil, err
+	}
+	g.store.close()
+	g.store = nil
+	return []string{g.GuardDir()}, g.parent.Sync()
+}

@@ -1,0 +1,202 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"jsonguard/internal/vfs"
+)
+
+// store is the guard directory, held open: it stays this directory even when its path comes to name another.
+//
+//	lock                      excludes folds from each other
+//	commit.0, commit.1        see commit
+//	settled                   see readSettled
+//	pending/<host>.<pid>.<id> one sidecar for each process, see journal
+//	views/<id>/               private copies of exec and edit, see View
+//	quarantine/               what was refused or could not be parsed
+//	conflicts.jsonl           values that lost
+type store struct {
+	guard      vfs.Dir
+	pending    vfs.Dir
+	views      vfs.Dir
+	quarantine vfs.Dir
+	inode      uint64
+	perm       fs.FileMode // of files: the target's bits
+}
+
+const (
+	pendingName    = "pending"
+	viewsName      = "views"
+	quarantineName = "quarantine"
+	guardLockName  = "lock"
+)
+
+func (s *store) close() {
+	for _, d := range []vfs.Dir{s.pending, s.views, s.quarantine, s.guard} {
+		if d != nil {
+			d.Close()
+		}
+	}
+}
+
+// dirPerm lets those search the guard directory who may read the target.
+func dirPerm(perm fs.FileMode) fs.FileMode { return 0o700 | perm | perm&0o444>>2 }
+
+// openStore opens the guard directory of g. Without create, a missing one is fs.ErrNotExist.
+func (g *Guard) openStore(create bool) (*store, error) {
+	name := g.guardName()
+	dir, err := g.parent.OpenDir(name)
+	if errors.Is(err, fs.ErrNotExist) && create {
+		if err = g.makeGuardDir(); err == nil {
+			dir, err = g.parent.OpenDir(name)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &store{guard: dir, perm: g.guardPerm()}
+	info, err := g.parent.Stat(name)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.inode = info.Inode
+	s.pending, err = dir.OpenDir(pendingName)
+	if errors.Is(err, fs.ErrNotExist) && create {
+		err = g.initStore(s)
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	for name, field := range map[string]*vfs.Dir{viewsName: &s.views, quarantineName: &s.quarantine} {
+		if *field, err = openOrMakeDir(dir, name, dirPerm(s.perm), create); err != nil {
+			if !create && errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			s.close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// initStore fills a new guard directory. pending/ comes last: where it exists, valid commit records existed,
+// on disk, before anything could be pending, so that their absence is damage and not youth.
+func (g *Guard) initStore(s *store) error {
+	l, err := s.openGuardLock()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if err := l.Lock(); err != nil {
+		return err
+	}
+	if s.pending, err = s.guard.OpenDir(pendingName); !errors.Is(err, fs.ErrNotExist) {
+		return err // another process was first
+	}
+	for _, generation := range []uint64{1, 0} {
+		c := commit{Generation: generation, Kind: kindNone, Before: watermarks{}, After: watermarks{}}
+		if err := s.writeCommit(&c); err != nil {
+			return err
+		}
+	}
+	if err := s.guard.Sync(); err != nil {
+		return err
+	}
+	if s.pending, err = openOrMakeDir(s.guard, pendingName, dirPerm(s.perm), true); err != nil {
+		return err
+	}
+	if err := s.guard.Sync(); err != nil {
+		return err
+	}
+	return g.parent.Sync()
+}
+
+// openGuardLock opens the file whose flock excludes folds. Nobody deletes it while the guard directory is in use.
+func (s *store) openGuardLock() (vfs.File, error) { return s.openOrCreate(guardLockName, os.O_RDWR) }
+
+// openOrCreate opens a file of the guard directory, made with the target's bits where it is missing.
+func (s *store) openOrCreate(name string, flag int) (vfs.File, error) {
+	for {
+		f, err := s.guard.OpenFile(name, flag, 0)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		f, err = s.guard.OpenFile(name, flag|os.O_CREATE|os.O_EXCL, s.perm)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
+}
+
+// overwrite puts content into a file of the guard directory, in place: its entry never changes, so that one
+// fsync of the file is enough.
+func (s *store) overwrite(name string, content []byte, sync bool) error {
+	f, err := s.openOrCreate(name, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(content, 0)
+	if err == nil {
+		err = f.Truncate(int64(len(content)))
+	}
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func openOrMakeDir(parent vfs.Dir, name string, perm fs.FileMode, create bool) (vfs.Dir, error) {
+	d, err := parent.OpenDir(name)
+	if !errors.Is(err, fs.ErrNotExist) || !create {
+		return d, err
+	}
+	if err := parent.Mkdir(name, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return parent.OpenDir(name)
+}
+
+// readFile reads a regular file of a guard directory whole.
+func readFile(dir vfs.Dir, name string) ([]byte, error) {
+	f, err := dir.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	content, _, err := readAll(f)
+	return content, err
+}
+
+// readAll reads a regular file from its start and returns what fstat said before.
+func readAll(f vfs.File) ([]byte, vfs.Info, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, info, err
+	}
+	if !info.Mode.IsRegular() {
+		return nil, info, fmt.Errorf("%w: not a regular file", ErrTarget)
+	}
+	buf := make([]byte, 0, info.Size+1)
+	for {
+		n, err := f.ReadAt(buf[len(buf):cap(buf)], int64(len(buf)))
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return buf, info, nil
+		}
+		if err != nil {
+			return nil, info, err
+		}
+		if len(buf) == cap(buf) {
+			buf = append(buf, make([]byte, len(buf)/4+4096)...)[:len(buf)]
+		}
+	}
+}

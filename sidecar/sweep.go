@@ -1,0 +1,71 @@
+package sidecar
+
+// sweep removes what nobody needs any more. It runs when the last record is known durable or is known not to have
+// happened; the temporary file that the last record names is evidence and stays.
+func (f *fold) sweep() error {
+	if f.s == nil {
+		return nil
+	}
+	if err := f.sweepSidecars(); err != nil {
+		return err
+	}
+	f.truncateOwn()
+	if f.g.swept {
+		return nil
+	}
+	names, err := f.g.parent.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		keep := name == f.last.Temp && f.last.Kind == kindReplace
+		if f.g.isTemp(name) && !keep {
+			_ = f.g.parent.Remove(name) // the next sweep tries again
+		}
+	}
+	return nil
+}
+
+func (f *fold) sweepSidecars() error {
+	removed := false
+	for _, sc := range f.sidecars {
+		if !sc.dead || sc.keep || f.after[sc.name] < sc.lastSeq() {
+			continue
+		}
+		if sc.header.View {
+			// Before the sidecar: a copy without its sidecar would look like one that was never submitted.
+			if gone, err := f.s.removeView(sc.name); err != nil || !gone {
+				continue // its runner lives; or the next sweep tries again
+			}
+		}
+		if f.s.pending.Remove(sc.name) == nil {
+			removed = true
+		}
+	}
+	if removed {
+		return f.s.pending.Sync()
+	}
+	return nil
+}
+
+// lastSeq is the seq of the last change above the watermark that was read, 0 if there is none.
+func (sc *sidecarFile) lastSeq() uint64 {
+	if len(sc.lines) == 0 {
+		return 0
+	}
+	return sc.lines[len(sc.lines)-1].Seq
+}
+
+// journalLimit is the size from which a process cuts its own sidecar back to the header, in bytes.
+const journalLimit = 64 << 10
+
+// truncateOwn cuts this process's sidecar when all of it is in the target for good. Seqs go on.
+func (f *fold) truncateOwn() {
+	j := f.g.journal
+	if j == nil || j.size < journalLimit || f.after[j.id] < j.seq || j.seq == 0 {
+		return
+	}
+	if j.file.Truncate(j.headerSize) == nil {
+		j.size = j.headerSize
+	}
+}

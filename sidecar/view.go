@@ -1,0 +1,538 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"jsonguard/internal/vfs"
+	"jsonguard/lock"
+	"jsonguard/merge"
+)
+
+// View is a private copy of the target, for a program that reads and writes a file: exec and edit. The copy, its
+// base and every version that was submitted are on disk, so that whoever is killed, the next use folds them:
+//
+//	views/<id>/owner      its flock says that somebody uses the view: held by us and, inherited, by the program
+//	views/<id>/base       the version the copy was made from; missing if there was none
+//	views/<id>/copy/NAME  the program's
+//	views/<id>/<n>.ours   the version submitted as change n of the sidecar <id>
+type View struct {
+	g       *Guard
+	journal *journal
+	dir     vfs.Dir
+	owner   *os.File
+	path    string
+	base    string // name of what the next submission is based on; "" missing
+	content []byte // of base
+	killed  bool
+}
+
+const (
+	ownerName = "owner"
+	baseName  = "base"
+	copyName  = "copy"
+)
+
+func oursName(seq uint64) string { return strconv.FormatUint(seq, 10) + ".ours" }
+
+// View makes a private copy of the current version.
+func (g *Guard) View(ctx context.Context) (*View, error) {
+	v, err := g.makeView(ctx)
+	return v, g.fail("copy", err, "")
+}
+
+func (g *Guard) makeView(ctx context.Context) (*View, error) {
+	content, err := g.Read(ctx)
+	missing := isMissing(err)
+	if err != nil && !missing {
+		return nil, err
+	}
+	if _, err := merge.Parse(content, g.format); err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.store == nil {
+		if g.store, err = g.openStore(true); err != nil {
+			return nil, err
+		}
+	}
+	// The sidecar first: a view without one is what a removal left.
+	j, err := g.store.createJournal(g.options.Command, true)
+	if err != nil {
+		return nil, err
+	}
+	v := &View{g: g, journal: j}
+	if err := v.fill(content, missing); err != nil {
+		v.abandon()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (v *View) fill(content []byte, missing bool) error {
+	s := v.g.store
+	if err := s.views.Mkdir(v.journal.id, dirPerm(s.perm)); err != nil {
+		return err
+	}
+	var err error
+	if v.dir, err = s.views.OpenDir(v.journal.id); err != nil {
+		return err
+	}
+	if err := writeNew(v.dir, ownerName, nil, s.perm); err != nil {
+		return err
+	}
+	path := filepath.Join(v.g.GuardDir(), viewsName, v.journal.id)
+	if v.owner, err = os.Open(filepath.Join(path, ownerName)); err != nil {
+		return err
+	}
+	if err := lockFile(v.owner); err != nil {
+		return err
+	}
+	if err := v.dir.Mkdir(copyName, dirPerm(s.perm)); err != nil {
+		return err
+	}
+	v.path = filepath.Join(path, copyName, v.g.name)
+	if !missing {
+		copies, err := v.dir.OpenDir(copyName)
+		if err != nil {
+			return err
+		}
+		defer copies.Close()
+		if err := writeNew(v.dir, baseName, content, s.perm); err != nil {
+			return err
+		}
+		if err := writeNew(copies, v.g.name, content, v.copyPerm()); err != nil {
+			return err
+		}
+		v.base, v.content = baseName, content
+	}
+	for _, d := range []vfs.Dir{v.dir, s.views, s.pending} {
+		if err := d.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copyPerm: the program finds its file with the bits it knows.
+func (v *View) copyPerm() fs.FileMode {
+	info, err := v.g.parent.Stat(v.g.name)
+	if err != nil {
+		return 0o666 &^ umask()
+	}
+	return info.Mode.Perm()
+}
+
+func writeNew(dir vfs.Dir, name string, content []byte, perm fs.FileMode) error {
+	f, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return err
+	}
+	return writeSynced(f, content)
+}
+
+// Path of the copy: same base name as the target, alone in its directory.
+func (v *View) Path() string { return v.path }
+
+// Owner is the open file whose lock says that the view is in use: give it to the program (exec.Cmd.ExtraFiles), so
+// that the view counts as live as long as any of its processes lives.
+func (v *View) Owner() *os.File { return v.owner }
+
+// Killed says that the program died by a signal: what it left of a JSON Lines file may be the beginning of a
+// rewrite, and deletes nothing.
+func (v *View) Killed() { v.killed = true }
+
+// Submit takes what the copy holds now and, when it is complete and differs from what was submitted before,
+// journals and folds it. ErrTorn: it is not complete (nothing is done, it may be in the middle of a write).
+// ErrPending: it is journaled, but the lock was not to be had.
+func (v *View) Submit(ctx context.Context) (Result, error) {
+	v.g.mu.Lock()
+	defer v.g.mu.Unlock()
+	content, err := v.read()
+	if err != nil {
+		return Result{}, v.g.fail("read copy", err, "")
+	}
+	if v.g.format == merge.Lines && !bytes.HasPrefix(content, v.content) {
+		return Result{}, nil // a rewrite under way deletes nothing yet: Close takes it
+	}
+	return v.submit(ctx, content, false)
+}
+
+// errCopyGone: the program removed its copy.
+var errCopyGone = errors.New("the copy was removed")
+
+// read returns what the copy holds, when it is a complete document.
+func (v *View) read() ([]byte, error) {
+	content, err := readCopy(v.dir, v.g.name)
+	if err != nil {
+		return nil, err
+	}
+	return content, checkComplete(content, v.content, v.g.format)
+}
+
+func readCopy(view vfs.Dir, name string) ([]byte, error) {
+	copies, err := view.OpenDir(copyName)
+	if isMissing(err) {
+		return nil, errCopyGone
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer copies.Close()
+	content, err := readFile(copies, name)
+	if isMissing(err) {
+		return nil, errCopyGone
+	}
+	return content, err
+}
+
+// checkComplete: an empty JSON file where there was a document is the first half of a rewrite (open for writing
+// truncates), never a wish.
+func checkComplete(content, before []byte, format merge.Format) error {
+	if format == merge.JSON && len(bytes.TrimSpace(content)) == 0 && len(bytes.TrimSpace(before)) > 0 {
+		return fmt.Errorf("%w: the copy is empty", ErrTorn)
+	}
+	if _, err := merge.Parse(content, format); err != nil {
+		return fmt.Errorf("%w: %w", ErrTorn, err)
+	}
+	return nil
+}
+
+// submit journals content, unless it was submitted already, and folds.
+func (v *View) submit(ctx context.Context, content []byte, additions bool) (Result, error) {
+	s := v.g.store
+	if !bytes.Equal(content, v.content) {
+		// Before any lock: only the fold itself is under it.
+		change, err := prepare(v.content, content, additions, v.g)
+		if err != nil {
+			return Result{}, v.g.fail("diff", err, "")
+		}
+		l := line{Generation: v.g.generationSeen(), Monotonic: monotonic(), New: v.base == "", Base: v.base, Additions: additions}
+		seq, err := v.journal.appendVersion(v.dir, l, content, s.perm)
+		if err != nil {
+			return Result{}, v.g.fail("journal", err, "")
+		}
+		v.base, v.content = oursName(seq), content
+		v.g.prepared = preparedChange{v.journal.id, seq, change}
+	}
+	before := v.journal.seq
+	result, err := v.g.fold(ctx, ownChange{}, true)
+	if errors.Is(err, lock.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return result, v.g.fail("fold", fmt.Errorf("%w: %w", ErrPending, err), "the change is in a sidecar; the next use of the file brings it in")
+	}
+	if err != nil {
+		return result, err
+	}
+	if reason, yes := s.wasRejected(v.journal.id, before); yes {
+		return result, v.g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+rejectedName(v.journal.id, before))
+	}
+	return result, nil
+}
+
+// preparedChange is a diff that was made before the lock was taken.
+type preparedChange struct {
+	sidecar string
+	seq     uint64
+	change  *merge.Change
+}
+
+func prepare(base, ours []byte, additions bool, g *Guard) (*merge.Change, error) {
+	change, err := merge.Diff(base, ours, g.format, g.options.Policy)
+	if err == nil && additions {
+		change = change.AdditionsOnly()
+	}
+	return change, err
+}
+
+// appendVersion puts content beside the base, on disk, and then the line that names it.
+func (j *journal) appendVersion(view vfs.Dir, l line, content []byte, perm fs.FileMode) (uint64, error) {
+	name := oursName(j.seq + 1)
+	if err := view.Remove(name); err != nil && !isMissing(err) { // left by an adoption that was killed here
+		return 0, err
+	}
+	if err := writeNew(view, name, content, perm); err != nil {
+		return 0, err
+	}
+	if err := view.Sync(); err != nil {
+		return 0, err
+	}
+	l.Ours = name
+	return j.append(l, true)
+}
+
+// Close submits once more and removes the view when nothing of it is pending. A copy that does not parse goes to
+// quarantine (ErrTorn). One that was removed leaves the target as it is, which the conflict log says.
+func (v *View) Close(ctx context.Context) (Result, error) {
+	v.g.mu.Lock()
+	defer v.g.mu.Unlock()
+	var result Result
+	content, err := v.read()
+	switch {
+	case err == nil:
+		result, err = v.submit(ctx, content, v.killed && v.g.format == merge.Lines)
+	case errors.Is(err, ErrTorn):
+		err = v.quarantineTorn(err)
+	case errors.Is(err, errCopyGone) && v.base == "":
+		err = nil // there was none, there is none
+	case errors.Is(err, errCopyGone):
+		result, err = v.reportRemoval()
+	}
+	if s := v.g.store; s.folded(v.journal) && (err == nil || errors.Is(err, ErrTorn) || errors.Is(err, ErrRejected)) {
+		_ = v.owner.Close()
+		if gone, rerr := s.removeView(v.journal.id); rerr == nil && gone {
+			_ = v.dir.Close()
+			return result, errors.Join(err, v.journal.close(true))
+		}
+	}
+	v.giveUp()
+	return result, v.g.fail("close", err, "")
+}
+
+// giveUp leaves everything on disk to the next use.
+func (v *View) giveUp() {
+	_ = v.owner.Close()
+	_ = v.dir.Close()
+	_ = v.journal.close(false)
+}
+
+// abandon takes back a view that was never handed out.
+func (v *View) abandon() {
+	if v.owner != nil {
+		_ = v.owner.Close()
+	}
+	if v.dir != nil {
+		_ = v.dir.Close()
+	}
+	_, _ = v.g.store.removeView(v.journal.id)
+	_ = v.journal.close(true)
+}
+
+func (v *View) quarantineTorn(cause error) error {
+	name, err := v.g.store.keepTorn(v.dir, v.journal.id, v.g.name, v.base)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	if name == "" {
+		return v.g.fail("read copy", cause, "nothing of it could be kept; the target has the last complete version")
+	}
+	return v.g.fail("read copy", cause, "it is in quarantine ("+name+"); jsonguard recover --salvage takes its complete records")
+}
+
+// reportRemoval: exec protects a file, it does not delete it for a program that may have meant its copy.
+func (v *View) reportRemoval() (Result, error) {
+	v.g.warn("the program removed its copy; %s was left as it is", v.g.Target())
+	return Result{}, nil
+}
+
+// tornSuffixName ends the name of a torn document in quarantine/; its base is beside it under tornBaseSuffix.
+const (
+	tornSuffixName = ".torn"
+	tornBaseSuffix = ".torn-base"
+	salvagedSuffix = ".salvaged"
+)
+
+// keepTorn puts an incomplete copy and its base into quarantine, on disk, and removes the copy: that is what
+// tells the next adoption that it was dealt with. name is "" for a copy without content.
+func (s *store) keepTorn(view vfs.Dir, id, target, base string) (name string, err error) {
+	content, err := readCopy(view, target)
+	if err != nil {
+		return "", err
+	}
+	if len(content) > 0 {
+		name = id + tornSuffixName
+		if base != "" {
+			before, err := readFile(view, base)
+			if err != nil {
+				return "", err
+			}
+			if err := s.keep(id+tornBaseSuffix, before); err != nil {
+				return "", err
+			}
+		}
+		if err := s.keep(name, content); err != nil {
+			return "", err
+		}
+		if err := s.quarantine.Sync(); err != nil {
+			return "", err
+		}
+	}
+	copies, err := view.OpenDir(copyName)
+	if err != nil {
+		return "", err
+	}
+	defer copies.Close()
+	if err := copies.Remove(target); err != nil {
+		return "", err
+	}
+	return name, copies.Sync()
+}
+
+// adopt does for a dead view what its owner had no time for: submit what the copy holds, or quarantine it.
+func (f *fold) adopt(sc *sidecarFile) error {
+	view, err := f.s.views.OpenDir(sc.name)
+	if isMissing(err) {
+		return nil // never filled, or removed already
+	}
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	if used, err := inUse(view); err != nil || used {
+		return err
+	}
+	base := sc.lastOurs
+	if base == "" {
+		if _, err := view.Stat(baseName); err == nil {
+			base = baseName
+		}
+	}
+	var before []byte
+	if base != "" {
+		if before, err = readFile(view, base); err != nil {
+			return err
+		}
+	}
+	content, err := readCopy(view, f.g.name)
+	if errors.Is(err, errCopyGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(content, before) {
+		return nil
+	}
+	if err := checkComplete(content, before, f.g.format); err != nil {
+		name, kerr := f.s.keepTorn(view, sc.name, f.g.name, base)
+		if kerr != nil {
+			return kerr
+		}
+		if name != "" {
+			f.torn = append(f.torn, name)
+		}
+		f.g.warn("process %d (%s) was stopped in the middle of a write: its incomplete copy is in quarantine (%s)", sc.header.PID, sc.header.Command, name)
+		return nil
+	}
+	j := &journal{dir: f.s.pending, file: sc.file, id: sc.name, seq: sc.seqEnd, size: sc.end}
+	info, err := sc.file.Stat()
+	if err != nil {
+		return err
+	}
+	j.inode = info.Inode
+	if err := sc.file.Truncate(sc.end); err != nil { // a torn last line
+		return err
+	}
+	l := line{Generation: f.last.Generation, Monotonic: monotonic(), New: base == "", Base: base, Additions: f.g.format == merge.Lines}
+	if l.Seq, err = j.appendVersion(view, l, content, f.s.perm); err != nil {
+		return err
+	}
+	l.Ours = oursName(l.Seq)
+	sc.lines = append(sc.lines, l)
+	sc.seqEnd, sc.end, sc.lastOurs = l.Seq, j.size, l.Ours
+	return nil
+}
+
+// inUse says whether a process holds the view.
+func inUse(view vfs.Dir) (bool, error) {
+	owner, err := view.OpenFile(ownerName, os.O_RDONLY, 0)
+	if isMissing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer owner.Close()
+	free, err := owner.TryLock()
+	return !free, err
+}
+
+// applyVersion merges a complete new version, made from a base that is beside it.
+func (f *fold) applyVersion(p pendingLine) ([]merge.Conflict, error) {
+	change := f.g.prepared.change
+	if f.g.prepared.sidecar != p.from.name || f.g.prepared.seq != p.Seq || change == nil {
+		var base []byte
+		var err error
+		if p.Base != "" {
+			if base, err = f.s.readVersion(p.from.name, p.Base); err != nil {
+				return nil, fmt.Errorf("%w: base: %w", ErrDamaged, err)
+			}
+		}
+		ours, err := f.s.readVersion(p.from.name, p.Ours)
+		if err != nil {
+			return nil, fmt.Errorf("%w: version: %w", ErrDamaged, err)
+		}
+		if change, err = prepare(base, ours, p.Additions, f.g); err != nil {
+			return nil, err
+		}
+	}
+	outcome, err := f.doc.Merge(change, f.g.options.Policy)
+	return outcome.Conflicts, err
+}
+
+// readVersion reads a file of views/<id>/. The name comes from a journal line: it must be one path element.
+func (s *store) readVersion(id, name string) ([]byte, error) {
+	if filepath.Base(name) != name {
+		return nil, fmt.Errorf("%w: version named %q", ErrDamaged, name)
+	}
+	view, err := s.views.OpenDir(id)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	return readFile(view, name)
+}
+
+// removeView removes views/<id>/, unless a process still uses it.
+func (s *store) removeView(id string) (gone bool, err error) {
+	view, err := s.views.OpenDir(id)
+	if isMissing(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer view.Close()
+	if used, err := inUse(view); err != nil || used {
+		return false, err
+	}
+	// The copy first and on disk: without it the view has nothing to adopt, whatever else a power cut brings back.
+	if err := removeAll(view, copyName); err != nil {
+		return false, err
+	}
+	if err := view.Sync(); err != nil {
+		return false, err
+	}
+	if err := removeAll(s.views, id); err != nil {
+		return false, err
+	}
+	return true, s.views.Sync()
+}
+
+func removeAll(parent vfs.Dir, name string) error {
+	err := parent.Remove(name)
+	if err == nil || isMissing(err) {
+		return nil
+	}
+	dir, oerr := parent.OpenDir(name)
+	if oerr != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Names()
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := removeAll(dir, n); err != nil {
+			return err
+		}
+	}
+	return parent.Remove(name)
+}
