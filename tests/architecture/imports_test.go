@@ -1,0 +1,67 @@
+// Package architecture holds the order of the rooms: who may import whom, and what stays out of the core.
+package architecture
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// allowed lists, for each package of ours, which of ours it may import in code that is no test.
+var allowed = map[string][]string{
+	"jsonguard/lock":         {},
+	"jsonguard/merge":        {},
+	"jsonguard/internal/vfs": {},
+	"jsonguard/sidecar":      {"jsonguard/lock", "jsonguard/merge", "jsonguard/internal/vfs"},
+	"jsonguard/atomicjson":   {"jsonguard/merge", "jsonguard/sidecar"},
+}
+
+// outside lists what the core may use of others: a new dependency of the core is a decision, not an accident.
+var outside = map[string][]string{
+	"jsonguard/lock":         {"github.com/gofrs/flock", "golang.org/x/sys"},
+	"jsonguard/merge":        {},
+	"jsonguard/internal/vfs": {"golang.org/x/sys", "github.com/natefinch/atomic"},
+	"jsonguard/sidecar":      {"golang.org/x/sys"},
+	"jsonguard/atomicjson":   {},
+}
+
+func TestImports(t *testing.T) {
+	for _, platform := range []string{"linux", "darwin", "windows"} {
+		for pkg, ours := range allowed {
+			for _, path := range imports(t, platform, pkg) {
+				switch {
+				case strings.HasPrefix(path, "jsonguard/"):
+					require.Contains(t, ours, path, "%s must not import %s (%s)", pkg, path, platform)
+				case strings.Contains(strings.Split(path, "/")[0], "."):
+					ok := slices.ContainsFunc(outside[pkg], func(module string) bool {
+						return path == module || strings.HasPrefix(path, module+"/")
+					})
+					require.True(t, ok, "%s must not depend on %s (%s)", pkg, path, platform)
+				}
+			}
+		}
+	}
+}
+
+// Every package of the module is named above, or is a leaf that nothing of the core imports.
+func TestNoUnknownPackage(t *testing.T) {
+	out, err := exec.Command("go", "list", "jsonguard/...").Output()
+	require.NoError(t, err)
+	for pkg := range strings.FieldsSeq(string(out)) {
+		_, known := allowed[pkg]
+		leaf := strings.HasPrefix(pkg, "jsonguard/cmd/") || strings.HasPrefix(pkg, "jsonguard/tests/") ||
+			pkg == "jsonguard/internal/probe"
+		require.True(t, known || leaf, "%s: say in tests/architecture what it may import", pkg)
+	}
+}
+
+func imports(t *testing.T, platform, pkg string) []string {
+	cmd := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, pkg)
+	cmd.Env = append(cmd.Environ(), "GOOS="+platform, "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	require.NoError(t, err, pkg)
+	return strings.Fields(string(out))
+}
