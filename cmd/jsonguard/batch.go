@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"jsonguard/merge"
+	"jsonguard/sidecar"
+)
+
+func (a *app) batchCommand() *cobra.Command {
+	cmd := verb(groupChange, "batch FILE", "Do operations from stdin, one acknowledgement a line",
+		`Read operations from stdin, one JSON object a line:
+  {"op": "set", "at": "/a", "value": 1, "id": "x1", "ack": "visible"}
+op is set, incr, append, delete, patch (RFC 7396) or get. id is any JSON value and comes back as it is. ack says when a
+change counts as done: "visible" (default), when every reader sees it and it is on disk; "journaled", when it is on disk
+in a sidecar and readers will see it within 100 ms.
+Each line is answered by one line, in order, at once: {"id": "x1", "ok": true} (get and incr: with "value"), or
+{"id": "x1", "ok": false, "error": …, "status": 65}. With status 75 nothing was done, unless the line says
+"pending": true: then it must not be repeated. A line that fails does not stop the others. Lines that are waiting are done in one
+rewrite. The exit status is that of the worst line.`,
+		`  printf '%s\n' '{"op":"incr","at":"/n","id":1}' '{"op":"get","at":"/n","id":2}' | jsonguard batch results.json`,
+		between(1, 1), func(cmd *cobra.Command, args []string) error {
+			g, err := a.guard(args[0])
+			if err != nil {
+				return err
+			}
+			b := &batch{a: a, g: g}
+			err = b.run(cmd.Context())
+			return errors.Join(err, g.Close())
+		})
+	return writes.mark(cmd)
+}
+
+// batch is one run of the verb.
+type batch struct {
+	a     *app
+	g     *sidecar.Guard
+	worst int
+}
+
+// operation is one line of input and, later, what became of it.
+type operation struct {
+	op        merge.Op
+	id        []byte // JSON text
+	journaled bool
+
+	value   []byte
+	err     error
+	pending bool
+}
+
+// linesAtOnce bounds how long the first of many lines waits for its acknowledgement.
+const linesAtOnce = 256
+
+func (b *batch) run(ctx context.Context) error {
+	lines := make(chan []byte, linesAtOnce)
+	var readErr error
+	go func() {
+		defer close(lines)
+		in := bufio.NewReaderSize(b.a.stdin, 1<<16)
+		for {
+			line, err := in.ReadBytes('\n')
+			if len(bytes.TrimSpace(line)) > 0 {
+				lines <- line
+			}
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					readErr = err
+				}
+				return
+			}
+		}
+	}()
+	for line := range lines {
+		group := []*operation{parseOperation(line)}
+		for len(group) < linesAtOnce && len(lines) > 0 {
+			if line, ok := <-lines; ok {
+				group = append(group, parseOperation(line))
+			}
+		}
+		for len(group) > 0 {
+			n := b.some(ctx, group)
+			if err := b.answer(group[:n]); err != nil {
+				return err
+			}
+			group = group[n:]
+		}
+	}
+	if readErr != nil {
+		return &problem{op: "read", path: "standard input", err: readErr, status: statusIO}
+	}
+	if b.worst != 0 {
+		return ended{status: b.worst} // each line said why
+	}
+	return nil
+}
+
+// some does the leading operations that can be done together, and says how many those were.
+func (b *batch) some(ctx context.Context, group []*operation) int {
+	first := group[0]
+	switch {
+	case first.err != nil:
+		return 1
+	case first.op.Kind == "get":
+		first.value, first.err = b.get(ctx, first)
+		return 1
+	case first.journaled:
+		first.err = b.g.Journal(ctx, first.op)
+		return 1
+	case b.g.Format() == merge.Lines: // an append there goes to the end of the file, without a rewrite
+		if first.op.Kind == "append" {
+			_, first.err = b.g.Apply(ctx, first.op)
+			first.pending = errors.Is(first.err, sidecar.ErrPending)
+			return 1
+		}
+	}
+	n := 1
+	for n < len(group) && group[n].err == nil && group[n].op.Kind != "get" && !group[n].journaled {
+		n++
+	}
+	b.together(ctx, group[:n])
+	return n
+}
+
+// together does operations in one rewrite; each has its own outcome.
+func (b *batch) together(ctx context.Context, ops []*operation) {
+	_, err := b.g.Update(ctx, func(d *merge.Document) error {
+		for _, o := range ops { // may run again, on a newer version
+			o.value = nil
+			if o.err = d.Do(o.op); o.err == nil && o.op.Kind == "incr" {
+				o.value, o.err = value(d, o.op.At)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		for _, o := range ops {
+			if o.err == nil {
+				o.err = err
+			}
+		}
+	}
+}
+
+func value(d *merge.Document, at string) ([]byte, error) {
+	p, err := merge.ParsePointer(at)
+	if err != nil {
+		return nil, err
+	}
+	v, err := d.Get(p)
+	return bytes.Clone(v), err
+}
+
+func (b *batch) get(ctx context.Context, o *operation) ([]byte, error) {
+	src, err := b.g.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := merge.Parse(src, b.g.Format())
+	if err != nil {
+		return nil, err
+	}
+	v, err := value(doc, o.op.At)
+	if errors.Is(err, merge.ErrNotFound) {
+		err = &problem{err: err, status: statusMissing}
+	}
+	return v, err
+}
+
+func (b *batch) answer(ops []*operation) error {
+	var out []byte
+	for _, o := range ops {
+		var line object
+		line.raw("id", o.id)
+		line.add("ok", o.err == nil)
+		if o.err != nil {
+			status := dataStatus(o.err, writes)
+			b.worst = worse(b.worst, status)
+			c := complaintOf(o.err)
+			line.add("error", c.text)
+			line.addIf("hint", c.hint)
+			line.add("status", status)
+			if o.pending {
+				line.add("pending", true)
+			}
+		} else if o.value != nil {
+			line.raw("value", oneLine(o.value))
+		}
+		out = append(append(out, line.String()...), '\n')
+	}
+	_, err := b.a.stdout.Write(out)
+	return err
+}
+
+// parseOperation reads a line. A line without its own id is answered with null.
+func parseOperation(line []byte) *operation {
+	o := &operation{id: []byte("null")}
+	refuse := func(format string, args ...any) *operation {
+		o.err = usage(`a line is an object: {"op": "set", "at": "/a", "value": 1, "id": "x1"}`, format, args...)
+		return o
+	}
+	doc, err := merge.Parse(line, merge.JSON)
+	if err != nil {
+		return refuse("no JSON: %v", err)
+	}
+	if root, err := doc.Get(nil); err != nil || root[0] != '{' {
+		return refuse("no object")
+	}
+	member := func(name string) []byte {
+		v, err := doc.Get(merge.Pointer{name})
+		if err != nil {
+			return nil
+		}
+		return bytes.Clone(v)
+	}
+	str := func(name string) (string, error) {
+		v := member(name)
+		if v == nil {
+			return "", nil
+		}
+		if v[0] != '"' {
+			return "", fmt.Errorf("%s is no string", name)
+		}
+		return text(v), nil
+	}
+	if id := member("id"); id != nil {
+		o.id = oneLine(id)
+	}
+	var ack string
+	for name, field := range map[string]*string{"op": &o.op.Kind, "at": &o.op.At, "ack": &ack} {
+		if *field, err = str(name); err != nil {
+			return refuse("%v", err)
+		}
+	}
+	o.op.Value = member("value")
+	switch o.op.Kind {
+	case "set", "append", "patch":
+		if o.op.Value == nil {
+			return refuse("%s without value", o.op.Kind)
+		}
+	case "incr":
+		if o.op.Value == nil {
+			o.op.Value = merge.Raw("1")
+		}
+		if !numberText.Match(o.op.Value) {
+			return refuse("incr: %s is no number", o.op.Value)
+		}
+	case "delete", "get":
+	case "":
+		return refuse("no op")
+	default:
+		return refuse("unknown op %q", o.op.Kind)
+	}
+	if _, err := pointer(o.op.At); err != nil {
+		o.err = err
+		return o
+	}
+	switch ack {
+	case "", "visible":
+	case "journaled":
+		o.journaled = o.op.Kind != "get"
+	default:
+		return refuse("unknown ack %q", ack)
+	}
+	return o
+}

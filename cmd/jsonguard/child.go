@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// child is a program that exec or lock runs the way env(1) and nice(1) would: its argv exact, its streams the very
+// same descriptors, in our process group.
+type child struct {
+	path string
+	argv []string
+	cmd  *exec.Cmd
+}
+
+// findProgram looks a program up before anything is made for it. Its errors carry 126 and 127.
+func findProgram(argv []string) (*child, error) {
+	path, err := exec.LookPath(argv[0])
+	switch {
+	case errors.Is(err, exec.ErrDot): // PATH says so; that is between it and its owner
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, exec.ErrNotFound):
+		return nil, &problem{op: "run", path: argv[0], err: errors.New("no such program"), status: statusNotFound,
+			hint: "it is looked for in PATH; a program in this directory is ./" + filepath.Base(argv[0])}
+	case err != nil:
+		return nil, &problem{op: "run", path: argv[0], err: cause(err), status: statusCannotRun, hint: "is it a program, and executable (chmod +x)?"}
+	}
+	return &child{path: path, argv: argv}, nil
+}
+
+func cause(err error) error {
+	var e *exec.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
+// start runs the program. env is added to ours.
+func (c *child) start(a *app, env ...string) error {
+	c.cmd = c.command(a, c.path, c.argv, env)
+	err := c.cmd.Start()
+	if isNoFormat(err) {
+		// A script without #!: execvp(3), and so env and nice, hand it to the shell.
+		c.cmd = c.command(a, "/bin/sh", append([]string{"/bin/sh", c.path}, c.argv[1:]...), env)
+		err = c.cmd.Start()
+	}
+	if err != nil {
+		return &problem{op: "run", path: c.argv[0], err: cause(err), status: statusCannotRun}
+	}
+	return nil
+}
+
+func (c *child) command(a *app, path string, argv, env []string) *exec.Cmd {
+	cmd := &exec.Cmd{Path: path, Args: argv, Stdin: a.stdin, Stdout: a.stdout.w, Stderr: a.stderr}
+	if len(env) > 0 {
+		cmd.Env = append(os.Environ(), env...)
+	}
+	return cmd
+}
+
+// wait returns how the program ended.
+func (c *child) wait() (ended, error) {
+	err := c.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return ended{}, &problem{op: "wait for", path: c.argv[0], err: err, status: statusIO}
+	}
+	return endingOf(c.cmd.ProcessState), nil
+}
+
+// fill replaces every {} in the arguments of a program, also inside one (--db={}).
+func fill(argv []string, path string) []string {
+	out := append([]string(nil), argv...)
+	for i := range out[1:] {
+		out[i+1] = strings.ReplaceAll(out[i+1], "{}", path)
+	}
+	return out
+}

@@ -1,0 +1,105 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func isNoFormat(err error) bool { return errors.Is(err, syscall.ENOEXEC) }
+
+func endingOf(state *os.ProcessState) ended {
+	if w, ok := state.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return ended{signal: int(w.Signal())}
+	}
+	return ended{status: state.ExitCode()}
+}
+
+// inherit makes the next child hold f's open file, and with it its flock, until the child and everything it started
+// are gone. Not through ExtraFiles, which are 3, 4, …: those may be descriptors that our own parent meant for the
+// program.
+func inherit(f *os.File) (release func(), err error) {
+	const high = 100
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD, high)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return func() { _ = unix.Close(fd) }, nil
+}
+
+// forward passes signals on to the child until stop is called, which says whether one of them came after that:
+// with is called for each of those.
+//
+// INT and QUIT need care. Typed at a terminal they reach the whole foreground process group, the child by itself;
+// sent by a process they reach us only. The kernel says which (si_code), os/signal does not. So: when we are in the
+// foreground of our terminal, they are taken for typed. A kill -INT of a foreground jsonguard is therefore not passed
+// on (TERM is); in the background, under cron, timeout(1) or a supervisor, everything is. A signal that was ignored
+// when we started stays ignored, for the child too (nohup, & in a script).
+func forward(late func()) (started func(*os.Process), stop func()) {
+	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT}
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signals = append(signals, s)
+		}
+	}
+	arrived := make(chan os.Signal, 64)
+	signal.Notify(arrived, signals...)
+	child := make(chan *os.Process, 1)
+	go func() {
+		var p *os.Process
+		var early []os.Signal
+		for {
+			select {
+			case p = <-child:
+				for _, s := range early {
+					_ = p.Signal(s)
+				}
+				early = nil
+			case s := <-arrived:
+				typed := (s == syscall.SIGINT || s == syscall.SIGQUIT) && inForeground()
+				switch {
+				case p == nil:
+					early = append(early, s)
+				case typed:
+				default:
+					if errors.Is(p.Signal(s), os.ErrProcessDone) {
+						late()
+					}
+				}
+				if typed && p != nil && errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone) {
+					late()
+				}
+			}
+		}
+	}()
+	return func(p *os.Process) { child <- p }, func() { signal.Stop(arrived) }
+}
+
+// inForeground says whether what is typed at our terminal as a signal reaches us.
+func inForeground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false // no terminal
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// dieBySignal ends this process as the child ended, so that a shell sees the same thing: ^C stops its loop.
+func dieBySignal(number int) {
+	s := syscall.Signal(number)
+	// The core, if there is to be one, is the child's.
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	signal.Reset(s)
+	restoreDefault(s)
+	if unix.Kill(unix.Getpid(), s) == nil {
+		time.Sleep(time.Second) // delivered to another thread; or it is blocked, and 128+n has to do
+	}
+}

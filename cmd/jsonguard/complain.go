@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"jsonguard/merge"
+	"jsonguard/sidecar"
+)
+
+// Rules for messages: what was attempted, on which path, why it failed; then, on a line of its own, what to do.
+// Lower case, no full stop, no Go type or function. Errors are said with -q too, and never on stdout.
+
+// complaint is an error as people and scripts read it.
+type complaint struct {
+	text, op, path, hint string
+	line, column         int
+}
+
+func complaintOf(err error) complaint {
+	c := complaint{text: err.Error()}
+	var p *problem
+	var e *sidecar.Error
+	switch {
+	case errors.As(err, &p):
+		c.op, c.path, c.hint = p.op, p.path, p.hint
+		if p.hint == "" && errors.As(p.err, &e) {
+			c.hint = e.Hint
+		}
+		c.text = strings.TrimSuffix(c.text, hintSuffix(e))
+	case errors.As(err, &e):
+		c.op, c.path, c.hint = e.Op, e.Path, e.Hint
+		c.text = strings.TrimSuffix(c.text, hintSuffix(e))
+	}
+	var syntax *merge.SyntaxError
+	if errors.As(err, &syntax) {
+		c.line, c.column = syntax.Line, syntax.Column
+		if !strings.Contains(c.text, fmt.Sprintf("line %d", syntax.Line)) {
+			c.text += fmt.Sprintf(" (line %d, column %d)", syntax.Line, syntax.Column)
+		}
+	}
+	return c
+}
+
+// hintSuffix is how sidecar's text ends; it gets a line of its own here.
+func hintSuffix(e *sidecar.Error) string {
+	if e == nil || e.Hint == "" {
+		return ""
+	}
+	return " (" + e.Hint + ")"
+}
+
+func (a *app) complain(cmd *cobra.Command, err error, status int) {
+	c := complaintOf(err)
+	if a.json && kindOf(cmd) != wraps {
+		var o object
+		o.add("error", c.text)
+		o.addIf("op", c.op)
+		o.addIf("path", c.path)
+		if c.line > 0 {
+			o.add("line", c.line)
+			o.add("column", c.column)
+		}
+		o.addIf("hint", c.hint)
+		o.add("status", status)
+		fmt.Fprintln(a.stderr, o.String())
+		return
+	}
+	for line := range strings.Lines(c.text) { // errors.Join has a line for each
+		a.say("%s", strings.TrimSuffix(line, "\n"))
+	}
+	if c.hint != "" {
+		a.say("hint: %s", c.hint)
+	}
+}
+
+// named gives an error of a change the verb and the file, where package sidecar did not.
+func (a *app) named(cmd *cobra.Command, file string, err error) error {
+	var e *sidecar.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	return &problem{op: cmd.Name(), path: file, err: err}
+}

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"jsonguard/sidecar"
+)
+
+// execOptions are the flags of exec.
+type execOptions struct {
+	files  []string
+	mode   string
+	env    string
+	report string
+}
+
+func (a *app) execCommand() *cobra.Command {
+	var o execOptions
+	cmd := verb(groupRun, "exec --file FILE [--mode auto|copy] [--env NAME] [--report FILE] -- CMD ARG...",
+		"Run a program that shares a JSON file, unchanged",
+		`Run CMD with a private copy of FILE, and merge what it writes there into FILE: at each complete write, and when it
+ends. So any number of such programs may run at once. The path of the copy replaces {} in the arguments, and is in the
+environment variable JSONGUARD_FILE (--env names another).
+
+The program's arguments, stdin, stdout and stderr are its own; so is the exit status, a death by signal included. TERM,
+HUP, USR1 and USR2 are passed on, and INT and QUIT when they were not typed at the terminal, where they reach it by
+themselves. What it wrote is merged before jsonguard ends, however it ends; if jsonguard itself is killed, by the
+next use of FILE.
+
+Exit status: the program's, if it is not 0. 125: jsonguard failed before the program ran; 126: it cannot be run; 127: it
+was not found. After the program's 0: 65, what it wrote cannot be parsed (it is in quarantine) or was refused; 74, an
+I/O error; 75, what it wrote is safe but not yet in FILE.`,
+		`  jsonguard exec --file results.json -- python3 runner.py --db {}
+  jsonguard exec --file results.json --env DB_PATH -- node runner.js`,
+		func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("usage: "+cmd.UseLine(), "exec: no program")
+			}
+			return nil
+		}, nil)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.exec(cmd.Context(), o, args) }
+	f := cmd.Flags()
+	f.SetInterspersed(false) // what follows the program is the program's
+	f.StringArrayVar(&o.files, "file", nil, "the shared file (with --mode copy exactly one)")
+	f.StringVar(&o.mode, "mode", "auto", "auto or copy: how the program's writes are seen")
+	f.StringVar(&o.env, "env", "JSONGUARD_FILE", "environment variable that names the copy")
+	f.StringVar(&o.report, "report", "", "write what happened to this file, as JSON")
+	return wraps.mark(cmd)
+}
+
+func (o execOptions) check() error {
+	switch o.mode {
+	case "auto", "copy":
+	case "intercept":
+		return &problem{err: errors.New("exec: --mode intercept is not in this release"), hint: "--mode copy gives the program a private copy through {}"}
+	default:
+		return usage("--mode auto or --mode copy", "exec: unknown mode %q", o.mode)
+	}
+	switch {
+	case len(o.files) == 0:
+		return usage("name the shared file: --file results.json", "exec: no --file")
+	case len(o.files) > 1:
+		return usage("one program, one --file; a second file needs a second jsonguard exec around it", "exec: mode copy takes one --file, not %d", len(o.files))
+	case o.files[0] == "":
+		return usage("is a variable of the script unset?", "exec: --file is empty")
+	case o.env == "" || strings.ContainsAny(o.env, "=\x00"):
+		return usage("a name like DB_PATH", "exec: %q cannot name an environment variable", o.env)
+	}
+	if _, err := os.Lstat(o.files[0]); err != nil && strings.ContainsAny(o.files[0], "*?[") {
+		return usage("name the file itself", "exec: mode copy takes a file, not a pattern: %s", o.files[0])
+	}
+	return nil
+}
+
+func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
+	if a.json {
+		return usage("--report FILE writes JSON", "exec: --json would go between the program's output")
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	program, err := findProgram(argv)
+	if err != nil {
+		return err
+	}
+	if o.mode == "auto" {
+		a.note("exec: mode copy (this release has no other)")
+	}
+	var report *os.File
+	if o.report != "" {
+		if report, err = os.Create(o.report); err != nil {
+			return &problem{op: "exec", err: err, hint: "the report goes to a file that can be written"}
+		}
+		defer report.Close()
+	}
+	run := &copyRun{a: a, program: program, options: o, began: time.Now(), file: o.files[0]}
+	outcome := run.run(ctx)
+	if report != nil && run.started {
+		if err := run.writeReport(report, outcome); err != nil {
+			a.say("exec: %v", err)
+			if statusOfEnd(outcome) == 0 {
+				outcome = ended{status: statusIO}
+			}
+		}
+	}
+	return outcome
+}
+
+// statusOfEnd: exec's outcome is ended once the program ran.
+func statusOfEnd(err error) int {
+	var end ended
+	if errors.As(err, &end) {
+		return end.exitStatus()
+	}
+	return exitStatus(err, wraps)
+}
+
+// copyRun is one program with one private copy.
+type copyRun struct {
+	a       *app
+	program *child
+	options execOptions
+	file    string
+	began   time.Time
+
+	g    *sidecar.Guard
+	view *sidecar.View
+
+	started    bool
+	end        ended
+	before     fileStamp // of the target when the program started
+	lastSeen   string    // what the copy held when it was last submitted
+	generation uint64
+	writes     int // complete writes that were taken
+	conflicts  []sidecar.Conflict
+	failure    error // of the final fold
+	direct     bool  // the program wrote the target and left the copy alone
+}
+
+// run returns ended once the program ran, another error when it did not.
+func (r *copyRun) run(ctx context.Context) error {
+	var err error
+	if r.g, err = r.a.guard(r.file); err != nil {
+		return err
+	}
+	defer r.g.Close()
+	if r.view, err = r.g.View(ctx); err != nil {
+		return err
+	}
+	r.before = stampOf(r.g.Target())
+	r.lastSeen = stampContent(r.view.Path())
+
+	folding, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	started, stop := forward(giveUp) // after the program's end, a signal asks us not to wait for a lock
+	defer stop()
+	// The program's processes hold the copy's lock, so that nobody takes the copy for abandoned if we are killed.
+	release, err := inherit(r.view.Owner())
+	if err != nil {
+		r.abandon(ctx)
+		return err
+	}
+	r.program.argv = fill(r.program.argv, r.view.Path())
+	watching, stopWatching := context.WithCancel(folding)
+	defer stopWatching()
+	watched := r.watch(watching)
+	err = r.program.start(r.a, r.options.env+"="+r.view.Path())
+	release()
+	if err != nil {
+		stopWatching()
+		<-watched
+		r.abandon(ctx)
+		return err
+	}
+	r.started = true
+	started(r.program.cmd.Process)
+	r.end, err = r.program.wait()
+	stopWatching()
+	<-watched
+	if err != nil {
+		r.a.say("%v", err)
+	}
+	if r.end.signal != 0 {
+		r.view.Killed()
+	}
+	r.finish(folding)
+	return r.outcome()
+}
+
+// abandon gives the copy back that no program saw.
+func (r *copyRun) abandon(ctx context.Context) { _, _ = r.view.Close(ctx) }
+
+// finish folds what is left and tells.
+func (r *copyRun) finish(ctx context.Context) {
+	r.countWrite()
+	var result sidecar.Result
+	result, r.failure = r.view.Close(ctx)
+	r.generation = result.Generation
+	r.conflicts = r.ownConflicts()
+	if r.writes == 0 && r.failure == nil {
+		r.direct = r.wroteTarget()
+	}
+	r.tell()
+}
+
+// submit takes a write in between. That a lock is held, or that the copy is in the middle of a write, is no error
+// then: the next write or the end brings it.
+func (r *copyRun) submit(ctx context.Context) {
+	r.countWrite()
+	const patience = 2 * time.Second
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	_, err := r.view.Submit(ctx)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, sidecar.ErrTorn) && !errors.Is(err, sidecar.ErrPending) {
+		r.a.note("not merged yet, tried again later: %v", complaintOf(err).text)
+	}
+}
+
+// countWrite is for the line at the end only: two writes within one submission count as one.
+func (r *copyRun) countWrite() {
+	if now := stampContent(r.view.Path()); now != r.lastSeen && now != "" {
+		r.lastSeen = now
+		r.writes++
+	}
+}
+
+// ownConflicts are read from the log, because another process may have folded what ours wrote.
+func (r *copyRun) ownConflicts() []sidecar.Conflict {
+	all, err := r.g.Conflicts(context.Background())
+	if err != nil {
+		return nil
+	}
+	host, _ := os.Hostname()
+	var own []sidecar.Conflict
+	for _, c := range all {
+		if c.PID == os.Getpid() && c.Host == host && c.Time.After(r.began.Add(-time.Second)) {
+			own = append(own, c)
+		}
+	}
+	return own
+}
+
+// wroteTarget looks for a program that was told of its copy and wrote the shared file nevertheless. Other jsonguards
+// write it too, so it counts only when the file is a version that no fold left.
+func (r *copyRun) wroteTarget() bool {
+	after := stampOf(r.g.Target())
+	if after == r.before {
+		return false
+	}
+	st, err := r.g.Status(context.Background())
+	return err == nil && (st.Unguarded || st.Generation <= 1)
+}
+
+// tell writes the line at the end, and what went wrong.
+func (r *copyRun) tell() {
+	name := filepath.Base(r.file)
+	if r.direct {
+		r.a.warn(fmt.Sprintf("%s was changed, but not through its copy: nothing protected that write (does the program use {} or $%s?)", name, r.options.env))
+	}
+	if r.failure != nil {
+		r.a.complain(nil, r.failure, dataStatus(r.failure, writes))
+	}
+	if r.a.quiet || r.writes == 0 && len(r.conflicts) == 0 {
+		if r.writes == 0 && !r.direct && r.failure == nil {
+			r.a.note("%s: the program did not write its copy", name)
+		}
+		return
+	}
+	what := "merged"
+	if r.failure != nil {
+		what = "seen"
+	}
+	line := fmt.Sprintf("%s: %s %s", name, count(r.writes, "write"), what)
+	if n := len(r.conflicts); n > 0 {
+		line += fmt.Sprintf(", %s (jsonguard conflicts %s)", count(n, "conflict"), shellQuote(r.file))
+	}
+	r.a.say("%s", line)
+}
+
+// outcome: the program's own failure always wins.
+func (r *copyRun) outcome() ended {
+	if r.end.exitStatus() != 0 || r.failure == nil {
+		return r.end
+	}
+	switch status := dataStatus(r.failure, writes); status {
+	case statusData, statusTemporary:
+		return ended{status: status}
+	}
+	return ended{status: statusIO}
+}

@@ -1,0 +1,124 @@
+// Command jsonguard lets many processes share one JSON file without losing each other's changes.
+//
+// Each verb is a file of this package; exit.go maps an error to an exit status, and complain.go says it to people.
+// Data goes to stdout and nothing else does; what jsonguard itself has to say goes to stderr behind "jsonguard: ".
+// JSON.md documents what --json prints.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"jsonguard/sidecar"
+)
+
+func main() {
+	a := newApp(os.Stdin, os.Stdout, os.Stderr)
+	a.dieBy = dieBySignal
+	os.Exit(a.run(os.Args[1:]))
+}
+
+// app is one run of the program.
+type app struct {
+	stdin  io.Reader
+	stdout *errWriter
+	stderr io.Writer
+	dieBy  func(signal int) // ends this process by that signal; nil: 128+signal is returned instead
+
+	json        bool
+	quiet       bool
+	verbose     bool
+	timeout     time.Duration
+	followLinks bool
+}
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
+	return &app{stdin: stdin, stdout: &errWriter{w: stdout}, stderr: stderr}
+}
+
+// run is main without the process: args in, exit status out.
+func (a *app) run(args []string) int {
+	root := a.rootCommand()
+	root.SetArgs(keepNegatives(args))
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	cmd, err := root.ExecuteC()
+	if err == nil && a.stdout.err != nil {
+		err = &problem{op: "write", path: "standard output", err: a.stdout.err, status: statusIO}
+	}
+	return a.finish(cmd, err)
+}
+
+// finish says what went wrong and returns the exit status.
+func (a *app) finish(cmd *cobra.Command, err error) int {
+	if err == nil {
+		return 0
+	}
+	if end, ok := err.(ended); ok { // of the program that was run: said already, or not ours to say
+		if end.signal != 0 && a.dieBy != nil {
+			a.dieBy(end.signal)
+		}
+		return end.exitStatus()
+	}
+	status := exitStatus(err, kindOf(cmd))
+	a.complain(cmd, err, status)
+	return status
+}
+
+// errWriter remembers that a write failed, so that a full disk behind stdout is not a success.
+type errWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (e *errWriter) Write(p []byte) (int, error) {
+	n, err := e.w.Write(p)
+	if err != nil && e.err == nil {
+		e.err = err
+	}
+	return n, err
+}
+
+// guard opens FILE for a verb.
+func (a *app) guard(file string) (*sidecar.Guard, error) {
+	return sidecar.Open(file, sidecar.Options{Timeout: a.patience(), FollowLinks: a.followLinks, Warn: a.warn})
+}
+
+// patience is --timeout as package sidecar wants it: there 0 is the default, and negative tries once.
+func (a *app) patience() time.Duration {
+	if a.timeout <= 0 {
+		return -1
+	}
+	return a.timeout
+}
+
+func (a *app) warn(text string) {
+	if !a.quiet {
+		a.say("%s", text)
+	}
+}
+
+// note is for -v.
+func (a *app) note(format string, args ...any) {
+	if a.verbose && !a.quiet {
+		a.say(format, args...)
+	}
+}
+
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintf(a.stderr, "jsonguard: %s\n", fmt.Sprintf(format, args...))
+}
+
+func versionText() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) recoverCommand() *cobra.Command {
+	var salvage bool
+	cmd := verb(groupLook, "recover FILE [--salvage]", "Fold what dead processes left",
+		`Fold what is pending: changes of processes that were killed, and what killed exec and edit runs had written into their
+copies. Every other use of the file does that too; this verb says what there was.
+--salvage takes the complete leading records out of torn documents in quarantine, as additions only.`,
+		`  jsonguard recover results.json
+  jsonguard recover --salvage results.json`,
+		between(1, 1), func(cmd *cobra.Command, args []string) error {
+			if err := a.mustExist(cmd, args[0]); err != nil {
+				return err
+			}
+			g, err := a.guard(args[0])
+			if err != nil {
+				return err
+			}
+			defer g.Close()
+			result, salvaged, err := g.Recover(cmd.Context(), salvage)
+			if err != nil {
+				return a.named(cmd, args[0], err)
+			}
+			if !a.json && !a.quiet {
+				a.printf("%s: %s folded\n", g.Target(), count(result.Folded, "pending change"))
+				for _, s := range salvaged {
+					a.printf("%s: %s salvaged, %s cut off (%s)\n", g.Target(), count(s.Kept, "byte"), count(s.Cut, "byte"), s.File)
+				}
+			}
+			return a.done(g, result, func(o *object) { o.add("salvaged", notNil(salvaged)) })
+		})
+	cmd.Flags().BoolVar(&salvage, "salvage", false, "take what is complete in torn documents")
+	return writes.mark(cmd)
+}
+
+func (a *app) cleanCommand() *cobra.Command {
+	cmd := verb(groupLook, "clean FILE", "Remove what is not needed any more, nothing that is pending",
+		`Fold what is pending and remove what is left of dead processes; if nothing is worth keeping (no conflict, nothing in
+quarantine, no live process), the guard directory beside FILE too. FILE.lock stays: to remove a lock file while somebody may
+wait for it gives two holders.`,
+		`  jsonguard clean results.json`,
+		between(1, 1), func(cmd *cobra.Command, args []string) error {
+			if err := a.mustExist(cmd, args[0]); err != nil {
+				return err
+			}
+			g, err := a.guard(args[0])
+			if err != nil {
+				return err
+			}
+			defer g.Close()
+			removed, err := g.Clean(cmd.Context())
+			if err != nil {
+				return a.named(cmd, args[0], err)
+			}
+			if a.json {
+				var o object
+				o.add("file", g.Target())
+				o.add("removed", notNil(removed))
+				a.println(o.String())
+				return nil
+			}
+			for _, path := range removed {
+				if !a.quiet {
+					a.printf("removed %s\n", path)
+				}
+			}
+			if len(removed) == 0 {
+				a.note("%s: nothing to remove", g.Target())
+			}
+			return nil
+		})
+	return writes.mark(cmd)
+}
+
+func (a *app) conflictsCommand() *cobra.Command {
+	cmd := verb(groupLook, "conflicts FILE", "Show the values that lost",
+		`Show the conflict log: each place that two processes changed, who, when, and the three values. Empty: there was none.`,
+		`  jsonguard conflicts results.json
+  jsonguard conflicts --json results.json | jq '.conflicts[] | select(.pointer == "/total")'`,
+		between(1, 1), func(cmd *cobra.Command, args []string) error {
+			if err := a.mustExist(cmd, args[0]); err != nil {
+				return err
+			}
+			g, err := a.guard(args[0])
+			if err != nil {
+				return err
+			}
+			defer g.Close()
+			log, err := g.Conflicts(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				var o object
+				o.add("file", g.Target())
+				o.add("conflicts", notNil(log))
+				a.println(o.String())
+				return nil
+			}
+			show := func(s *string) string {
+				if s == nil {
+					return "(missing)"
+				}
+				return string(oneLine([]byte(*s)))
+			}
+			for _, c := range log {
+				a.printf("%s  %s  %s@%d  %s\n", c.Time.Local().Format("2006-01-02 15:04:05"), placeName(c.At), c.Host, c.PID, c.Command)
+				a.printf("    base %s, ours %s, theirs %s; taken: %s", show(c.Base), show(c.Ours), show(c.Theirs), c.Taken)
+				if c.Refused {
+					a.printf(", refused")
+				}
+				if c.Reason != "" {
+					a.printf(" (%s)", c.Reason)
+				}
+				a.println()
+			}
+			if len(log) == 0 {
+				a.note("%s: no conflicts", g.Target())
+			}
+			return nil
+		})
+	return reads.mark(cmd)
+}
+
+func (a *app) verifyCommand() *cobra.Command {
+	var repair bool
+	cmd := verb(groupLook, "verify FILE [--repair]", "Check everything on disk that belongs to a file",
+		`Check the file and its guard directory. --repair folds what is pending and moves damaged sidecars to quarantine; the
+file itself it never changes otherwise.
+Exit status: 65, the file cannot be parsed; 74, the guard directory is damaged. A file that somebody changed without jsonguard
+is said, and no failure.`,
+		`  jsonguard verify results.json
+  jsonguard verify --repair results.json`,
+		between(1, 1), func(cmd *cobra.Command, args []string) error { return a.verify(cmd, args[0], repair) })
+	cmd.Flags().BoolVar(&repair, "repair", false, "do what is safe")
+	return writes.mark(cmd)
+}
+
+func (a *app) verify(cmd *cobra.Command, file string, repair bool) error {
+	if err := a.mustExist(cmd, file); err != nil {
+		return err
+	}
+	g, err := a.guard(file)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	findings, err := g.Verify(cmd.Context(), repair)
+	if err != nil {
+		return a.named(cmd, file, err)
+	}
+	status := 0
+	for _, f := range findings {
+		switch {
+		case f.OK || f.Check == "unguarded":
+		case f.Check == "target":
+			status = worse(status, statusData)
+		default:
+			status = worse(status, statusIO)
+		}
+	}
+	if a.json {
+		var o object
+		o.add("file", g.Target())
+		o.add("ok", status == 0)
+		o.add("findings", notNil(findings))
+		a.println(o.String())
+	} else {
+		for _, f := range findings {
+			word, colour := "ok", "green"
+			switch {
+			case f.Repaired:
+				word = "repaired"
+			case !f.OK && f.Check == "unguarded":
+				word, colour = "note", "yellow"
+			case !f.OK:
+				word, colour = "bad", "red"
+			}
+			if !a.quiet || word == "bad" {
+				a.printf("%s %-10s %s: %s\n", paint(a.stdout, colour, fmt.Sprintf("%-8s", word)), f.Check, f.Path, f.Detail)
+			}
+		}
+	}
+	if status != 0 {
+		return ended{status: status} // the findings are the message
+	}
+	return nil
+}

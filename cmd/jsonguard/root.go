@@ -1,0 +1,183 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"jsonguard/lock"
+)
+
+// Groups of the overview.
+const (
+	groupRun    = "run"
+	groupChange = "change"
+	groupLook   = "look"
+	groupProve  = "prove"
+)
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "jsonguard",
+		Short: "Let many processes share one JSON file without losing each other's changes",
+		Long: `Many processes read a JSON file, change a little, and write all of it back: they lose each other's records,
+and leave half-written files. jsonguard keeps the file, its format and the programs, and makes that safe.
+
+FILE is the shared file, POINTER a place in it by RFC 6901 (/models/gpt/runs/0; "" is the whole document).
+Exit status: 0; 1 no such pointer (get); 64 usage; 65 data that cannot be parsed, or a refused change; 66 no such
+file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permission. exec returns the program's own.`,
+		Example: `  jsonguard exec --file results.json -- python3 runner.py --db {}
+  jsonguard set results.json /models/gpt/runs 12
+  jsonguard incr results.json /total
+  jsonguard demo`,
+		Args:          cobra.ArbitraryArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       versionText(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownVerb(cmd, args[0])
+		},
+	}
+	root.SetVersionTemplate("jsonguard {{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
+	root.SuggestionsMinimumDistance = 2
+	root.AddGroup(
+		&cobra.Group{ID: groupRun, Title: "Run programs that share a file:"},
+		&cobra.Group{ID: groupChange, Title: "Read and change a file:"},
+		&cobra.Group{ID: groupLook, Title: "Look and repair:"},
+		&cobra.Group{ID: groupProve, Title: "Try it:"},
+	)
+	f := root.PersistentFlags()
+	f.BoolVar(&a.json, "json", false, "print JSON (everything but exec and lock)")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "errors only")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
+	f.DurationVar(&a.timeout, "timeout", lock.DefaultTimeout, "how long to wait for a lock; 0 tries once")
+	f.BoolVar(&a.followLinks, "follow-links", false, "accept a file with several hard links; its other names keep the old version")
+
+	root.AddCommand(
+		a.execCommand(), a.lockCommand(),
+		a.getCommand(), a.setCommand(), a.incrCommand(), a.appendCommand(), a.deleteCommand(), a.patchCommand(),
+		a.updateCommand(), a.batchCommand(), a.editCommand(), a.mergeCommand(),
+		a.statusCommand(), a.conflictsCommand(), a.recoverCommand(), a.verifyCommand(), a.cleanCommand(),
+		a.doctorCommand(), a.demoCommand(), a.stressCommand(),
+		a.versionCommand(), a.manCommand(),
+		a.demoRunnerCommand(), a.stressWorkerCommand(), a.lockProbeCommand(),
+	)
+	return root
+}
+
+// verb is what most verbs share.
+func verb(group, use, short, long, example string, args cobra.PositionalArgs, run func(*cobra.Command, []string) error) *cobra.Command {
+	return &cobra.Command{
+		GroupID: group, Use: use, Short: short, Long: long, Example: example, Args: args,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for i := range args {
+				args[i] = restoreNegative(args[i])
+			}
+			return run(cmd, args)
+		},
+	}
+}
+
+// between wants low to high arguments, and shows the usage line otherwise. An empty FILE is a mistake of a script.
+func between(low, high int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < low:
+			return usage("usage: "+cmd.UseLine(), "%s: too few arguments", cmd.Name())
+		case high >= 0 && len(args) > high:
+			return usage("usage: "+cmd.UseLine(), "%s: too many arguments: %q", cmd.Name(), args[high])
+		case low > 0 && args[0] == "":
+			return usage("is a variable of the script unset?", "%s: FILE is empty", cmd.Name())
+		}
+		return nil
+	}
+}
+
+func unknownVerb(cmd *cobra.Command, name string) error {
+	hint := "jsonguard help lists the verbs"
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usage(hint, "unknown verb %q", name)
+}
+
+// flagError turns what pflag says into a usage problem, with the nearest flag.
+func flagError(cmd *cobra.Command, err error) error {
+	hint := "usage: " + cmd.UseLine()
+	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
+		best, distance := "", 3
+		consider := func(f *pflag.Flag) {
+			d := editDistance(name, f.Name)
+			if strings.HasPrefix(f.Name, name) {
+				d = 1
+			}
+			if d < distance && !f.Hidden {
+				best, distance = f.Name, d
+			}
+		}
+		cmd.Flags().VisitAll(consider)
+		cmd.InheritedFlags().VisitAll(consider)
+		if best != "" {
+			hint = "did you mean --" + best + "?"
+		}
+	}
+	return usage(hint, "%s: %v", cmd.Name(), err)
+}
+
+// editDistance is Levenshtein's.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			next := diagonal
+			if a[i] != b[j] {
+				next++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(next, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// A number below zero is a value here and a bundle of short flags to pflag. It is carried past the flag parser
+// behind a NUL, which no argument of a process can hold.
+var negative = regexp.MustCompile(`^-(\d+(\.\d+)?([eE][+-]?\d+)?|Infinity)$`)
+
+func keepNegatives(args []string) []string {
+	kept := make([]string, len(args))
+	takesNumbers := false
+	for i, arg := range args {
+		kept[i] = arg
+		switch {
+		case arg == "--" || arg == "exec" || arg == "lock":
+			if !takesNumbers { // a program's arguments are nobody's to touch
+				copy(kept[i:], args[i:])
+				return kept
+			}
+			if arg == "--" {
+				copy(kept[i:], args[i:])
+				return kept
+			}
+		case arg == "set" || arg == "incr" || arg == "append":
+			takesNumbers = true
+		case takesNumbers && negative.MatchString(arg):
+			kept[i] = "\x00" + arg
+		}
+	}
+	return kept
+}
+
+func restoreNegative(arg string) string { return strings.TrimPrefix(arg, "\x00") }
