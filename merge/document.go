@@ -1,0 +1,152 @@
+package merge
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Document is a lossless JSON document: a tree over the text it was parsed from, expanded only where somebody looks.
+// What is not changed keeps its bytes. The zero value is not usable; see Parse.
+type Document struct {
+	src    []byte
+	format Format
+	lead   []byte // byte order mark and white space before the value
+	root   *node  // nil: missing
+	trail  []byte // white space behind it
+	style  *style // of src, found when new text has to be written
+
+	changed bool
+	undo    []func() // of the Do that is under way
+}
+
+// Parse validates src whole and returns it as a document that shares its bytes. Text without any value is a missing
+// document, which the first set creates. The error is a *SyntaxError with line and column.
+func Parse(src []byte, f Format) (*Document, error) {
+	if err := Valid(src, f); err != nil {
+		return nil, err
+	}
+	d := &Document{src: src, format: f}
+	if f == Lines {
+		d.root = &node{kind: kindLines, raw: src}
+		return d, nil
+	}
+	start := 0
+	if bytes.HasPrefix(src, utf8BOM) {
+		start = len(utf8BOM)
+	}
+	start = skipSpace(src, start)
+	if start == len(src) {
+		return d, nil
+	}
+	end, err := scanValue(src, start)
+	if err != nil {
+		return nil, err
+	}
+	d.lead, d.root, d.trail = src[:start], newNode(src[start:end]), src[end:]
+	return d, nil
+}
+
+var utf8BOM = []byte("\xef\xbb\xbf")
+
+// Missing says whether there is no value at all: an empty text, or one of white space only.
+func (d *Document) Missing() bool {
+	if d.root != nil && d.root.kind == kindLines {
+		d.root.expand()
+		return len(d.root.kids) == 0
+	}
+	return d.root == nil
+}
+
+// Changed says whether Bytes may differ from what was parsed.
+func (d *Document) Changed() bool { return d.changed }
+
+// Bytes of the document: what was parsed, where nothing was changed. They must not be modified.
+func (d *Document) Bytes() []byte {
+	switch {
+	case !d.changed:
+		return d.src
+	case d.root == nil:
+		return nil
+	}
+	out := make([]byte, 0, len(d.src)+len(d.src)/8+256)
+	out = append(out, d.lead...)
+	out = d.root.appendTo(out)
+	return append(out, d.trail...)
+}
+
+// Get returns the JSON text at p, byte for byte. ErrNotFound: there is none.
+func (d *Document) Get(p Pointer) ([]byte, error) {
+	if len(p) == 0 && d.format == Lines {
+		return d.Bytes(), nil
+	}
+	n := d.find(p)
+	if n == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, quotePointer(p))
+	}
+	return n.text(), nil
+}
+
+func (d *Document) find(p Pointer) *node {
+	n := d.root
+	for _, step := range p {
+		if n == nil {
+			return nil
+		}
+		n = n.child(step)
+	}
+	return n
+}
+
+// Each calls f for every member or element at p in their order, until f returns false. For elements key is their
+// index. A member whose name comes again later is passed over: the last one counts.
+func (d *Document) Each(p Pointer, f func(key string, raw []byte) bool) error {
+	n := d.find(p)
+	if n == nil {
+		return fmt.Errorf("%w: %s", ErrNotFound, quotePointer(p))
+	}
+	if !n.container() {
+		return fmt.Errorf("%w: %s is a %s", ErrType, quotePointer(p), n.kind)
+	}
+	n.expand()
+	for i := range n.kids {
+		key := fmt.Sprint(i)
+		if n.kind == kindObject {
+			key = n.kids[i].name()
+			if n.lookup(key) != i {
+				continue
+			}
+		}
+		if !f(key, n.kids[i].value.text()) {
+			break
+		}
+	}
+	return nil
+}
+
+func quotePointer(p Pointer) string {
+	if len(p) == 0 {
+		return "the document"
+	}
+	return p.String()
+}
+
+// record notes how to take a step back, for a Do that fails later.
+func (d *Document) record(undo func()) {
+	d.changed = true
+	d.undo = append(d.undo, undo)
+}
+
+// setRoot replaces the whole document.
+func (d *Document) setRoot(n *node) {
+	root, lead, trail := d.root, d.lead, d.trail
+	d.record(func() { d.root, d.lead, d.trail = root, lead, trail })
+	if d.root == nil {
+		if bytes.HasPrefix(d.src, utf8BOM) {
+			d.lead = utf8BOM
+		} else {
+			d.lead = nil
+		}
+		d.trail = []byte(d.styleOf().newline)
+	}
+	d.root = n
+}

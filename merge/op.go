@@ -1,0 +1,413 @@
+package merge
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// The kinds of Op.
+const (
+	OpSet    = "set"    // puts Value at At; objects missing on the way are made
+	OpDelete = "delete" // removes what is at At; a missing value is no error
+	OpIncr   = "incr"   // adds the number Value to the one at At, exactly; a missing one counts as 0
+	OpAppend = "append" // puts Value behind the last element of the array at At; a missing array is made
+	OpPatch  = "patch"  // applies Value, an RFC 7396 merge patch, to what is at At
+	OpInsert = "insert" // RFC 6902 add: like set, but moves the elements of an array up; the parent must exist
+	OpRemove = "remove" // RFC 6902 remove: like delete, but a missing value is an error
+	OpTest   = "test"   // RFC 6902 test: fails unless the value at At equals Value
+	OpReplace = "replace" // RFC 6902 replace: like set, but a missing value is an error
+	OpMove   = "move"   // RFC 6902 move of the value at From
+	OpCopy   = "copy"   // RFC 6902 copy of the value at From
+)
+
+// Op is one operation that needs no base: it says what is wanted, whatever is there.
+type Op struct {
+	Kind  string
+	At    string // RFC 6901 pointer
+	From  string // of move and copy
+	Value Raw    // JSON text; absent for delete, remove, move, copy
+}
+
+// Raw is JSON text, kept as it is.
+type Raw []byte
+
+// AppendJSON appends op as one line of JSON. Its value is a string there, because it may hold what JSON has no
+// word for (NaN).
+func (op Op) AppendJSON(dst []byte) []byte {
+	text := wireOp{Op: op.Kind, At: op.At, From: op.From}
+	if op.Value != nil {
+		text.Value = new(string)
+		*text.Value = string(Compact(nil, op.Value))
+	}
+	line, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // strings cannot fail
+	}
+	return append(dst, line...)
+}
+
+type wireOp struct {
+	Op    string  `json:"op"`
+	At    string  `json:"at"`
+	From  string  `json:"from,omitempty"`
+	Value *string `json:"value,omitempty"`
+}
+
+// ParseOp reads what AppendJSON wrote and checks it: an unknown kind, a bad pointer or a value that is no JSON is
+// an error.
+func ParseOp(src []byte) (Op, error) {
+	var w wireOp
+	if err := json.Unmarshal(src, &w); err != nil {
+		return Op{}, fmt.Errorf("operation: %w", err)
+	}
+	op := Op{Kind: w.Op, At: w.At, From: w.From}
+	if w.Value != nil {
+		op.Value = Raw(*w.Value)
+	}
+	return op, op.Check()
+}
+
+// Check says whether op can be understood, whatever document it meets.
+func (op Op) Check() error {
+	if _, err := ParsePointer(op.At); err != nil {
+		return err
+	}
+	needsValue := true
+	switch op.Kind {
+	case OpDelete, OpRemove:
+		needsValue = false
+	case OpMove, OpCopy:
+		needsValue = false
+		if _, err := ParsePointer(op.From); err != nil {
+			return err
+		}
+	case OpSet, OpReplace, OpIncr, OpAppend, OpPatch, OpInsert, OpTest:
+	default:
+		return fmt.Errorf("unknown operation %q", op.Kind)
+	}
+	if needsValue {
+		if err := Valid(op.Value, JSON); err != nil {
+			return fmt.Errorf("value of %s: %w", op.Kind, err)
+		}
+		if len(bytes.TrimSpace(op.Value)) == 0 {
+			return fmt.Errorf("%s %s: no value", op.Kind, op.At)
+		}
+	}
+	if op.Kind == OpIncr && kindOfText(bytes.TrimSpace(op.Value)) != kindNumber {
+		return fmt.Errorf("%w: incr needs a number, not %s", ErrType, op.Value)
+	}
+	return nil
+}
+
+// Do carries out ops in their order, all or none.
+func (d *Document) Do(ops ...Op) error {
+	d.undo = d.undo[:0]
+	for _, op := range ops {
+		if err := d.do(op); err != nil {
+			for len(d.undo) > 0 {
+				last := len(d.undo) - 1
+				step := d.undo[last]
+				d.undo = d.undo[:last]
+				step()
+			}
+			return err
+		}
+	}
+	d.undo = d.undo[:0]
+	return nil
+}
+
+func (d *Document) do(op Op) error {
+	if err := op.Check(); err != nil {
+		return err
+	}
+	p, err := ParsePointer(op.At)
+	if err != nil {
+		return err
+	}
+	value := bytes.TrimSpace(op.Value)
+	switch op.Kind {
+	case OpSet:
+		return d.set(p, value)
+	case OpReplace:
+		if d.find(p) == nil {
+			return fmt.Errorf("%w: %s", ErrNotFound, quotePointer(p))
+		}
+		return d.set(p, value)
+	case OpDelete:
+		_, err := d.delete(p)
+		return err
+	case OpRemove:
+		found, err := d.delete(p)
+		if err == nil && !found {
+			err = fmt.Errorf("%w: %s", ErrNotFound, quotePointer(p))
+		}
+		return err
+	case OpIncr:
+		return d.incr(p, value)
+	case OpAppend:
+		return d.append(p, value)
+	case OpPatch:
+		return d.patch(p, value)
+	case OpInsert:
+		return d.insert(p, value)
+	case OpTest:
+		have, err := d.Get(p)
+		if err == nil && !equalValues(have, value, false) {
+			err = fmt.Errorf("%w: test of %s: it is %s", ErrRefused, quotePointer(p), Compact(nil, have))
+		}
+		return err
+	default:
+		return d.transfer(op.Kind, p, op.From)
+	}
+}
+
+// touch marks the way to p as changed. Every step of it exists.
+func (d *Document) touch(p Pointer) {
+	d.changed = true
+	n := d.root
+	n.dirty = n.dirty || n.container()
+	for _, step := range p {
+		if n = n.child(step); n == nil {
+			return
+		}
+		n.dirty = n.dirty || n.container()
+	}
+}
+
+// parent finds the container that p points into, making objects on the way where wanted, and its depth.
+func (d *Document) parent(p Pointer, create bool) (*node, error) {
+	if d.root == nil {
+		if !create {
+			return nil, fmt.Errorf("%w: %s", ErrNotFound, p)
+		}
+		d.setRoot(newNode([]byte("{}")))
+	}
+	n := d.root
+	for i, step := range p[:len(p)-1] {
+		next := n.child(step)
+		if next == nil {
+			if !n.container() {
+				return nil, fmt.Errorf("%w: %s is a %s", ErrType, quotePointer(p[:i]), n.kind)
+			}
+			if n.list() && step != "-" && !isNextIndex(n, step) {
+				return nil, fmt.Errorf("%w: %s", ErrNotFound, p[:i+1])
+			}
+			if !create {
+				return nil, fmt.Errorf("%w: %s", ErrNotFound, p[:i+1])
+			}
+			d.touch(p[:i])
+			d.placeChild(n, i, len(n.kids), encodeString(step, false), []byte("{}"))
+			next = n.kids[len(n.kids)-1].value
+			if step == "-" {
+				p[i] = fmt.Sprint(len(n.kids) - 1)
+			}
+		}
+		n = next
+	}
+	if !n.container() {
+		return nil, fmt.Errorf("%w: %s is a %s, not an object or array", ErrType, quotePointer(p[:len(p)-1]), n.kind)
+	}
+	n.expand()
+	return n, nil
+}
+
+func isNextIndex(n *node, step string) bool {
+	i, ok := arrayIndex(step)
+	return ok && i == len(n.kids)
+}
+
+func (d *Document) set(p Pointer, raw []byte) error {
+	if len(p) == 0 {
+		return d.setWhole(raw)
+	}
+	n, err := d.parent(p, true)
+	if err != nil {
+		return err
+	}
+	last := p[len(p)-1]
+	if i := n.place(last); i >= 0 {
+		d.replaceChild(n, p, i, raw)
+		return nil
+	}
+	if n.list() && last != "-" && !isNextIndex(n, last) {
+		return fmt.Errorf("%w: %s: the array has %d elements", ErrNotFound, p, len(n.kids))
+	}
+	d.touch(p[:len(p)-1])
+	d.placeChild(n, len(p)-1, len(n.kids), encodeString(last, false), raw)
+	return nil
+}
+
+// replaceChild puts raw in the place of child i of n, unless it equals what is there.
+func (d *Document) replaceChild(n *node, p Pointer, i int, raw []byte) {
+	old := n.kids[i].value
+	if equalValues(old.text(), raw, false) {
+		return
+	}
+	d.touch(p[:len(p)-1])
+	l := d.layoutIn(n, len(p)-1)
+	if old.container() {
+		old.expand()
+		if len(old.kids) > 0 { // as the value that was there
+			l.multiline = bytes.IndexByte(old.kids[0].before, '\n') >= 0
+		}
+	}
+	d.record(func() { n.kids[i].value = old })
+	n.kids[i].value = newNode(l.render(nil, raw))
+}
+
+func (d *Document) setWhole(raw []byte) error {
+	if d.format == Lines {
+		return fmt.Errorf("%w: JSON Lines have no value as a whole", ErrType)
+	}
+	if d.root != nil && equalValues(d.root.text(), raw, false) {
+		return nil
+	}
+	d.setRoot(newNode(layout{d.styleOf(), 0, d.styleOf().multiline}.render(nil, raw)))
+	return nil
+}
+
+func (d *Document) delete(p Pointer) (found bool, err error) {
+	if len(p) == 0 {
+		return false, fmt.Errorf("%w: the whole document cannot be deleted; remove the file", ErrType)
+	}
+	n, err := d.parent(p, false)
+	if err != nil {
+		return false, ignoreNotFound(err)
+	}
+	i := n.place(p[len(p)-1])
+	if i < 0 {
+		return false, nil
+	}
+	d.touch(p[:len(p)-1])
+	d.record(n.snapshot())
+	n.removeAt(i)
+	return true, nil
+}
+
+// removeAt takes child i out, in an object every member of its name: else an older double would come to light.
+func (n *node) removeAt(i int) {
+	if n.kind != kindObject {
+		n.remove(i)
+		return
+	}
+	for name := n.kids[i].name(); i >= 0; i = n.lookup(name) {
+		n.remove(i)
+	}
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (d *Document) incr(p Pointer, delta []byte) error {
+	have := d.find(p)
+	if have == nil {
+		return d.set(p, delta)
+	}
+	if have.kind != kindNumber {
+		return fmt.Errorf("%w: %s is a %s, not a number", ErrType, quotePointer(p), have.kind)
+	}
+	sum, err := addNumbers(have.raw, delta)
+	if err != nil {
+		return fmt.Errorf("%s: %w", quotePointer(p), err)
+	}
+	return d.set(p, sum)
+}
+
+func (d *Document) append(p Pointer, raw []byte) error {
+	n := d.find(p)
+	if n == nil {
+		return d.set(p, append(append([]byte{'['}, raw...), ']'))
+	}
+	if !n.list() {
+		return fmt.Errorf("%w: %s is a %s, not an array", ErrType, quotePointer(p), n.kind)
+	}
+	n.expand()
+	d.touch(p)
+	d.placeChild(n, len(p), len(n.kids), nil, raw)
+	return nil
+}
+
+// insert is RFC 6902 add.
+func (d *Document) insert(p Pointer, raw []byte) error {
+	if len(p) == 0 {
+		return d.setWhole(raw)
+	}
+	n, err := d.parent(p, false)
+	if err != nil {
+		return err
+	}
+	last := p[len(p)-1]
+	if !n.list() {
+		return d.set(p, raw)
+	}
+	i, ok := arrayIndex(last)
+	if last == "-" {
+		i, ok = len(n.kids), true
+	}
+	if !ok || i > len(n.kids) {
+		return fmt.Errorf("%w: %s: the array has %d elements", ErrNotFound, p, len(n.kids))
+	}
+	d.touch(p[:len(p)-1])
+	d.placeChild(n, len(p)-1, i, nil, raw)
+	return nil
+}
+
+func (d *Document) transfer(kind string, to Pointer, fromText string) error {
+	from, err := ParsePointer(fromText)
+	if err != nil {
+		return err
+	}
+	raw, err := d.Get(from)
+	if err != nil {
+		return err
+	}
+	raw = bytes.Clone(raw)
+	if kind == OpMove {
+		if len(to) > len(from) && to[:len(from)].String() == from.String() {
+			return fmt.Errorf("%w: %s cannot be moved into itself", ErrType, quotePointer(from))
+		}
+		if _, err := d.delete(from); err != nil {
+			return err
+		}
+	}
+	return d.insert(to, raw)
+}
+
+// patch is RFC 7396: null deletes, objects merge, everything else replaces.
+func (d *Document) patch(p Pointer, raw []byte) error {
+	if raw[0] != '{' {
+		return d.set(p, raw)
+	}
+	if n := d.find(p); n == nil || n.kind != kindObject {
+		if err := d.set(p, []byte("{}")); err != nil {
+			return err
+		}
+	}
+	patch := newNode(raw)
+	patch.expand()
+	for i := range patch.kids {
+		name := patch.kids[i].name()
+		if patch.lookup(name) != i {
+			continue // a double: the last one counts
+		}
+		at := append(p[:len(p):len(p)], name)
+		value := patch.kids[i].value.raw
+		if string(value) == "null" {
+			if _, err := d.delete(at); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := d.patch(at, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
