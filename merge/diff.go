@@ -25,7 +25,7 @@ type delta struct {
 // memberDelta is a member that ours added, deleted or changed.
 type memberDelta struct {
 	name  string
-	key   []byte // as ours writes it, as base does for a deletion
+	key   []byte   // as ours writes it, as base does for a deletion
 	after []string // names in front of it in ours, nearest first: where a new one goes
 	*delta
 }

@@ -1,97 +1,39 @@
-// Package merge is being built; this file fixes its public face.
+// Package merge joins what several writers did to one JSON document. It takes bytes and gives bytes, and does no I/O.
+//
+// It has three parts. A [Document] is lossless: it is changed by pointer ([Op]) or by a merge, and whatever is not
+// changed keeps its bytes: key order, indentation, number literals, escapes, line ends. A [Change] is what one writer did
+// between the version it started from (base) and the version it wrote (ours), found by [Diff]. [Document.Merge] carries
+// a change into what the document has become meanwhile (theirs).
+//
+// It promises:
+//
+//   - Changes to different places never cost each other anything. Where both sides changed one place, the [Policy]
+//     decides, and the value that lost is returned as a [Conflict].
+//   - Values are compared by value and written by their bytes: 1.10 and 1.1 are one number, "\u00e9" and "é" one string,
+//     and a program that only loads and dumps the document changes nothing.
+//   - merge(b, b, t) is t and merge(b, x, x) is x, byte for byte; merge(b, o, b) is o.
+//   - Numbers are exact at any size.
+//
+// It does not know what values mean: two writers that both count 5 → 6 end at 6, unless the policy says sum.
+//
+// Beside RFC 8259 it takes what Python writes: NaN, Infinity, lone surrogate escapes, names that come twice.
 package merge
 
 import "errors"
 
-// Format says how the bytes of a document are laid out.
+// Format says how the text of a document is laid out.
 type Format int
 
 const (
-	// JSON is one RFC 8259 value for each file (plus what Python writes: NaN, Infinity, lone surrogate escapes).
+	// JSON is one value for each file.
 	JSON Format = iota
-	// Lines is JSON Lines: one value a line; as a document it is an array of its lines.
+	// Lines is JSON Lines: one value a line. As a document it is the array of its lines.
 	Lines
 )
 
+// Sentinels, for errors.Is.
 var (
 	ErrNotFound = errors.New("no such pointer")
 	ErrType     = errors.New("wrong type")
-	ErrRefused  = errors.New("refused by policy")
+	ErrRefused  = errors.New("refused")
 )
-
-// SyntaxError is a place in a document that is not JSON.
-type SyntaxError struct {
-	Offset       int64 // bytes from the start of the document
-	Line, Column int   // from 1; Column counts runes
-	Msg          string
-}
-
-func (e *SyntaxError) Error() string { return e.Msg }
-
-// Pointer is a parsed RFC 6901 pointer.
-type Pointer []string
-
-func ParsePointer(s string) (Pointer, error) { panic("todo") }
-func (p Pointer) String() string             { panic("todo") }
-
-// Document is a lossless JSON document.
-type Document struct{}
-
-func Parse(src []byte, f Format) (*Document, error)               { panic("todo") }
-func (d *Document) Bytes() []byte                                 { panic("todo") }
-func (d *Document) Changed() bool                                 { panic("todo") }
-func (d *Document) Missing() bool                                 { panic("todo") }
-func (d *Document) Get(p Pointer) (raw []byte, err error)         { panic("todo") }
-func (d *Document) Do(ops ...Op) error                            { panic("todo") }
-func (d *Document) Merge(c *Change, pol *Policy) (Outcome, error) { panic("todo") }
-
-// Op is one operation that needs no base.
-type Op struct {
-	Kind  string // "set", "delete", "incr", "append", "patch" (RFC 7396), "insert" and "test" (RFC 6902)
-	At    string // RFC 6901 pointer
-	Value Raw    // JSON text; absent for delete
-}
-
-// Raw is JSON text, kept as it is.
-type Raw []byte
-
-// Change is what one writer did between base and ours, prepared for any number of merges.
-type Change struct{}
-
-func Diff(base, ours []byte, f Format, pol *Policy) (*Change, error) { panic("todo") }
-func (c *Change) Empty() bool                                        { panic("todo") }
-func (c *Change) Edits() []Edit                                      { panic("todo") }
-
-// Edit is one step of a Change as people read it; a nil value is a missing one.
-type Edit struct {
-	At       string
-	Old, New []byte
-}
-
-// Conflict is one place that both sides changed; a nil value is a missing one.
-type Conflict struct {
-	At                 string
-	Base, Ours, Theirs []byte
-	Taken              string // "ours", "theirs" or "both"
-	Refused            bool   // the policy said fail
-	Reason             string
-}
-
-// Outcome is what a merge did.
-type Outcome struct {
-	Conflicts []Conflict
-}
-
-// Policy says how places merge; nil is the default policy.
-type Policy struct {
-	Rules []Rule
-}
-
-// Rule is one line of a policy.
-type Rule struct {
-	At    string // pattern: RFC 6901 with * for one step and ** for any number
-	Merge string
-	Key   []string
-}
-
-func Merge(base, ours, theirs []byte, f Format, pol *Policy) ([]byte, Outcome, error) { panic("todo") }

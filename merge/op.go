@@ -9,17 +9,17 @@ import (
 
 // The kinds of Op.
 const (
-	OpSet    = "set"    // puts Value at At; objects missing on the way are made
-	OpDelete = "delete" // removes what is at At; a missing value is no error
-	OpIncr   = "incr"   // adds the number Value to the one at At, exactly; a missing one counts as 0
-	OpAppend = "append" // puts Value behind the last element of the array at At; a missing array is made
-	OpPatch  = "patch"  // applies Value, an RFC 7396 merge patch, to what is at At
-	OpInsert = "insert" // RFC 6902 add: like set, but moves the elements of an array up; the parent must exist
-	OpRemove = "remove" // RFC 6902 remove: like delete, but a missing value is an error
-	OpTest   = "test"   // RFC 6902 test: fails unless the value at At equals Value
+	OpSet     = "set"     // puts Value at At; objects missing on the way are made
+	OpDelete  = "delete"  // removes what is at At; a missing value is no error
+	OpIncr    = "incr"    // adds the number Value to the one at At, exactly; a missing one counts as 0
+	OpAppend  = "append"  // puts Value behind the last element of the array at At; a missing array is made
+	OpPatch   = "patch"   // applies Value, an RFC 7396 merge patch, to what is at At
+	OpInsert  = "insert"  // RFC 6902 add: like set, but moves the elements of an array up; the parent must exist
+	OpRemove  = "remove"  // RFC 6902 remove: like delete, but a missing value is an error
+	OpTest    = "test"    // RFC 6902 test: fails unless the value at At equals Value
 	OpReplace = "replace" // RFC 6902 replace: like set, but a missing value is an error
-	OpMove   = "move"   // RFC 6902 move of the value at From
-	OpCopy   = "copy"   // RFC 6902 copy of the value at From
+	OpMove    = "move"    // RFC 6902 move of the value at From
+	OpCopy    = "copy"    // RFC 6902 copy of the value at From
 )
 
 // Op is one operation that needs no base: it says what is wanted, whatever is there.

@@ -1,0 +1,342 @@
+package merge
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// maxDepth is how deep containers may nest; encoding/json has the same limit.
+const maxDepth = 10_000
+
+// SyntaxError is a place in a text that is not JSON.
+type SyntaxError struct {
+	Offset       int64 // bytes from the start of the text
+	Line, Column int   // from 1; a column is a character
+	Msg          string
+}
+
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("line %d, column %d: %s", e.Line, e.Column, e.Msg)
+}
+
+// locate fills line and column in.
+func (e *SyntaxError) locate(src []byte) *SyntaxError {
+	before := src[:min(int(e.Offset), len(src))]
+	e.Line = bytes.Count(before, []byte("\n")) + 1
+	e.Column = utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1
+	return e
+}
+
+func syntax(i int, format string, args ...any) *SyntaxError {
+	return &SyntaxError{Offset: int64(i), Msg: fmt.Sprintf(format, args...)}
+}
+
+// Valid says whether src is a document of format f: nil or a *SyntaxError. Beside RFC 8259 it accepts what Python
+// writes and reads: NaN, Infinity, -Infinity, lone surrogate escapes, names that come twice; and a byte order mark.
+func Valid(src []byte, f Format) error {
+	i := 0
+	if bytes.HasPrefix(src, utf8BOM) {
+		i = len(utf8BOM)
+	}
+	for {
+		i = skipSpace(src, i)
+		if i == len(src) {
+			return nil
+		}
+		end, err := scanValue(src, i)
+		if err != nil {
+			return explain(err, src)
+		}
+		if f == Lines && bytes.IndexByte(src[i:end], '\n') >= 0 {
+			at := i + bytes.IndexByte(src[i:end], '\n')
+			return syntax(at, "a value of JSON Lines ends on its line").locate(src)
+		}
+		i = end
+		if f == Lines {
+			for i < len(src) && (src[i] == ' ' || src[i] == '\t' || src[i] == '\r') {
+				i++
+			}
+			if i < len(src) && src[i] != '\n' {
+				return syntax(i, "unexpected %s behind the value of this line", show(src, i)).locate(src)
+			}
+			continue
+		}
+		if i = skipSpace(src, i); i < len(src) {
+			return explain(syntax(i, "unexpected %s behind the end of the document", show(src, i)), src)
+		}
+	}
+}
+
+// explain locates err; a text in another encoding is named instead of its first odd byte.
+func explain(err error, src []byte) error {
+	e := err.(*SyntaxError)
+	if bytes.HasPrefix(src, []byte("\xff\xfe")) || bytes.HasPrefix(src, []byte("\xfe\xff")) ||
+		len(src) >= 4 && (src[0] == 0) != (src[1] == 0) && (src[0] == 0) == (src[2] == 0) && (src[1] == 0) == (src[3] == 0) {
+		e.Msg = "this is UTF-16, not UTF-8"
+	}
+	return e.locate(src)
+}
+
+func show(src []byte, i int) string {
+	if i >= len(src) {
+		return "end of text"
+	}
+	r, size := utf8.DecodeRune(src[i:])
+	if r == utf8.RuneError && size <= 1 {
+		return fmt.Sprintf("byte 0x%02x", src[i])
+	}
+	return fmt.Sprintf("%q", r)
+}
+
+func skipSpace(src []byte, i int) int {
+	for i < len(src) && src[i] <= ' ' && (src[i] == ' ' || src[i] == '\n' || src[i] == '\r' || src[i] == '\t') {
+		i++
+	}
+	return i
+}
+
+// scanValue validates one value that starts at src[i] and returns the index behind it. It keeps its own stack of
+// open brackets, so that depth costs no goroutine stack.
+func scanValue(src []byte, i int) (int, error) {
+	var small [64]byte
+	stack := small[:0] // '{' or '[' of each open container
+	for {
+		// A value starts here.
+		if i >= len(src) {
+			return i, syntax(i, "unexpected end of text, a value is missing")
+		}
+		var err error
+		switch c := src[i]; {
+		case c == '"':
+			i, err = scanString(src, i)
+		case c == '{':
+			if len(stack) == maxDepth {
+				return i, syntax(i, "nested deeper than %d", maxDepth)
+			}
+			i = skipSpace(src, i+1)
+			if i < len(src) && src[i] == '}' {
+				i++
+				break
+			}
+			stack = append(stack, '{')
+			if i, err = scanKey(src, i); err != nil {
+				return i, err
+			}
+			continue
+		case c == '[':
+			if len(stack) == maxDepth {
+				return i, syntax(i, "nested deeper than %d", maxDepth)
+			}
+			i = skipSpace(src, i+1)
+			if i < len(src) && src[i] == ']' {
+				i++
+				break
+			}
+			stack = append(stack, '[')
+			continue
+		case c == '-' || c >= '0' && c <= '9':
+			i, err = scanNumber(src, i)
+		default:
+			i, err = scanLiteral(src, i)
+		}
+		if err != nil {
+			return i, err
+		}
+		// A value ended here: close containers, or go on behind a comma.
+		for {
+			if len(stack) == 0 {
+				return i, nil
+			}
+			if i < len(src) && src[i] <= ' ' {
+				i = skipSpace(src, i)
+			}
+			if i >= len(src) {
+				return i, syntax(i, "unexpected end of text, %q is not closed", stack[len(stack)-1])
+			}
+			top := stack[len(stack)-1]
+			if src[i] == ',' {
+				i = skipSpace(src, i+1)
+				if i < len(src) && src[i] == closing(top) {
+					return i, syntax(i, "unexpected %q after a comma", closing(top))
+				}
+				if top == '{' {
+					if i, err = scanKey(src, i); err != nil {
+						return i, err
+					}
+				}
+				break
+			}
+			if src[i] != closing(top) {
+				return i, syntax(i, "unexpected %s, want ',' or %q", show(src, i), closing(top))
+			}
+			i++
+			stack = stack[:len(stack)-1]
+		}
+	}
+}
+
+// scanKey reads a name, its colon and the space around it.
+func scanKey(src []byte, i int) (int, error) {
+	if i >= len(src) || src[i] != '"' {
+		return i, syntax(i, "unexpected %s, want a name in double quotes", show(src, i))
+	}
+	i, err := scanString(src, i)
+	if err != nil {
+		return i, err
+	}
+	i = skipSpace(src, i)
+	if i >= len(src) || src[i] != ':' {
+		return i, syntax(i, "unexpected %s, want ':'", show(src, i))
+	}
+	return skipSpace(src, i+1), nil
+}
+
+var literals = []string{"true", "false", "null", "NaN", "Infinity"}
+
+func scanLiteral(src []byte, i int) (int, error) {
+	for _, word := range literals {
+		if len(src)-i >= len(word) && string(src[i:i+len(word)]) == word {
+			return i + len(word), nil
+		}
+	}
+	switch c := src[i]; {
+	case c == '/':
+		return i, syntax(i, "unexpected '/': JSON has no comments")
+	case c == '\'':
+		return i, syntax(i, "unexpected \"'\": JSON has double quotes only")
+	}
+	return i, syntax(i, "unexpected %s, want a value", show(src, i))
+}
+
+func scanNumber(src []byte, i int) (int, error) {
+	if src[i] == '-' {
+		i++
+		if i < len(src) && src[i] == 'I' {
+			return scanLiteral(src, i)
+		}
+	}
+	digits := func() bool {
+		start := i
+		for i < len(src) && src[i] >= '0' && src[i] <= '9' {
+			i++
+		}
+		return i > start
+	}
+	start := i
+	if !digits() {
+		return i, syntax(i, "unexpected %s, want a digit", show(src, i))
+	}
+	if src[start] == '0' && i > start+1 {
+		return start, syntax(start, "a number has no leading zero")
+	}
+	if i < len(src) && src[i] == '.' {
+		i++
+		if !digits() {
+			return i, syntax(i, "unexpected %s, want a digit behind the point", show(src, i))
+		}
+	}
+	if i < len(src) && (src[i] == 'e' || src[i] == 'E') {
+		i++
+		if i < len(src) && (src[i] == '+' || src[i] == '-') {
+			i++
+		}
+		if !digits() {
+			return i, syntax(i, "unexpected %s, want a digit of the exponent", show(src, i))
+		}
+	}
+	return i, nil
+}
+
+// scanString validates a string that starts at src[i]. Eight bytes are looked at in one go: the sum below has the top
+// bit of a byte set for a quote, a backslash, a control character or a byte beyond ASCII ("Bit Twiddling Hacks",
+// determine if a word has a byte less than n).
+func scanString(src []byte, i int) (int, error) {
+	start := i
+	i++
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for {
+		for i+8 <= len(src) {
+			w := binary.LittleEndian.Uint64(src[i:])
+			quote := w ^ ones*'"'
+			slash := w ^ ones*'\\'
+			special := ((quote - ones) | (slash - ones) | (w - ones*0x20) | w) & tops
+			if special != 0 {
+				i += bits.TrailingZeros64(special) / 8
+				break
+			}
+			i += 8
+		}
+		if i >= len(src) {
+			return i, syntax(start, "the string that starts here is not closed")
+		}
+		switch c := src[i]; {
+		case c == '"':
+			return i + 1, nil
+		case c == '\\':
+			end, err := scanEscape(src, i)
+			if err != nil {
+				return i, err
+			}
+			i = end
+		case c < 0x20:
+			if c == '\n' || c == '\r' {
+				return i, syntax(start, "the string that starts here is not closed on its line")
+			}
+			return i, syntax(i, "control character 0x%02x in a string must be escaped", c)
+		case c < 0x80:
+			i++
+		default:
+			_, size := utf8.DecodeRune(src[i:])
+			if size == 1 {
+				return i, syntax(i, "invalid UTF-8: byte 0x%02x", c)
+			}
+			i += size
+		}
+	}
+}
+
+func scanEscape(src []byte, i int) (int, error) {
+	if i+1 >= len(src) {
+		return i, syntax(i, "unexpected end of text in an escape")
+	}
+	switch src[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2, nil
+	case 'u':
+		for j := i + 2; j < i+6; j++ {
+			if j >= len(src) || !isHex(src[j]) {
+				return i, syntax(i, `\u needs four hexadecimal digits`)
+			}
+		}
+		return i + 6, nil
+	}
+	return i, syntax(i, `unknown escape \%s`, string(rune(src[i+1])))
+}
+
+func isHex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+}
+
+// Compact appends src, which must be valid, to dst without the white space between its tokens.
+func Compact(dst, src []byte) []byte {
+	for i := 0; i < len(src); {
+		switch c := src[i]; c {
+		case ' ', '\t', '\r', '\n':
+			i++
+		case '"':
+			end, err := scanString(src, i)
+			if err != nil {
+				return append(dst, src[i:]...)
+			}
+			dst = append(dst, src[i:end]...)
+			i = end
+		default:
+			dst = append(dst, c)
+			i++
+		}
+	}
+	return dst
+}

@@ -1,0 +1,41 @@
+package merge
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Pointer is a parsed RFC 6901 pointer: the steps from the document to a value. Empty is the document itself.
+type Pointer []string
+
+// ParsePointer reads "" or "/step/step"; in a step ~1 is a slash and ~0 a tilde.
+func ParsePointer(s string) (Pointer, error) {
+	if s == "" {
+		return nil, nil
+	}
+	if s[0] != '/' {
+		return nil, fmt.Errorf("pointer %q must start with a slash: did you mean %q", s, "/"+s)
+	}
+	steps := strings.Split(s[1:], "/")
+	for i, step := range steps {
+		if strings.IndexByte(step, '~') < 0 {
+			continue
+		}
+		if left := strings.ReplaceAll(strings.ReplaceAll(step, "~0", ""), "~1", ""); strings.Contains(left, "~") {
+			return nil, fmt.Errorf("pointer %q: a tilde is written ~0, a slash in a name ~1 (RFC 6901)", s)
+		}
+		steps[i] = strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~")
+	}
+	return steps, nil
+}
+
+var pointerEscape = strings.NewReplacer("~", "~0", "/", "~1")
+
+func (p Pointer) String() string {
+	var b strings.Builder
+	for _, step := range p {
+		b.WriteByte('/')
+		_, _ = pointerEscape.WriteString(&b, step)
+	}
+	return b.String()
+}
