@@ -1,0 +1,75 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// jsonguard runs the test binary as jsonguard in a process of its own.
+func jsonguard(t *testing.T, args ...string) *exec.Cmd {
+	self, err := exec.LookPath("jsonguard")
+	require.NoError(t, err, "TestMain puts it into PATH")
+	return exec.Command(self, args...)
+}
+
+func TestTwelveCopiesAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.json")
+	require.NoError(t, os.WriteFile(file, []byte("{\n  \"rate\": 1.10\n}\n"), 0o644))
+	const runs = 12
+	var all sync.WaitGroup
+	for i := range runs {
+		all.Go(func() {
+			script := fmt.Sprintf(`sed -i 's/{/{"k%d": %d,/' "$0"`, i, i)
+			out, err := jsonguard(t, "exec", "-q", "--file", file, "--", "sh", "-c", script, "{}").CombinedOutput()
+			if err != nil {
+				t.Errorf("run %d: %v: %s", i, err, out)
+			}
+		})
+	}
+	all.Wait()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var doc map[string]json.Number
+	require.NoError(t, json.Unmarshal(content, &doc), "%s", content)
+	for i := range runs {
+		require.Equal(t, json.Number(fmt.Sprint(i)), doc[fmt.Sprintf("k%d", i)], "%s", content)
+	}
+	require.Contains(t, string(content), `"rate": 1.10`)
+}
+
+func TestVerbsOfManyProcesses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.json")
+	python := "{\n    \"nan\": NaN,\n    \"rate\": 1.10,\n    \"n\": 0\n}"
+	require.NoError(t, os.WriteFile(file, []byte(python), 0o644))
+	const processes, each = 17, 5
+	var all sync.WaitGroup
+	for p := range processes {
+		all.Go(func() {
+			for i := range each {
+				for _, args := range [][]string{{"incr", file, "/n"}, {"set", file, fmt.Sprintf("/k%d_%d", p, i), "1"}} {
+					if out, err := jsonguard(t, args...).CombinedOutput(); err != nil {
+						t.Errorf("%q: %v: %s", args, err, out)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Contains(t, string(content), fmt.Sprintf("{\n    \"nan\": NaN,\n    \"rate\": 1.10,\n    \"n\": %d", processes*each))
+	for p := range processes {
+		for i := range each {
+			require.Contains(t, string(content), fmt.Sprintf("\"k%d_%d\": 1", p, i))
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+)
+
+// The test binary is jsonguard itself when it is called by that name, so that the scripts run a real process.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"jsonguard": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "mkfifo": mkfifo, "bytes": writeBytes, "loud": loud,
+		},
+	})
+}
+
+// exits N PROGRAM ARG... runs a program that must end with that very status.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+		if w, ok := exit.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+			got = 128 + int(w.Signal())
+		}
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("%s: exit status %d, not %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// bytes FILE TEXT writes what a script cannot hold; TEXT is a Go string literal without its quotes.
+func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
+	text, err := strconv.Unquote(`"` + args[1] + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
+}
+
+// loud says on the console why a part of a script is not run.
+func loud(ts *testscript.TestScript, neg bool, args []string) {
+	os.Stderr.WriteString("SKIPPED: " + strings.Join(args, " ") + "\n")
+}
+
+func call(args ...string) (status int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	status = newApp(strings.NewReader(""), &out, &errs).run(args)
+	return status, out.String(), errs.String()
+}
+
+func TestEveryVerbHasAnExampleAndUsage(t *testing.T) {
+	root := newApp(strings.NewReader(""), os.Stdout, os.Stderr).rootCommand()
+	for _, c := range root.Commands() {
+		require.NotEmpty(t, c.Short, c.Name())
+		if !c.Hidden {
+			require.NotEmpty(t, c.Long, c.Name())
+			require.Contains(t, c.Example, "jsonguard "+c.Name(), c.Name())
+		}
+	}
+}
+
+func TestUsageProblemsAre64AndPrintNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.json")
+	for _, args := range [][]string{
+		{"gte"}, {"get"}, {"get", "--nope", file}, {"set", file, "/a"}, {"set", file, "a", "1"}, {"set", "", "/a", "1"},
+		{"incr", file, "/a", "one"}, {"delete", file, ""}, {"get", file, "/a", "/b"}, {"update", file, ".a ="},
+		{"update", file, "nope(1)"}, {"stress", "--procs", "0"}, {"lock", file, "true"}, {"lock", file, "--"},
+		{"set", file, "/a", "abc"}, {"get", "--timeout", "soon", file},
+	} {
+		status, stdout, stderr := call(args...)
+		require.Equal(t, statusUsage, status, "%q: %s", args, stderr)
+		require.Empty(t, stdout, "%q", args)
+		require.True(t, strings.HasPrefix(stderr, "jsonguard: "), "%q: %s", args, stderr)
+		_, err := os.Stat(file)
+		require.ErrorIs(t, err, os.ErrNotExist, "%q", args)
+	}
+}
+
+func TestHints(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.json")
+	for _, c := range []struct {
+		args []string
+		hint string
+	}{
+		{[]string{"set", file, "/a", "abc"}, `did you mean '"abc"', or --string?`},
+		{[]string{"set", file, "/a", "it's"}, `did you mean '"it'\''s"', or --string?`},
+		{[]string{"set", file, "models/gpt", "1"}, "did you mean /models/gpt?"},
+		{[]string{"get", file, ".models.gpt"}, "did you mean /models/gpt?"},
+		{[]string{"get", file, "$.runs[0]"}, "did you mean /runs/0?"},
+		{[]string{"stattus", file}, "did you mean status?"},
+		{[]string{"get", "--rw", file}, "did you mean --raw?"},
+	} {
+		_, _, stderr := call(c.args...)
+		require.Contains(t, stderr, "jsonguard: hint: "+c.hint, "%q", c.args)
+	}
+}
+
+func TestNegativeNumbersAreValues(t *testing.T) {
+	require.Equal(t, []string{"incr", "f", "/n", "\x00-5"}, keepNegatives([]string{"incr", "f", "/n", "-5"}))
+	require.Equal(t, []string{"set", "f", "/n", "\x00-1.5e3", "-q"}, keepNegatives([]string{"set", "f", "/n", "-1.5e3", "-q"}))
+	require.Equal(t, []string{"exec", "--", "set", "-5"}, keepNegatives([]string{"exec", "--", "set", "-5"}))
+	require.Equal(t, []string{"lock", "set", "--", "incr", "-5"}, keepNegatives([]string{"lock", "set", "--", "incr", "-5"}))
+	require.Equal(t, []string{"set", "--", "-5", "/n", "1"}, keepNegatives([]string{"set", "--", "-5", "/n", "1"}))
+}
+
+func TestFillReplacesEveryOccurrenceButTheProgram(t *testing.T) {
+	require.Equal(t, []string{"{}", "x", "--db=/c", "/c:/c"}, fill([]string{"{}", "x", "--db={}", "{}:{}"}, "/c"))
+}
+
+func TestExecFailuresBeforeTheProgramAre125(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.json")
+	for _, args := range [][]string{
+		{"exec"}, {"exec", "--", "true"}, {"exec", "--file", file}, {"exec", "--nope", "--", "true"},
+		{"exec", "--file", file, "--file", "b", "--", "true"}, {"exec", "--mode", "intercept", "--file", file, "--", "true"},
+		{"exec", "--mode", "other", "--file", file, "--", "true"}, {"exec", "--json", "--file", file, "--", "true"},
+		{"exec", "--file", filepath.Join(file, "none", "a.json"), "--", "go"}, {"exec", "--file", "*.json", "--", "true"},
+		{"exec", "--env", "A=B", "--file", file, "--", "true"},
+	} {
+		status, stdout, stderr := call(args...)
+		require.Equal(t, statusBefore, status, "%q: %s", args, stderr)
+		require.Empty(t, stdout)
+		require.True(t, strings.HasPrefix(stderr, "jsonguard: "), "%q: %s", args, stderr)
+	}
+	status, _, stderr := call("exec", "--file", file, "--", "no-such-program-at-all")
+	require.Equal(t, statusNotFound, status, stderr)
+	status, _, stderr = call("exec", "--file", file, "--", t.TempDir())
+	require.Equal(t, statusCannotRun, status, stderr)
+}

@@ -1,0 +1,115 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const nobody = 65534
+
+// unprivileged returns a directory, and how to run jsonguard there as somebody whom permissions stop. Root they do not.
+func unprivileged(t *testing.T) (dir string, run func(args ...string) (status int, stdout, stderr string)) {
+	dir, err := os.MkdirTemp("", "jsonguard-test-")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = os.Chmod(dir, 0o755)
+		_ = os.RemoveAll(dir)
+	})
+	require.NoError(t, os.Chmod(dir, 0o755))
+	// The scripts' binary is in a directory that only its owner may enter.
+	self, err := os.Executable()
+	require.NoError(t, err)
+	bin := filepath.Join(dir, "bin")
+	require.NoError(t, os.Mkdir(bin, 0o755))
+	program := filepath.Join(bin, "jsonguard")
+	require.NoError(t, copyFile(self, program))
+	work := filepath.Join(dir, "work")
+	require.NoError(t, os.Mkdir(work, 0o755))
+	owner := os.Getuid()
+	if owner == 0 {
+		owner = nobody
+		require.NoError(t, os.Chown(work, nobody, nobody))
+	}
+	return work, func(args ...string) (int, string, string) {
+		cmd := exec.Command(program, args...)
+		cmd.Dir = work
+		if os.Getuid() == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		}
+		out, err := cmd.Output()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return exit.ExitCode(), string(out), string(exit.Stderr)
+		}
+		require.NoError(t, err)
+		return 0, string(out), ""
+	}
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+func TestPermissions(t *testing.T) {
+	dir, run := unprivileged(t)
+	file := filepath.Join(dir, "a.json")
+	write := func(mode os.FileMode) {
+		require.NoError(t, os.WriteFile(file, []byte("{\"a\": 1}\n"), 0o644))
+		require.NoError(t, os.Chmod(file, mode))
+		if os.Getuid() == 0 {
+			require.NoError(t, os.Chown(file, nobody, nobody))
+		}
+	}
+
+	t.Run("a file that cannot be read", func(t *testing.T) {
+		write(0)
+		defer os.Remove(file)
+		for _, args := range [][]string{{"get", "a.json"}, {"set", "a.json", "/a", "2"}, {"incr", "a.json", "/a"}} {
+			status, stdout, stderr := run(args...)
+			require.Equal(t, statusPermission, status, "%q: %s", args, stderr)
+			require.Empty(t, stdout)
+			require.Contains(t, stderr, "a.json")
+		}
+	})
+
+	t.Run("a directory that cannot be written", func(t *testing.T) {
+		write(0o644)
+		require.NoError(t, os.Chmod(dir, 0o555))
+		defer os.Chmod(dir, 0o755)
+		status, stdout, stderr := run("set", "a.json", "/a", "2")
+		require.Equal(t, statusPermission, status, stderr)
+		require.Empty(t, stdout)
+		status, stdout, stderr = run("get", "a.json", "/a")
+		require.Equal(t, 0, status, stderr)
+		require.Equal(t, "1\n", stdout)
+		status, _, stderr = run("exec", "--file", "a.json", "--", "echo", "ran")
+		require.Equal(t, statusBefore, status, stderr)
+	})
+
+	t.Run("doctor says that it cannot write", func(t *testing.T) {
+		require.NoError(t, os.Chmod(dir, 0o555))
+		defer os.Chmod(dir, 0o755)
+		status, _, stderr := run("doctor")
+		require.Equal(t, statusIO, status, stderr)
+		require.Contains(t, stderr, "write")
+	})
+}
