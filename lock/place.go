@@ -1,0 +1,49 @@
+package lock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// LockPath is the lock file of target.
+func LockPath(target string) string { return target + ".lock" }
+
+// GuardDir is the directory in which what belongs to target is kept.
+func GuardDir(target string) string {
+	return filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".guard")
+}
+
+// MakeGuardDir makes it: for its owner alone, or for those who may read the target; as the target's owner where
+// permitted; ignored by Git. A symbolic link or a file of that name is refused.
+func MakeGuardDir(target string) (created bool, err error) {
+	path := GuardDir(target)
+	perm := fs.FileMode(0o700)
+	info, statErr := os.Stat(target)
+	if statErr == nil {
+		perm |= info.Mode().Perm() | info.Mode().Perm()&0o444>>2
+	}
+	err = os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		there, err := os.Lstat(path)
+		if err == nil && !there.IsDir() {
+			err = &fs.PathError{Op: "mkdir", Path: path, Err: fmt.Errorf("%w: it is a %v", ErrForeign, there.Mode().Type())}
+		}
+		return false, err
+	}
+	if err != nil {
+		return false, err
+	}
+	if statErr == nil {
+		if dir, err := os.Open(path); err == nil {
+			giveTo(dir, info)
+			_ = dir.Close()
+		}
+	}
+	if err := os.Chmod(path, perm); err != nil {
+		return true, err
+	}
+	return true, os.WriteFile(filepath.Join(path, ".gitignore"), []byte("*\n"), perm&0o666)
+}
