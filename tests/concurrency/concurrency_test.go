@@ -1,0 +1,338 @@
+package concurrency
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"jsonguard/merge"
+)
+
+// kinds are the doors through which a worker comes.
+var kinds = []string{"update", "apply", "journal", "verbs", "batch", "exec"}
+
+func TestNothingIsLostOrDoubled(t *testing.T) {
+	t.Logf("seed %d", *seed)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "results.json")
+	untouched := "{\n  \"rate\": 1.10,\n  \"caf\\u00e9\": \"a\\/b\",\n"
+	require.NoError(t, os.WriteFile(file, []byte(untouched+"  \"counter\": 0,\n  \"log\": []\n}\n"), 0o600))
+	c := &campaign{t: t, file: file, random: rand.New(rand.NewPCG(*seed, 1)), tried: map[string]bool{}, acked: map[string]bool{}}
+	observer := c.observe()
+	c.work()
+	observer()
+	c.recover()
+	c.check(untouched)
+}
+
+// campaign is one run: its processes and what they said.
+type campaign struct {
+	t      *testing.T
+	file   string
+	random *rand.Rand
+
+	mu     sync.Mutex
+	tried  map[string]bool
+	acked  map[string]bool
+	live   map[int]*exec.Cmd
+	errors []string
+	torn   atomic.Int64
+	reads  atomic.Int64
+	kills  int
+}
+
+func (c *campaign) work() {
+	c.live = map[int]*exec.Cmd{}
+	stop := make(chan struct{})
+	var killer sync.WaitGroup
+	if *kill {
+		killer.Go(func() { c.killAtRandom(stop) })
+	}
+	var workers sync.WaitGroup
+	for n := range *procs {
+		kind := kinds[n%len(kinds)]
+		workers.Go(func() { c.runWorker(n, kind) })
+	}
+	workers.Wait()
+	close(stop)
+	killer.Wait()
+	require.Empty(c.t, c.errors, "seed %d", *seed)
+}
+
+// runWorker does its updates, in as many processes as it takes: a killed one is followed by another that goes on
+// behind what the first tried.
+func (c *campaign) runWorker(n int, kind string) {
+	name := fmt.Sprintf("%s%d", kind, n)
+	for next := 0; next < *updates; {
+		tried, killed, err := c.runOnce(name, kind, next)
+		next += tried
+		if err != nil && !killed {
+			c.mu.Lock()
+			c.errors = append(c.errors, fmt.Sprintf("%s: %v", name, err))
+			c.mu.Unlock()
+			return
+		}
+	}
+}
+
+func (c *campaign) runOnce(name, kind string, first int) (tried int, killed bool, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, false, err
+	}
+	args := []string{c.file, name, strconv.Itoa(first), strconv.Itoa(*updates - first), kind}
+	var cmd *exec.Cmd
+	role := "library"
+	switch kind {
+	case "verbs":
+		cmd = exec.Command("sh", append([]string{"-c", verbScript, binary}, args...)...)
+	case "batch":
+		cmd = exec.Command(binary, "batch", "--timeout", "2m", c.file)
+	case "exec":
+		role = "naive"
+		cmd = exec.Command(binary, append([]string{"exec", "-q", "--timeout", "2m", "--file", c.file, "--", self, "{}"}, args[1:4]...)...)
+	default:
+		cmd = exec.Command(self, args...)
+	}
+	cmd.Env = append(os.Environ(), "CONCURRENCY_ROLE="+role)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, false, err
+	}
+	var feed *os.File
+	if kind == "batch" {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return 0, false, err
+		}
+		cmd.Stdin, feed = r, w
+		defer r.Close()
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, false, err
+	}
+	c.mu.Lock()
+	c.live[cmd.Process.Pid] = cmd
+	c.mu.Unlock()
+	if kind == "batch" {
+		tried = c.feedBatch(feed, bufio.NewReader(out), name, first)
+	} else {
+		tried = c.listen(bufio.NewScanner(out))
+	}
+	err = cmd.Wait()
+	c.mu.Lock()
+	delete(c.live, cmd.Process.Pid)
+	c.mu.Unlock()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		status := exit.Sys().(syscall.WaitStatus)
+		// A killed child of the shell or of exec shows as a status of 128+9 of its parent.
+		killed = *kill && (status.Signaled() || status.ExitStatus() == 137)
+		err = fmt.Errorf("%w: %s", err, stderr.String())
+	}
+	return tried, killed, err
+}
+
+// verbScript: $0 is jsonguard; FILE NAME FIRST COUNT. patch and append are one change only with batch, so that here the
+// list is all there is to count.
+const verbScript = `i=$3; end=$(($3 + $4))
+while [ $i -lt $end ]; do
+	echo "try $2-$i"
+	"$0" append --timeout 2m "$1" /verbs "\"$2-$i\"" || exit
+	echo "ack $2-$i"
+	i=$((i + 1))
+done`
+
+func (c *campaign) listen(lines *bufio.Scanner) (tried int) {
+	for lines.Scan() {
+		word, id, _ := strings.Cut(lines.Text(), " ")
+		c.mu.Lock()
+		switch word {
+		case "try":
+			tried++
+			c.tried[id] = true
+		case "ack":
+			c.acked[id] = true
+		}
+		c.mu.Unlock()
+	}
+	return tried
+}
+
+// feedBatch drives `jsonguard batch`: one operation a line, one acknowledgement a line.
+func (c *campaign) feedBatch(in *os.File, out *bufio.Reader, name string, first int) (tried int) {
+	defer in.Close()
+	for i := first; i < *updates; i++ {
+		id := fmt.Sprintf("%s-%d", name, i)
+		ack := []string{"visible", "journaled"}[i%2]
+		c.mu.Lock()
+		c.tried[id] = true
+		c.mu.Unlock()
+		tried++
+		if _, err := fmt.Fprintf(in, `{"op":"append","at":"/batch","value":%q,"id":%q,"ack":%q}`+"\n", id, id, ack); err != nil {
+			return tried
+		}
+		line, err := out.ReadBytes('\n')
+		var answer struct {
+			ID string
+			OK bool
+		}
+		if err != nil || json.Unmarshal(line, &answer) != nil {
+			return tried
+		}
+		if answer.OK && answer.ID == id {
+			c.mu.Lock()
+			c.acked[id] = true
+			c.mu.Unlock()
+		}
+	}
+	return tried
+}
+
+// killAtRandom kills a process, or the whole group of one (the wrapper and its runner), at random moments.
+func (c *campaign) killAtRandom(stop chan struct{}) {
+	for limit := *procs * *updates / 8; c.kills < limit; {
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Duration(c.random.IntN(30)+1) * time.Millisecond):
+		}
+		c.mu.Lock()
+		var victims []int
+		for pid := range c.live {
+			victims = append(victims, pid)
+		}
+		if len(victims) > 0 {
+			pid := victims[c.random.IntN(len(victims))]
+			if c.random.IntN(2) == 0 {
+				pid = -pid
+			}
+			if syscall.Kill(pid, syscall.SIGKILL) == nil {
+				c.kills++
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
+// observe reads the file all the time, as a program does that knows nothing of jsonguard.
+func (c *campaign) observe() (stop func()) {
+	done := make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			raw, err := os.ReadFile(c.file)
+			if errors.Is(err, fs.ErrNotExist) || err == nil && (merge.Valid(raw, merge.JSON) != nil || len(raw) == 0) {
+				c.torn.Add(1)
+			}
+			c.reads.Add(1)
+			time.Sleep(200 * time.Microsecond)
+		}
+	})
+	return func() { close(done); reader.Wait() }
+}
+
+// recover is what the next use does: several at once, some of them killed.
+func (c *campaign) recover() {
+	if *kill {
+		for range 10 {
+			cmd := exec.Command(binary, "recover", c.file)
+			require.NoError(c.t, cmd.Start())
+			time.Sleep(time.Duration(c.random.IntN(8)) * time.Millisecond)
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	// A runner whose wrapper was killed may still be at work; its copy is its own until it ends.
+	var last string
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		out, err := exec.Command(binary, "recover", c.file).CombinedOutput()
+		var exit *exec.ExitError
+		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 65) { // 65: a torn copy went to quarantine
+			require.NoError(c.t, err, "%s", out)
+		}
+		last = string(out)
+		left, err := os.ReadDir(filepath.Join(filepath.Dir(c.file), ".results.json.guard", "pending"))
+		if err != nil || len(left) == 0 {
+			return
+		}
+	}
+	c.t.Fatalf("sidecars stay: %s", last)
+}
+
+func (c *campaign) check(untouched string) {
+	t := c.t
+	raw, err := os.ReadFile(c.file)
+	require.NoError(t, err)
+	doc, err := merge.Parse(raw, merge.JSON)
+	require.NoError(t, err)
+	require.True(t, bytes.HasPrefix(raw, []byte(untouched)), "untouched lines changed:\n%.200s", raw)
+
+	counts := map[string]int{}
+	inLog := 0
+	for _, list := range []merge.Pointer{{"log"}, {"verbs"}, {"batch"}} {
+		if _, err := doc.Get(list); errors.Is(err, merge.ErrNotFound) {
+			continue
+		}
+		require.NoError(t, doc.Each(list, func(_ string, value []byte) bool {
+			var id string
+			require.NoError(t, json.Unmarshal(value, &id))
+			counts[id]++
+			if list[0] == "log" {
+				inLog++
+			}
+			return true
+		}))
+	}
+	if _, err := doc.Get(merge.Pointer{"exec"}); err == nil {
+		require.NoError(t, doc.Each(merge.Pointer{"exec"}, func(id string, _ []byte) bool { counts[id]++; return true }))
+	}
+	lost, doubled, unknown := 0, 0, 0
+	for id := range c.acked {
+		if counts[id] == 0 {
+			lost++
+			t.Errorf("lost: %s", id)
+		}
+	}
+	for id, n := range counts {
+		if n > 1 {
+			doubled++
+			t.Errorf("%d times: %s", n, id)
+		}
+		if !c.tried[id] {
+			unknown++
+			t.Errorf("nobody wrote: %s", id)
+		}
+	}
+	counter, err := doc.Get(merge.Pointer{"counter"})
+	require.NoError(t, err)
+	require.Equal(t, strconv.Itoa(inLog), string(counter), "counter and list were changed together")
+	require.Zero(t, c.torn.Load(), "torn reads")
+	require.NotZero(t, c.reads.Load())
+	t.Logf("tried %d, acknowledged %d, in the file %d, lost %d, doubled %d, kills %d, reads %d", len(c.tried), len(c.acked), len(counts), lost, doubled, c.kills, c.reads.Load())
+	require.Zero(t, lost+doubled+unknown, "seed %d", *seed)
+}

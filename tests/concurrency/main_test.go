@@ -1,0 +1,61 @@
+// Package concurrency starts many real processes on one file, through every door (library, verbs, exec), kills them at
+// will, and then asks whether anything was lost or applied twice.
+//
+//	go test ./tests/concurrency -procs 64 -updates 200 -kill
+//
+// Every operation carries an id that is used once. A worker reports an id on its standard output when its operation is
+// acknowledged, and the id it is about to try before. At the end each acknowledged id is in the file exactly once, each
+// other one at most once, counters equal the number of their increments, and a reader outside never saw a torn file.
+// The seed is printed: the same -seed makes the same choices, though not the same interleaving.
+package concurrency
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+var (
+	procs   = flag.Int("procs", 17, "processes at work at any time")
+	updates = flag.Int("updates", 12, "operations for each process")
+	kill    = flag.Bool("kill", false, "kill -9 processes at random and start others")
+	seed    = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of all random choices")
+)
+
+// binary is the real command, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	switch os.Getenv("CONCURRENCY_ROLE") {
+	case "library":
+		os.Exit(libraryWorker(os.Args[1:]))
+	case "naive":
+		os.Exit(naiveWorker(os.Args[1:]))
+	}
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "jsonguard-concurrency-*")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "jsonguard")
+	build := exec.Command("go", "build", "-o", binary, "jsonguard/cmd/jsonguard")
+	build.Args = append(build.Args[:2:2], append(buildFlags(), build.Args[2:]...)...)
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// buildFlags lets a mutant reach the processes under test: the overlay it is built with is named here.
+func buildFlags() []string {
+	if overlay := os.Getenv("CONCURRENCY_OVERLAY"); overlay != "" {
+		return []string{"-overlay", overlay}
+	}
+	return nil
+}

@@ -1,0 +1,109 @@
+package concurrency
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"jsonguard/atomicjson"
+	"jsonguard/merge"
+	"jsonguard/sidecar"
+)
+
+// announce and acknowledge are one write each, so that a kill leaves whole lines.
+func announce(id string)    { _, _ = os.Stdout.WriteString("try " + id + "\n") }
+func acknowledge(id string) { _, _ = os.Stdout.WriteString("ack " + id + "\n") }
+
+// libraryWorker: FILE NAME FIRST COUNT KIND, in a process of its own.
+func libraryWorker(args []string) int {
+	file, name, kind := args[0], args[1], args[4]
+	first, _ := strconv.Atoi(args[2])
+	count, _ := strconv.Atoi(args[3])
+	ctx := context.Background()
+	g, err := sidecar.Open(file, sidecar.Options{Timeout: 2 * time.Minute})
+	if err != nil {
+		return fail(err)
+	}
+	defer g.Close()
+	for i := first; i < first+count; i++ {
+		id := fmt.Sprintf("%s-%d", name, i)
+		announce(id)
+		switch kind {
+		case "update":
+			err = atomicjson.Update(ctx, file, func(d *atomicjson.Document) error {
+				if err := d.Add("/counter", 1); err != nil {
+					return err
+				}
+				return d.Append("/log", id)
+			})
+		case "apply":
+			_, err = g.Apply(ctx, recordOps(id)...)
+		case "journal":
+			err = g.Journal(ctx, recordOps(id)...)
+		}
+		if err != nil {
+			return fail(err)
+		}
+		acknowledge(id)
+	}
+	if kind == "journal" {
+		if _, err := g.Flush(ctx); err != nil {
+			return fail(err)
+		}
+	}
+	return 0
+}
+
+// recordOps is one operation of the test: a counter and a list entry, together or not at all.
+func recordOps(id string) []merge.Op {
+	quoted, _ := json.Marshal(id)
+	return []merge.Op{
+		{Kind: merge.OpIncr, At: "/counter", Value: merge.Raw("1")},
+		{Kind: merge.OpAppend, At: "/log", Value: quoted},
+	}
+}
+
+// naiveWorker is the program that nobody changed: it reads all, adds a record, writes all, under exec.
+func naiveWorker(args []string) int {
+	file, name := args[0], args[1]
+	first, _ := strconv.Atoi(args[2])
+	count, _ := strconv.Atoi(args[3])
+	for i := first; i < first+count; i++ {
+		id := fmt.Sprintf("%s-%d", name, i)
+		announce(id)
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return fail(err)
+		}
+		var doc map[string]any
+		decoder := json.NewDecoder(strings.NewReader(string(raw)))
+		decoder.UseNumber()
+		if err := decoder.Decode(&doc); err != nil {
+			return fail(err)
+		}
+		records, _ := doc["exec"].(map[string]any)
+		if records == nil {
+			records = map[string]any{}
+			doc["exec"] = records
+		}
+		records[id] = i
+		out, err := json.MarshalIndent(doc, "", "  ")
+		if err != nil {
+			return fail(err)
+		}
+		if err := os.WriteFile(file, out, 0o600); err != nil {
+			return fail(err)
+		}
+		acknowledge(id) // finished writing: from here on it may not be lost
+	}
+	return 0
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
