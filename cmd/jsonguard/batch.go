@@ -32,8 +32,11 @@ rewrite. The exit status is that of the worst line.`,
 				return err
 			}
 			b := &batch{a: a, g: g}
-			err = b.run(cmd.Context())
-			return errors.Join(err, g.Close())
+			if err := b.run(cmd.Context()); err != nil {
+				_ = g.Close()
+				return err
+			}
+			return g.Close()
 		})
 	return writes.mark(cmd)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"jsonguard/lock"
 	"jsonguard/merge"
 	"jsonguard/sidecar"
 )
@@ -34,6 +35,18 @@ func complaintOf(err error) complaint {
 	case errors.As(err, &e):
 		c.op, c.path, c.hint = e.Op, e.Path, e.Hint
 		c.text = strings.TrimSuffix(c.text, hintSuffix(e))
+	}
+	var l *lock.Error
+	if errors.As(err, &l) {
+		if l.Hint != "" {
+			c.text = strings.TrimSuffix(c.text, " ("+l.Hint+")")
+		}
+		if c.hint == "" {
+			c.hint = l.Hint
+		}
+		// Both packages name what they locked; the file is enough.
+		target := strings.TrimSuffix(l.Path, ".lock")
+		c.text = strings.Replace(c.text, target+": lock "+l.Path+": ", target+": ", 1)
 	}
 	var syntax *merge.SyntaxError
 	if errors.As(err, &syntax) {

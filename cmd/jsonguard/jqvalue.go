@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
+
+	"github.com/itchyny/gojq"
 
 	"jsonguard/merge"
 )
@@ -11,22 +14,108 @@ import (
 // jqValue reads a document that was found valid into what gojq works on. encoding/json cannot: it refuses NaN and
 // Infinity, which Python writes. Numbers stay text (json.Number), so that gojq renders those it does not touch as
 // they were.
-func jqValue(src []byte, format merge.Format) (any, error) {
+//
+// gojq's objects have no order. The shape has the document's, so that it can be rendered in it and what the program
+// adds goes to the end.
+func jqValue(src []byte, format merge.Format) (any, *shape, error) {
 	r := &reader{src: bytes.TrimPrefix(src, []byte("\ufeff"))}
 	r.space()
 	if format == merge.Lines {
-		lines := []any{}
+		lines, s := []any{}, &shape{}
 		for r.at < len(r.src) {
-			lines = append(lines, r.value())
+			v, kid := r.value()
+			lines, s.elements = append(lines, v), append(s.elements, kid)
 			r.space()
 		}
-		return lines, r.err
+		return lines, s, r.err
 	}
 	if r.at == len(r.src) {
-		return nil, nil
+		return nil, nil, nil
 	}
-	v := r.value()
-	return v, r.err
+	v, s := r.value()
+	return v, s, r.err
+}
+
+// shape is the order of keys in a value; nil for scalars.
+type shape struct {
+	keys     []string
+	members  map[string]*shape
+	elements []*shape
+}
+
+func (s *shape) member(name string) *shape {
+	if s == nil {
+		return nil
+	}
+	return s.members[name]
+}
+
+func (s *shape) element(i int) *shape {
+	if s == nil || i >= len(s.elements) {
+		return nil
+	}
+	return s.elements[i]
+}
+
+// order puts the keys the document has first, in its order.
+func (s *shape) order(object map[string]any) []string {
+	names := make([]string, 0, len(object))
+	if s != nil {
+		for _, k := range s.keys {
+			if _, there := object[k]; there {
+				names = append(names, k)
+			}
+		}
+	}
+	known := len(names)
+	for k := range object {
+		if s == nil || !s.has(k) {
+			names = append(names, k)
+		}
+	}
+	slices.Sort(names[known:])
+	return names
+}
+
+func (s *shape) has(key string) bool {
+	_, there := s.members[key]
+	return there
+}
+
+// appendJQ renders a value as jq does, in the order of a shape.
+func appendJQ(dst []byte, v any, s *shape) ([]byte, error) {
+	switch v := v.(type) {
+	case map[string]any:
+		dst = append(dst, '{')
+		for i, k := range s.order(v) {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			name, err := gojq.Marshal(k)
+			if err != nil {
+				return nil, err
+			}
+			dst = append(append(dst, name...), ':')
+			if dst, err = appendJQ(dst, v[k], s.member(k)); err != nil {
+				return nil, err
+			}
+		}
+		return append(dst, '}'), nil
+	case []any:
+		dst = append(dst, '[')
+		for i, e := range v {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			var err error
+			if dst, err = appendJQ(dst, e, s.element(i)); err != nil {
+				return nil, err
+			}
+		}
+		return append(dst, ']'), nil
+	}
+	text, err := gojq.Marshal(v)
+	return append(dst, text...), err
 }
 
 // reader trusts its text: it was parsed before.
@@ -52,25 +141,25 @@ func (r *reader) peek() byte {
 	return r.src[r.at]
 }
 
-func (r *reader) value() any {
+func (r *reader) value() (any, *shape) {
 	switch c := r.peek(); c {
 	case '{':
 		return r.object()
 	case '[':
 		return r.array()
 	case '"':
-		return r.string()
+		return r.string(), nil
 	}
 	word := string(r.word())
 	switch word {
 	case "null":
-		return nil
+		return nil, nil
 	case "true":
-		return true
+		return true, nil
 	case "false":
-		return false
+		return false, nil
 	}
-	return json.Number(word)
+	return json.Number(word), nil
 }
 
 func (r *reader) word() []byte {
@@ -96,24 +185,29 @@ func (r *reader) string() string {
 	return text(r.src[start:r.at])
 }
 
-func (r *reader) array() any {
-	list := []any{}
+func (r *reader) array() (any, *shape) {
+	list, s := []any{}, &shape{}
 	for r.enter(']') {
-		list = append(list, r.value())
+		v, kid := r.value()
+		list, s.elements = append(list, v), append(s.elements, kid)
 	}
-	return list
+	return list, s
 }
 
-func (r *reader) object() any {
-	members := map[string]any{}
+func (r *reader) object() (any, *shape) {
+	object, s := map[string]any{}, &shape{members: map[string]*shape{}}
 	for r.enter('}') {
 		name := r.string()
 		r.space()
 		r.at++ // the colon
 		r.space()
-		members[name] = r.value() // of duplicates the last one counts
+		v, kid := r.value()
+		if !s.has(name) {
+			s.keys = append(s.keys, name)
+		}
+		object[name], s.members[name] = v, kid // of duplicates the last one counts
 	}
-	return members
+	return object, s
 }
 
 // enter steps over the opening bracket or a comma to the next element; at the end it steps out.

@@ -51,13 +51,13 @@ func (a *app) lock(ctx context.Context, what, argv []string) error {
 		}
 		at = p.String()
 	}
-	place, err := lock.Acquire(ctx, what[0], lock.Timeout(a.patience()), lock.At(at))
+	place, err := lock.Acquire(ctx, what[0], lock.Timeout(a.timeout), lock.At(at))
 	if err != nil {
 		return &problem{op: "lock", path: what[0] + at, err: err}
 	}
 	defer place.Release()
 	if len(what) == 1 {
-		file, err := lock.Acquire(ctx, what[0], lock.Timeout(a.patience()), lock.Inherit())
+		file, err := lock.Acquire(ctx, what[0], lock.Timeout(a.timeout), lock.Inherit())
 		if err != nil {
 			return &problem{op: "lock", path: what[0], err: err}
 		}

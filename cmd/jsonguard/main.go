@@ -6,10 +6,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,7 +62,8 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return 0
 	}
-	if end, ok := err.(ended); ok { // of the program that was run: said already, or not ours to say
+	var end ended
+	if errors.As(err, &end) { // of the program that was run: said already, or not ours to say
 		if end.signal != 0 && a.dieBy != nil {
 			a.dieBy(end.signal)
 		}
@@ -87,7 +90,13 @@ func (e *errWriter) Write(p []byte) (int, error) {
 
 // guard opens FILE for a verb.
 func (a *app) guard(file string) (*sidecar.Guard, error) {
-	return sidecar.Open(file, sidecar.Options{Timeout: a.patience(), FollowLinks: a.followLinks, Warn: a.warn})
+	g, err := sidecar.Open(file, sidecar.Options{Timeout: a.patience(), FollowLinks: a.followLinks, Warn: a.warn})
+	if err != nil {
+		if _, serr := os.Stat(file); errors.Is(serr, syscall.ELOOP) {
+			err = &problem{op: "open", path: file, err: syscall.ELOOP}
+		}
+	}
+	return g, err
 }
 
 // patience is --timeout as package sidecar wants it: there 0 is the default, and negative tries once.

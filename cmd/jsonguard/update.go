@@ -52,11 +52,11 @@ func (a *app) update(cmd *cobra.Command, args []string) error {
 var deletionsStand = &merge.Policy{Rules: []merge.Rule{{At: "/**", Merge: "delete"}}}
 
 func (a *app) runJQ(ctx context.Context, program *gojq.Code, d *merge.Document, format merge.Format) error {
-	input, err := jqValue(d.Bytes(), format)
+	input, order, err := jqValue(d.Bytes(), format)
 	if err != nil {
 		return err
 	}
-	before, err := render(input, format)
+	before, err := render(input, order, format)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (a *app) runJQ(ctx context.Context, program *gojq.Code, d *merge.Document, 
 	if err != nil {
 		return err
 	}
-	after, err := render(output, format)
+	after, err := render(output, order, format)
 	if err != nil {
 		return err
 	}
@@ -122,21 +122,21 @@ func jqData(text string) error {
 }
 
 // render writes a document as jq does; a JSON Lines document is the list of its lines.
-func render(v any, format merge.Format) ([]byte, error) {
+func render(v any, order *shape, format merge.Format) ([]byte, error) {
 	if format != merge.Lines {
-		return gojq.Marshal(v)
+		return appendJQ(nil, v, order)
 	}
 	lines, ok := v.([]any)
 	if !ok {
 		return nil, jqData("the document of a JSON Lines file is a list of its lines")
 	}
 	var out []byte
-	for _, line := range lines {
-		text, err := gojq.Marshal(line)
-		if err != nil {
+	for i, line := range lines {
+		var err error
+		if out, err = appendJQ(out, line, order.element(i)); err != nil {
 			return nil, err
 		}
-		out = append(append(out, text...), '\n')
+		out = append(out, '\n')
 	}
 	return out, nil
 }
