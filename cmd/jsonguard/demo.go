@@ -18,8 +18,8 @@ import (
 // The demo's size: on a slow machine both runs together end well under 20 seconds.
 const (
 	demoProcesses = 17
-	demoRecords   = 20 // for each process
-	demoThinks    = 4 * time.Millisecond
+	demoRecords   = 66 // for each process
+	demoThinks    = 15 * time.Millisecond
 )
 
 func (a *app) demoCommand() *cobra.Command {

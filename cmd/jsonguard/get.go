@@ -61,6 +61,9 @@ func (a *app) get(cmd *cobra.Command, args []string, raw bool) error {
 	}
 	switch {
 	case a.json:
+		if g.Format() == merge.Lines && len(at) == 0 {
+			value = linesAsArray(doc)
+		}
 		a.println(valueObject(g, at, value).String())
 	case raw && len(value) > 0 && value[0] == '"':
 		a.println(text(value))
@@ -76,6 +79,16 @@ func valueObject(g *sidecar.Guard, at merge.Pointer, value []byte) *object {
 	o.add("pointer", at.String())
 	o.raw("value", oneLine(value))
 	return &o
+}
+
+// linesAsArray is a JSON Lines document as one value.
+func linesAsArray(doc *merge.Document) []byte {
+	var lines [][]byte
+	_ = doc.Each(nil, func(_ string, raw []byte) bool { // of a list, it cannot fail
+		lines = append(lines, raw)
+		return true
+	})
+	return append(append([]byte{'['}, bytes.Join(lines, []byte{','})...), ']')
 }
 
 // text decodes a JSON string that was found valid. An unpaired surrogate, which has no text, becomes U+FFFD.

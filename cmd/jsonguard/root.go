@@ -19,6 +19,7 @@ const (
 )
 
 func (a *app) rootCommand() *cobra.Command {
+	cobra.EnableCommandSorting = false // the groups have an order that means something
 	root := &cobra.Command{
 		Use:   "jsonguard",
 		Short: "Let many processes share one JSON file without losing each other's changes",
@@ -44,6 +45,7 @@ file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permi
 		},
 	}
 	root.SetVersionTemplate("jsonguard {{.Version}}\n")
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2
 	root.AddGroup(
@@ -69,6 +71,16 @@ file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permi
 		a.demoRunnerCommand(), a.stressWorkerCommand(), a.lockProbeCommand(),
 	)
 	return root
+}
+
+// usageTemplate is cobra's in our words.
+func usageTemplate(cobras string) string {
+	return strings.NewReplacer(
+		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}",
+		"[command] --help", "VERB --help", "[command]", "VERB …",
+		"about a command", "about a verb", "Additional Commands:", "More:",
+		"Global Flags:", "Flags of every verb:",
+	).Replace(cobras)
 }
 
 // verb is what most verbs share.

@@ -33,7 +33,7 @@ type stressRun struct {
 	acked   map[string]string // id → kind
 	kills   int
 	errors  []string
-	victims map[*exec.Cmd]bool
+	victims map[int]*exec.Cmd // by number of the worker
 	killed  map[*exec.Cmd]bool
 }
 
@@ -43,7 +43,7 @@ func newStressRun(a *app, file string, o stressOptions) (*stressRun, error) {
 		return nil, &problem{op: "stress", err: err, status: statusIO}
 	}
 	return &stressRun{a: a, self: self, file: file, o: o, tried: map[string]bool{}, acked: map[string]string{},
-		victims: map[*exec.Cmd]bool{}, killed: map[*exec.Cmd]bool{}}, nil
+		victims: map[int]*exec.Cmd{}, killed: map[*exec.Cmd]bool{}}, nil
 }
 
 func (r *stressRun) do(ctx context.Context) (*stressReport, error) {
@@ -122,7 +122,7 @@ func (r *stressRun) runWorker(ctx context.Context, kind string, number, from int
 		return last, false, err
 	}
 	r.mu.Lock()
-	r.victims[cmd] = true
+	r.victims[number] = cmd
 	r.mu.Unlock()
 	var held []string // exec: acknowledged when the wrapper ends with 0
 	for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -146,7 +146,7 @@ func (r *stressRun) runWorker(ctx context.Context, kind string, number, from int
 	err = cmd.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.victims, cmd)
+	delete(r.victims, number)
 	if err == nil {
 		for _, id := range held {
 			r.acked[id] = kind
@@ -169,13 +169,9 @@ func (r *stressRun) killAtRandom(ctx context.Context) {
 		case <-time.After(time.Duration(5+random.IntN(60)) * time.Millisecond):
 		}
 		r.mu.Lock()
-		n := random.IntN(max(1, len(r.victims)))
-		for cmd := range r.victims {
-			if n--; n < 0 && cmd.Process.Kill() == nil {
-				r.killed[cmd] = true
-				r.kills++
-				break
-			}
+		if cmd := r.victims[random.IntN(r.o.procs)]; cmd != nil && cmd.Process.Kill() == nil {
+			r.killed[cmd] = true
+			r.kills++
 		}
 		r.mu.Unlock()
 	}
