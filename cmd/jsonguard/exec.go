@@ -200,10 +200,13 @@ func (r *copyRun) abandon(ctx context.Context) { _, _ = r.view.Close(ctx) }
 
 // finish folds what is left and tells.
 func (r *copyRun) finish(ctx context.Context) {
-	r.countWrite()
+	last := stampContent(r.view.Path())
 	var result sidecar.Result
 	result, r.failure = r.view.Close(ctx)
 	r.generation = result.Generation
+	if !errors.Is(r.failure, sidecar.ErrTorn) {
+		r.countWrite(last)
+	}
 	r.conflicts = r.ownConflicts()
 	if r.writes == 0 && r.failure == nil {
 		r.direct = r.wroteTarget()
@@ -214,20 +217,23 @@ func (r *copyRun) finish(ctx context.Context) {
 // submit takes a write in between. That a lock is held, or that the copy is in the middle of a write, is no error
 // then: the next write or the end brings it.
 func (r *copyRun) submit(ctx context.Context) {
-	r.countWrite()
 	const patience = 2 * time.Second
 	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
+	before := stampContent(r.view.Path())
 	_, err := r.view.Submit(ctx)
+	if !errors.Is(err, sidecar.ErrTorn) && before == stampContent(r.view.Path()) {
+		r.countWrite(before)
+	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, sidecar.ErrTorn) && !errors.Is(err, sidecar.ErrPending) {
 		r.a.note("not merged yet, tried again later: %v", complaintOf(err).text)
 	}
 }
 
 // countWrite is for the line at the end only: two writes within one submission count as one.
-func (r *copyRun) countWrite() {
-	if now := stampContent(r.view.Path()); now != r.lastSeen && now != "" {
-		r.lastSeen = now
+func (r *copyRun) countWrite(stamp string) {
+	if stamp != r.lastSeen && stamp != "" {
+		r.lastSeen = stamp
 		r.writes++
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -93,6 +94,9 @@ func linesAsArray(doc *merge.Document) []byte {
 
 // text decodes a JSON string that was found valid. An unpaired surrogate, which has no text, becomes U+FFFD.
 func text(value []byte) string {
+	if bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) && len(value) >= 2 {
+		return string(value[1 : len(value)-1])
+	}
 	var s string
 	if json.Unmarshal(value, &s) != nil {
 		return string(value)

@@ -113,6 +113,8 @@ func appendJQ(dst []byte, v any, s *shape) ([]byte, error) {
 			}
 		}
 		return append(dst, ']'), nil
+	case json.Number:
+		return append(dst, v...), nil
 	}
 	text, err := gojq.Marshal(v)
 	return append(dst, text...), err
@@ -164,7 +166,10 @@ func (r *reader) value() (any, *shape) {
 
 func (r *reader) word() []byte {
 	start := r.at
-	for r.at < len(r.src) && !bytes.ContainsRune([]byte(" \t\r\n,]}:"), rune(r.src[r.at])) {
+	for r.at < len(r.src) {
+		if c := r.src[r.at]; c <= ' ' || c == ',' || c == ']' || c == '}' {
+			break
+		}
 		r.at++
 	}
 	if r.at == start {

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// countsInterrupts is a program that writes how many INT it got within a while, and then dies of one.
+const countsInterrupts = `n=0; trap 'n=$((n+1))' INT; echo ready
+i=0; while test $i -lt 60; do sleep 0.01; i=$((i+1)); done
+echo "{\"interrupts\": $n}" > "$0"; trap - INT; kill -INT $$`
+
+// pty opens a terminal.
+func pty(t *testing.T) (master, slave *os.File) {
+	m, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no terminal to be had: %v", err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	require.NoError(t, unix.IoctlSetPointerInt(int(m.Fd()), unix.TIOCSPTLCK, 0))
+	n, err := unix.IoctlGetInt(int(m.Fd()), unix.TIOCGPTN)
+	require.NoError(t, err)
+	s, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return m, s
+}
+
+// A ^C reaches the whole foreground group: the program must get it once, not twice.
+func TestTypedInterruptArrivesOnce(t *testing.T) {
+	master, slave := pty(t)
+	file := filepath.Join(t.TempDir(), "a.json")
+	cmd := jsonguard(t, "exec", "-q", "--file", file, "--", "sh", "-c", countsInterrupts, "{}")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	require.NoError(t, cmd.Start())
+	require.NoError(t, slave.Close())
+	screen := bufio.NewReader(master)
+	line, err := screen.ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "ready", strings.TrimSpace(line))
+	_, err = master.Write([]byte{3})
+	require.NoError(t, err)
+	go io.Copy(io.Discard, screen)
+	requireDeathBy(t, cmd, syscall.SIGINT)
+	requireContent(t, file, "{\"interrupts\": 1}\n")
+}
+
+// Sent by a process, it reaches the wrapper only, which passes it on.
+func TestSentInterruptIsPassedOn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.json")
+	cmd := jsonguard(t, "exec", "-q", "--file", file, "--", "sh", "-c", countsInterrupts, "{}")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	_, err = bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	requireDeathBy(t, cmd, syscall.SIGINT)
+	requireContent(t, file, "{\"interrupts\": 1}\n")
+}
+
+// The wrapper is asked to end while it waits for a lock after the program's end: what was written is safe.
+func TestSignalWhileWaitingForTheLock(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.json")
+	require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o644))
+	// A process of its own: what this one held, its children would inherit.
+	holder := jsonguard(t, "lock", file, "--", "cat")
+	end, err := holder.StdinPipe()
+	require.NoError(t, err)
+	echo, err := holder.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, holder.Start())
+	_, err = end.Write([]byte("held\n"))
+	require.NoError(t, err)
+	_, err = bufio.NewReader(echo).ReadString('\n')
+	require.NoError(t, err)
+	cmd := jsonguard(t, "exec", "--file", file, "--", "sh", "-c", `echo '{"x": 1}' > "$0"`, "{}")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	require.NoError(t, cmd.Start())
+	time.Sleep(500 * time.Millisecond)
+	began := time.Now()
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait()
+	require.Less(t, time.Since(began), 5*time.Second)
+	require.Equal(t, statusTemporary, cmd.ProcessState.ExitCode())
+	requireContent(t, file, "{}\n")
+	require.NoError(t, end.Close())
+	require.NoError(t, holder.Wait())
+	require.NoError(t, jsonguard(t, "recover", file).Run())
+	requireContent(t, file, "{\"x\": 1}\n")
+}
+
+func requireDeathBy(t *testing.T, cmd *exec.Cmd, s syscall.Signal) {
+	t.Helper()
+	err := cmd.Wait()
+	w := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(t, w.Signaled() && w.Signal() == s, "%v", err)
+	require.False(t, w.CoreDump())
+}
+
+func requireContent(t *testing.T, file, want string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, want, string(content))
+}
