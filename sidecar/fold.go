@@ -61,6 +61,7 @@ type sidecarFile struct {
 	name  string
 	file  vfs.File
 	dead  bool // its flock was to be had: it is ours now
+	final bool // a view that nobody used any more when it was adopted: its program may live longer than its wrapper
 	keep  bool // damaged, or not ours to fold: never removed
 	empty bool // not even a header
 }

@@ -79,6 +79,18 @@ func newID() string {
 // createJournal makes the process's sidecar: hidden, locked, and only then under its name, so that nobody ever
 // sees one without its lock.
 func (s *store) createJournal(command string, view bool) (*journal, error) {
+	for {
+		j, err := s.tryCreateJournal(command, view)
+		if !errors.Is(err, errSweptUnborn) {
+			return j, err
+		}
+	}
+}
+
+// errSweptUnborn: a fold took the new file for one of a dead process, in the moment before it was locked.
+var errSweptUnborn = errors.New("new sidecar was swept")
+
+func (s *store) tryCreateJournal(command string, view bool) (*journal, error) {
 	host, _ := os.Hostname()
 	j := &journal{dir: s.pending}
 	j.header = header{Version: journalVersion, Host: host, Boot: bootID(), PID: os.Getpid(), Command: command, Since: time.Now().UTC(), View: view}
@@ -93,8 +105,10 @@ func (s *store) createJournal(command string, view bool) (*journal, error) {
 		return nil, err
 	}
 	err = func() error {
-		if ok, err := j.file.TryLock(); err != nil || !ok {
-			return errors.Join(err, errors.New("a new file is locked already"))
+		if ok, err := j.file.TryLock(); err != nil {
+			return err
+		} else if !ok {
+			return errSweptUnborn // about to be
 		}
 		if err := j.write(head); err != nil {
 			return err
@@ -105,7 +119,12 @@ func (s *store) createJournal(command string, view bool) (*journal, error) {
 			return err
 		}
 		j.inode = info.Inode
-		return s.pending.Rename(hidden, j.id)
+		if err := s.pending.Rename(hidden, j.id); isMissing(err) {
+			return errSweptUnborn
+		} else if err != nil {
+			return err
+		}
+		return nil
 	}()
 	if err != nil {
 		_ = s.pending.Remove(hidden)

@@ -73,16 +73,24 @@ func (g *Guard) openStore(create bool) (*store, error) {
 		s.close()
 		return nil, err
 	}
-	for name, field := range map[string]*vfs.Dir{viewsName: &s.views, quarantineName: &s.quarantine} {
-		if *field, err = openOrMakeDir(dir, name, dirPerm(s.perm), create); err != nil {
-			if !create && errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			s.close()
-			return nil, err
-		}
+	if err := s.openRooms(); err != nil {
+		s.close()
+		return nil, err
 	}
 	return s, nil
+}
+
+// openRooms opens the directories beside pending/, made again if somebody removed them.
+func (s *store) openRooms() (err error) {
+	if s.views == nil {
+		if s.views, err = openOrMakeDir(s.guard, viewsName, dirPerm(s.perm)); err != nil {
+			return err
+		}
+	}
+	if s.quarantine == nil {
+		s.quarantine, err = openOrMakeDir(s.guard, quarantineName, dirPerm(s.perm))
+	}
+	return err
 }
 
 // initStore fills a new guard directory. pending/ comes last: where it exists, valid commit records existed,
@@ -105,10 +113,13 @@ func (g *Guard) initStore(s *store) error {
 			return err
 		}
 	}
+	if err := s.openRooms(); err != nil {
+		return err
+	}
 	if err := s.guard.Sync(); err != nil {
 		return err
 	}
-	if s.pending, err = openOrMakeDir(s.guard, pendingName, dirPerm(s.perm), true); err != nil {
+	if s.pending, err = openOrMakeDir(s.guard, pendingName, dirPerm(s.perm)); err != nil {
 		return err
 	}
 	if err := s.guard.Sync(); err != nil {
@@ -154,9 +165,9 @@ func (s *store) overwrite(name string, content []byte, sync bool) error {
 	return err
 }
 
-func openOrMakeDir(parent vfs.Dir, name string, perm fs.FileMode, create bool) (vfs.Dir, error) {
+func openOrMakeDir(parent vfs.Dir, name string, perm fs.FileMode) (vfs.Dir, error) {
 	d, err := parent.OpenDir(name)
-	if !errors.Is(err, fs.ErrNotExist) || !create {
+	if !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
 	if err := parent.Mkdir(name, perm); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -1,5 +1,10 @@
 package sidecar
 
+import (
+	"os"
+	"strings"
+)
+
 // sweep removes what nobody needs any more. It runs when the last record is known durable or is known not to have
 // happened; the temporary file that the last record names is evidence and stays.
 func (f *fold) sweep() error {
@@ -12,6 +17,9 @@ func (f *fold) sweep() error {
 	f.truncateOwn()
 	if f.g.swept {
 		return nil
+	}
+	if err := f.sweepUnborn(); err != nil {
+		return err
 	}
 	names, err := f.g.parent.Names()
 	if err != nil {
@@ -33,6 +41,9 @@ func (f *fold) sweepSidecars() error {
 			continue
 		}
 		if sc.header.View {
+			if !sc.final {
+				continue // what its program wrote since this fold looked would be lost
+			}
 			// Before the sidecar: a copy without its sidecar would look like one that was never submitted.
 			if gone, err := f.s.removeView(sc.name); err != nil || !gone {
 				continue // its runner lives; or the next sweep tries again
@@ -44,6 +55,29 @@ func (f *fold) sweepSidecars() error {
 	}
 	if removed {
 		return f.s.pending.Sync()
+	}
+	return nil
+}
+
+// sweepUnborn removes sidecars whose process died before they got their name. One that is being made in this very
+// moment may go as well: its process makes another.
+func (f *fold) sweepUnborn() error {
+	names, err := f.s.pending.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, ".") {
+			continue
+		}
+		file, err := f.s.pending.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		if dead, err := file.TryLock(); err == nil && dead {
+			_ = f.s.pending.Remove(name)
+		}
+		_ = file.Close()
 	}
 	return nil
 }

@@ -378,7 +378,8 @@ func (s *store) keepTorn(view vfs.Dir, id, target, base string) (name string, er
 func (f *fold) adopt(sc *sidecarFile) error {
 	view, err := f.s.views.OpenDir(sc.name)
 	if isMissing(err) {
-		return nil // never filled, or removed already
+		sc.final = true // never filled, or removed already
+		return nil
 	}
 	if err != nil {
 		return err
@@ -387,6 +388,7 @@ func (f *fold) adopt(sc *sidecarFile) error {
 	if used, err := inUse(view); err != nil || used {
 		return err
 	}
+	sc.final = true
 	base := sc.lastOurs
 	if base == "" {
 		if _, err := view.Stat(baseName); err == nil {

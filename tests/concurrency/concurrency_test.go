@@ -281,7 +281,9 @@ func (c *campaign) recover() {
 			return
 		}
 	}
-	c.t.Fatalf("sidecars stay: %s", last)
+	status, _ := exec.Command(binary, "status", c.file).CombinedOutput()
+	left, _ := exec.Command("ls", "-laR", filepath.Join(filepath.Dir(c.file), ".results.json.guard")).CombinedOutput()
+	c.t.Fatalf("sidecars stay: %s\n%s\n%s", last, status, left)
 }
 
 func (c *campaign) check(untouched string) {
