@@ -35,6 +35,9 @@ func (a *app) delete(cmd *cobra.Command, args []string) error {
 
 // mustExist is for verbs that make no file.
 func (a *app) mustExist(cmd *cobra.Command, file string) error {
+	if kindOf(cmd) == reads {
+		a.followLinks = true // looking takes nothing away from the other names
+	}
 	g, err := a.guard(file)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/itchyny/gojq"
 	"github.com/spf13/cobra"
@@ -15,10 +16,12 @@ func (a *app) updateCommand() *cobra.Command {
 	cmd := verb(groupChange, "update FILE JQ", "Run a jq program on a file: one locked read-modify-write",
 		`Run a jq program on the document and keep what it changed, while nobody else writes. The program must give exactly
 one result: the new document. An empty or missing file is null, a JSON Lines file the list of its lines.
+$ENV has the environment, which is how a shell passes values without quoting them into the program.
 What the program left alone keeps its bytes (1.10 stays 1.10): the document as jq renders it before and after is compared,
 and the difference is applied to the file. NaN counts as infinity inside the program.
 A program that does not end is stopped after --timeout, and nothing is changed (75).`,
 		`  jsonguard update results.json '.models.gpt.runs += 1 | .updated = now'
+  NAME="$model" jsonguard update results.json '.models[$ENV.NAME].seen = true'
   jsonguard update queue.json 'del(.jobs[] | select(.done))'`,
 		between(2, 2), a.update)
 	return writes.mark(cmd)
@@ -29,7 +32,7 @@ func (a *app) update(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return usage("a jq program for the shell stands in single quotes: '.total += 1'", "jq: %v", err)
 	}
-	program, err := gojq.Compile(query)
+	program, err := gojq.Compile(query, gojq.WithEnvironLoader(os.Environ))
 	if err != nil {
 		return usage("", "jq: %v", err)
 	}
