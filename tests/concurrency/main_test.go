@@ -7,6 +7,8 @@
 // acknowledged, and the id it is about to try before. At the end each acknowledged id is in the file exactly once, each
 // other one at most once, counters equal the number of their increments, and a reader outside never saw a torn file.
 // The seed is printed: the same -seed makes the same choices, though not the same interleaving.
+//go:build unix
+
 package concurrency
 
 import (
@@ -54,7 +56,7 @@ func TestMain(m *testing.M) {
 
 // buildFlags lets a mutant reach the processes under test: the overlay it is built with is named here.
 func buildFlags() []string {
-	if overlay := os.Getenv("CONCURRENCY_OVERLAY"); overlay != "" {
+	if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" {
 		return []string{"-overlay", overlay}
 	}
 	return nil

@@ -1,8 +1,9 @@
-// Package mutants proves that the tests can fail: each mutant breaks one guarantee in a copy of the sources, and the
-// tests named for it must go red there. A mutant whose text is not found any more fails as well, so that the list
-// follows the code.
+// Package mutants proves that the tests can fail: each file of testdata breaks one guarantee in a copy of the sources,
+// and the tests named in it must go red there. A mutant whose text is not found any more fails as well, so that the
+// list follows the code.
 //
 //	go test ./tests/mutants -mutants
+//	go test ./tests/mutants -mutants -run 'TestMutantsAreCaught/no-lock'
 package mutants
 
 import (
@@ -17,49 +18,42 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/tools/txtar"
 )
 
 var run = flag.Bool("mutants", false, "build each mutant and run the tests that must catch it (minutes)")
 
-// mutant is one entry of mutants.json.
+// mutant is one file of testdata:
+//
+//	breaks: the promise that is broken, in words
+//	file: lock/flock.go
+//	caught by: ./tests/concurrency -procs 17
+//	-- old --
+//	lines that are in the file once
+//	-- new --
+//	what takes their place
 type mutant struct {
-	Name     string   `json:"name"`
-	Breaks   string   `json:"breaks"` // the promise that is broken, in words
-	File     string   `json:"file"`
-	Old      string   `json:"old"`
-	New      string   `json:"new"`
-	CaughtBy []string `json:"caught_by"` // arguments of go test
+	name     string
+	breaks   string
+	file     string
+	caughtBy []string // arguments of go test
+	old, new string
 }
 
 func TestMutantsAreCaught(t *testing.T) {
-	mutants := read(t)
 	root := moduleRoot(t)
-	for _, m := range mutants {
-		t.Run(m.Name, func(t *testing.T) {
-			src, err := os.ReadFile(filepath.Join(root, m.File))
+	mutants, err := filepath.Glob("testdata/*.txtar")
+	require.NoError(t, err)
+	require.NotEmpty(t, mutants)
+	for _, path := range mutants {
+		m := read(t, path)
+		t.Run(m.name, func(t *testing.T) {
+			src, err := os.ReadFile(filepath.Join(root, m.file))
 			require.NoError(t, err)
-			require.Equal(t, 1, strings.Count(string(src), m.Old), "%s: the text to replace must be there once", m.File)
-			if !*run {
-				return
+			require.Equal(t, 1, strings.Count(string(src), m.old), "%s: the text to replace must be there once", m.file)
+			if *run {
+				m.mustBeCaught(t, root, string(src))
 			}
-			mutated := filepath.Join(t.TempDir(), filepath.Base(m.File))
-			require.NoError(t, os.WriteFile(mutated, []byte(strings.Replace(string(src), m.Old, m.New, 1)), 0o600))
-			overlay := filepath.Join(t.TempDir(), "overlay.json")
-			text, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, m.File): mutated}})
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(overlay, text, 0o600))
-
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-			defer cancel()
-			pkgs := exec.CommandContext(ctx, "go", append([]string{"vet", "-overlay", overlay}, "./"+filepath.Dir(m.File))...)
-			pkgs.Dir = root
-			out, err := pkgs.CombinedOutput()
-			require.NoError(t, err, "the mutant must compile:\n%s", out)
-			cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-overlay", overlay}, m.CaughtBy...)...)
-			cmd.Dir = root
-			out, err = cmd.CombinedOutput()
-			require.Error(t, err, "survived: %s\n%s", m.Breaks, out)
-			require.Contains(t, string(out), "--- FAIL", "must fail in a test:\n%s", out)
 		})
 	}
 	if !*run {
@@ -67,13 +61,54 @@ func TestMutantsAreCaught(t *testing.T) {
 	}
 }
 
-func read(t *testing.T) []mutant {
-	text, err := os.ReadFile("mutants.json")
+func (m mutant) mustBeCaught(t *testing.T, root, src string) {
+	mutated := filepath.Join(t.TempDir(), filepath.Base(m.file))
+	require.NoError(t, os.WriteFile(mutated, []byte(strings.Replace(src, m.old, m.new, 1)), 0o600))
+	overlay := filepath.Join(t.TempDir(), "overlay.json")
+	text, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, m.file): mutated}})
 	require.NoError(t, err)
-	var mutants []mutant
-	require.NoError(t, json.Unmarshal(text, &mutants))
-	require.GreaterOrEqual(t, len(mutants), 10)
-	return mutants
+	require.NoError(t, os.WriteFile(overlay, text, 0o600))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	goTool := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "MUTANT_OVERLAY="+overlay) // for tests that build the command
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	out, err := goTool("build", "-overlay", overlay, "./"+filepath.Dir(m.file))
+	require.NoError(t, err, "the mutant must compile:\n%s", out)
+	out, err = goTool(append([]string{"test", "-count=1", "-overlay", overlay}, m.caughtBy...)...)
+	require.Error(t, err, "survived: %s\n%s", m.breaks, out)
+	require.Contains(t, out, "--- FAIL", "must fail in a test:\n%s", out)
+}
+
+func read(t *testing.T, path string) mutant {
+	archive, err := txtar.ParseFile(path)
+	require.NoError(t, err)
+	m := mutant{name: strings.TrimSuffix(filepath.Base(path), ".txtar")}
+	for line := range strings.Lines(string(archive.Comment)) {
+		key, value, ok := strings.Cut(strings.TrimSpace(line), ": ")
+		require.True(t, ok, "%s: %q", path, line)
+		switch key {
+		case "breaks":
+			m.breaks = value
+		case "file":
+			m.file = value
+		case "caught by":
+			m.caughtBy = strings.Fields(value)
+		default:
+			require.Fail(t, "unknown key", "%s: %q", path, line)
+		}
+	}
+	require.Len(t, archive.Files, 2, path)
+	require.Equal(t, []string{"old", "new"}, []string{archive.Files[0].Name, archive.Files[1].Name}, path)
+	m.old, m.new = string(archive.Files[0].Data), string(archive.Files[1].Data)
+	require.NotEmpty(t, m.breaks, path)
+	require.NotEmpty(t, m.caughtBy, path)
+	return m
 }
 
 func moduleRoot(t *testing.T) string {
