@@ -62,7 +62,7 @@ func (d *Document) Merge(c *Change, pol *Policy) (Outcome, error) {
 	case bytes.Equal(theirs, c.ours):
 	case bytes.Equal(theirs, c.base) && !c.additions && (c.root != nil || adopt || pol == nil):
 		d.become(c.ours) // nobody else wrote: the writer's own bytes
-	case c.root == nil && adopt && d.root != nil && equalValues(d.root.text(), c.base, pol.strict()):
+	case c.root == nil && adopt && d.equals(c.base, pol.strict()):
 		d.become(c.ours)
 	case c.root == nil:
 	default:
@@ -83,6 +83,12 @@ func (d *Document) become(src []byte) {
 	}
 	next.changed = true
 	*d = *next
+}
+
+// equals says whether d is a text by value. The text was parsed before.
+func (d *Document) equals(src []byte, strict bool) bool {
+	other, err := Parse(src, d.format)
+	return err == nil && d.root != nil && other.root != nil && equalNodes(d.root, other.root, strict)
 }
 
 type merger struct {
@@ -137,7 +143,7 @@ func (m *merger) rebased(e *delta, theirs *node) *delta {
 }
 
 func (m *merger) inside(theirs *node, at Pointer, e *delta, rule Rule) {
-	if equalValues(theirs.text(), e.ours.text(), m.df.strict) {
+	if equalNodes(theirs, e.ours, m.df.strict) {
 		return
 	}
 	m.chain = append(m.chain, theirs)
@@ -216,7 +222,7 @@ func (m *merger) mayDelete(here Pointer, e *delta, theirs *node, rule Rule) bool
 	switch {
 	case m.additions:
 		return false
-	case equalValues(theirs.text(), e.base.text(), m.df.strict):
+	case equalNodes(theirs, e.base, m.df.strict):
 		return true
 	case rule.Merge == Delete:
 		m.conflict(here, e.base, nil, theirs, TakenOurs, reason)
@@ -254,7 +260,7 @@ func (m *merger) both(n *node, i int, here Pointer, e *delta, rule Rule) {
 // choose settles a place that cannot be merged inside: a scalar, or values of different types.
 func (m *merger) choose(here Pointer, e *delta, theirs *node, rule Rule) (raw []byte, take bool) {
 	switch {
-	case equalValues(theirs.text(), e.ours.text(), m.df.strict) && !reduces(rule.Merge):
+	case equalNodes(theirs, e.ours, m.df.strict) && !reduces(rule.Merge):
 		return nil, false
 	case m.additions && e.base != nil:
 		return nil, false
@@ -263,7 +269,7 @@ func (m *merger) choose(here Pointer, e *delta, theirs *node, rule Rule) (raw []
 			return raw, !equalValues(raw, theirs.raw, true)
 		}
 	}
-	if e.base != nil && equalValues(theirs.text(), e.base.text(), m.df.strict) {
+	if e.base != nil && equalNodes(theirs, e.base, m.df.strict) {
 		return e.ours.text(), true
 	}
 	reason := "changed by both"

@@ -133,6 +133,14 @@ func equalValues(a, b []byte, strict bool) bool {
 	return false
 }
 
+// equalNodes is equalValues for what may be a whole JSON Lines document, whose text is not one value.
+func equalNodes(a, b *node, strict bool) bool {
+	if a.kind != kindLines && b.kind != kindLines {
+		return equalValues(a.text(), b.text(), strict)
+	}
+	return a.kind == b.kind && equalLists(&node{kind: kindLines, raw: a.text()}, &node{kind: kindLines, raw: b.text()}, strict)
+}
+
 func equalObjects(a, b *node, strict bool) bool {
 	a.expand()
 	b.expand()
