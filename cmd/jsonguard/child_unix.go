@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/sigorigin"
 )
 
 func isNoFormat(err error) bool { return errors.Is(err, syscall.ENOEXEC) }
@@ -37,10 +39,8 @@ func inherit(f *os.File) (release func(), err error) {
 // with is called for each of those.
 //
 // INT and QUIT need care. Typed at a terminal they reach the whole foreground process group, the child by itself;
-// sent by a process they reach us only. The kernel says which (si_code), os/signal does not. So: when we are in the
-// foreground of our terminal, they are taken for typed. A kill -INT of a foreground jsonguard is therefore not passed
-// on (TERM is); in the background, under cron, timeout(1) or a supervisor, everything is. A signal that was ignored
-// when we started stays ignored, for the child too (nohup, & in a script).
+// sent by a process they reach us only. A signal that was ignored when we started stays ignored, for the child too
+// (nohup, & in a script).
 func forward(late func()) (started func(*os.Process), stop func()) {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT}
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
@@ -50,6 +50,9 @@ func forward(late func()) (started func(*os.Process), stop func()) {
 	}
 	arrived := make(chan os.Signal, 64)
 	signal.Notify(arrived, signals...)
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {
+		_ = sigorigin.Watch(s) // without it typed() guesses
+	}
 	child := make(chan *os.Process, 1)
 	go func() {
 		var p *os.Process
@@ -62,7 +65,7 @@ func forward(late func()) (started func(*os.Process), stop func()) {
 				}
 				early = nil
 			case s := <-arrived:
-				typed := (s == syscall.SIGINT || s == syscall.SIGQUIT) && inForeground()
+				typed := typed(s)
 				switch {
 				case p == nil:
 					early = append(early, s)
@@ -79,6 +82,18 @@ func forward(late func()) (started func(*os.Process), stop func()) {
 		}
 	}()
 	return func(p *os.Process) { child <- p }, func() { signal.Stop(arrived) }
+}
+
+// typed says whether a signal came from the keyboard. Where the system does not tell, it is taken for typed when we are
+// in the foreground of our terminal.
+func typed(s os.Signal) bool {
+	if s != syscall.SIGINT && s != syscall.SIGQUIT {
+		return false
+	}
+	if fromTerminal, known := sigorigin.FromTerminal(s.(syscall.Signal)); known {
+		return fromTerminal
+	}
+	return inForeground()
 }
 
 // inForeground says whether what is typed at our terminal as a signal reaches us.

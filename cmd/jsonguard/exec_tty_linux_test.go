@@ -57,19 +57,26 @@ func TestTypedInterruptArrivesOnce(t *testing.T) {
 	requireContent(t, file, "{\"interrupts\": 1}\n")
 }
 
-// Sent by a process, it reaches the wrapper only, which passes it on.
+// Sent by a process, it reaches the wrapper only, which passes it on: without a terminal, and in its foreground.
 func TestSentInterruptIsPassedOn(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "a.json")
-	cmd := jsonguard(t, "exec", "-q", "--file", file, "--", "sh", "-c", countsInterrupts, "{}")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	_, err = bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
-	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
-	requireDeathBy(t, cmd, syscall.SIGINT)
-	requireContent(t, file, "{\"interrupts\": 1}\n")
+	for _, terminal := range []bool{false, true} {
+		file := filepath.Join(t.TempDir(), "a.json")
+		cmd := jsonguard(t, "exec", "-q", "--file", file, "--", "sh", "-c", countsInterrupts, "{}")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if terminal {
+			_, slave := pty(t)
+			cmd.Stdin = slave
+			cmd.SysProcAttr.Setctty = true
+		}
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		_, err = bufio.NewReader(out).ReadString('\n')
+		require.NoError(t, err)
+		require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+		requireDeathBy(t, cmd, syscall.SIGINT)
+		requireContent(t, file, "{\"interrupts\": 1}\n")
+	}
 }
 
 // The wrapper is asked to end while it waits for a lock after the program's end: what was written is safe.

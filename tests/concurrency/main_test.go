@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package concurrency starts many real processes on one file, through every door (library, verbs, exec), kills them at
 // will, and then asks whether anything was lost or applied twice.
 //
@@ -7,7 +9,6 @@
 // acknowledged, and the id it is about to try before. At the end each acknowledged id is in the file exactly once, each
 // other one at most once, counters equal the number of their increments, and a reader outside never saw a torn file.
 // The seed is printed: the same -seed makes the same choices, though not the same interleaving.
-//go:build unix
 
 package concurrency
 
