@@ -35,7 +35,7 @@ func (g *Guard) Status(ctx context.Context) (Status, error) {
 		return st, g.fail("status", fmt.Errorf("commit record: %w", err), hintFor(err))
 	}
 	st.Generation, st.Settled = last.Generation, s.readSettled() == last.Generation
-	if st.Unguarded, err = g.unguarded(last); err != nil {
+	if st.Unguarded, err = g.unguarded(last, st.Settled); err != nil {
 		return st, g.fail("status", err, "")
 	}
 	marks, err := g.marksNow(last, st.Settled)
@@ -66,7 +66,7 @@ func (g *Guard) Status(ctx context.Context) (Status, error) {
 }
 
 // unguarded says whether the target is a version that no fold left.
-func (g *Guard) unguarded(last *commit) (bool, error) {
+func (g *Guard) unguarded(last *commit, settled bool) (bool, error) {
 	if last.Generation <= 1 {
 		return false, nil // no fold yet
 	}
@@ -80,7 +80,7 @@ func (g *Guard) unguarded(last *commit) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return !now.same(last.To) && !now.same(last.From), nil
+	return !now.same(last.To) && (settled || !now.same(last.From)), nil
 }
 
 // marksNow are the watermarks that count, judged as a fold would.
@@ -198,7 +198,7 @@ func (g *Guard) verifyStore(s *store) []Finding {
 	}
 	findings := []Finding{commitFinding}
 
-	unguarded, err := g.unguarded(last)
+	unguarded, err := g.unguarded(last, settled)
 	outside := Finding{Check: "unguarded", Path: g.Target(), OK: !unguarded && err == nil, Detail: "the target is what the last fold left"}
 	switch {
 	case err != nil:

@@ -121,7 +121,7 @@ func (g *Guard) foldPending(ctx context.Context, seq uint64) (Result, error) {
 		return result, err
 	}
 	if reason, yes := g.store.wasRejected(g.journal.id, seq); yes {
-		return result, g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+rejectedName(g.journal.id, seq))
+		return result, g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+g.quarantined(rejectedName(g.journal.id, seq)))
 	}
 	return result, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"jsonguard/internal/vfs"
@@ -21,6 +22,11 @@ type quarantined struct {
 	Command string    `json:"command"`
 	Reason  string    `json:"reason"`
 	Change  line      `json:"change"`
+}
+
+// quarantined is the path of a file in quarantine, for messages.
+func (g *Guard) quarantined(name string) string {
+	return filepath.Join(g.GuardDir(), quarantineName, name)
 }
 
 func rejectedName(sidecar string, seq uint64) string { return fmt.Sprintf("%s.%d.json", sidecar, seq) }

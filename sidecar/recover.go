@@ -3,7 +3,6 @@ package sidecar
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -15,7 +14,7 @@ import (
 // Salvaged is a torn document whose complete part was folded.
 type Salvaged struct {
 	File string `json:"file"` // name in quarantine/
-	Kept int    `json:"kept"` // bytes of the torn document that were complete records
+	Kept int    `json:"kept"` // bytes of the torn document that were complete records; 0: there was none
 	Cut  int    `json:"cut"`  // bytes behind them
 }
 
@@ -75,8 +74,8 @@ func (g *Guard) salvageOne(s *store, id string) (Salvaged, error) {
 		return Salvaged{}, err
 	}
 	complete, cut, err := merge.Salvage(content, g.format)
-	if err != nil {
-		return Salvaged{}, fmt.Errorf("%s: %w", name, err)
+	if err != nil { // nothing of it is complete: it stays, for a person to look at, and holds up no other
+		return Salvaged{File: name, Cut: len(content)}, nil
 	}
 	base, err := readFile(s.quarantine, id+tornBaseSuffix)
 	if err != nil && !isMissing(err) {

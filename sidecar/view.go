@@ -231,7 +231,7 @@ func (v *View) submit(ctx context.Context, content []byte, additions bool) (Resu
 		return result, err
 	}
 	if reason, yes := s.wasRejected(v.journal.id, before); yes {
-		return result, v.g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+rejectedName(v.journal.id, before))
+		return result, v.g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+v.g.quarantined(rejectedName(v.journal.id, before)))
 	}
 	return result, nil
 }
@@ -322,7 +322,7 @@ func (v *View) quarantineTorn(cause error) error {
 	if name == "" {
 		return v.g.fail("read copy", cause, "nothing of it could be kept; the target has the last complete version")
 	}
-	return v.g.fail("read copy", cause, "it is in quarantine ("+name+"); jsonguard recover --salvage takes its complete records")
+	return v.g.fail("read copy", cause, "jsonguard recover --salvage takes its complete records out of quarantine: "+v.g.quarantined(name))
 }
 
 // reportRemoval: exec protects a file, it does not delete it for a program that may have meant its copy.
@@ -419,7 +419,7 @@ func (f *fold) adopt(sc *sidecarFile) error {
 		if name != "" {
 			f.torn = append(f.torn, name)
 		}
-		f.g.warn("process %d (%s) was stopped in the middle of a write: its incomplete copy is in quarantine (%s)", sc.header.PID, sc.header.Command, name)
+		f.g.warn("process %d (%s) was stopped in the middle of a write: its incomplete copy is in quarantine: %s", sc.header.PID, sc.header.Command, f.g.quarantined(name))
 		return nil
 	}
 	j := &journal{dir: f.s.pending, file: sc.file, id: sc.name, seq: sc.seqEnd, size: sc.end}

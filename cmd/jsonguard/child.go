@@ -21,6 +21,8 @@ type child struct {
 func findProgram(argv []string) (*child, error) {
 	path, err := exec.LookPath(argv[0])
 	switch {
+	case argv[0] == "":
+		return nil, &problem{op: "run", path: `""`, err: errors.New("no such program"), status: statusNotFound, hint: "is a variable of the script unset?"}
 	case errors.Is(err, exec.ErrDot): // PATH says so; that is between it and its owner
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, exec.ErrNotFound):
 		return nil, &problem{op: "run", path: argv[0], err: errors.New("no such program"), status: statusNotFound,
@@ -48,8 +50,11 @@ func (c *child) start(a *app, env ...string) error {
 		c.cmd = c.command(a, "/bin/sh", append([]string{"/bin/sh", c.path}, c.argv[1:]...), env)
 		err = c.cmd.Start()
 	}
-	if err != nil {
-		return &problem{op: "run", path: c.argv[0], err: cause(err), status: statusCannotRun}
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // 127 as env(1) has it, although the program itself was found
+		return &problem{op: "run", path: c.argv[0], err: bare(cause(err)), status: statusNotFound, hint: "is the interpreter that its first line names there?"}
+	case err != nil:
+		return &problem{op: "run", path: c.argv[0], err: bare(cause(err)), status: statusCannotRun}
 	}
 	return nil
 }

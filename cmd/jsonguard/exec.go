@@ -94,21 +94,16 @@ func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
 	if o.mode == "auto" {
 		a.note("exec: mode copy (this release has no other)")
 	}
-	var report *os.File
-	if o.report != "" {
-		if report, err = os.Create(o.report); err != nil {
-			return &problem{op: "exec", err: err, hint: "the report goes to a file that can be written"}
-		}
-		defer report.Close()
-	}
 	run := &copyRun{a: a, program: program, options: o, began: time.Now(), file: o.files[0]}
+	report, err := openReport(o)
+	if err != nil {
+		return err
+	}
 	outcome := run.run(ctx)
-	if report != nil && run.started {
-		if err := run.writeReport(report, outcome); err != nil {
-			a.say("exec: %v", err)
-			if statusOfEnd(outcome) == 0 {
-				outcome = ended{status: statusIO}
-			}
+	if err := report.close(run, outcome); err != nil {
+		a.complain(nil, err, statusIO)
+		if statusOfEnd(outcome) == 0 {
+			outcome = ended{status: statusIO}
 		}
 	}
 	return outcome
@@ -143,6 +138,7 @@ type copyRun struct {
 	conflicts  []sidecar.Conflict
 	failure    error // of the final fold
 	direct     bool  // the program wrote the target and left the copy alone
+	removed    bool  // the program removed its copy, which package sidecar says
 }
 
 // run returns ended once the program ran, another error when it did not.
@@ -201,6 +197,7 @@ func (r *copyRun) abandon(ctx context.Context) { _, _ = r.view.Close(ctx) }
 // finish folds what is left and tells.
 func (r *copyRun) finish(ctx context.Context) {
 	last := stampContent(r.view.Path())
+	r.removed = last == "" && r.lastSeen != ""
 	var result sidecar.Result
 	result, r.failure = r.view.Close(ctx)
 	r.generation = result.Generation
@@ -274,9 +271,9 @@ func (r *copyRun) tell() {
 	if r.failure != nil {
 		r.a.complain(nil, r.failure, dataStatus(r.failure, writes))
 	}
-	if r.a.quiet || r.writes == 0 && len(r.conflicts) == 0 {
-		if r.writes == 0 && !r.direct && r.failure == nil {
-			r.a.note("%s: the program did not write its copy", name)
+	if r.writes == 0 && len(r.conflicts) == 0 {
+		if !r.direct && !r.removed && r.failure == nil {
+			r.a.warn(name + ": not written")
 		}
 		return
 	}
@@ -288,7 +285,7 @@ func (r *copyRun) tell() {
 	if n := len(r.conflicts); n > 0 {
 		line += fmt.Sprintf(", %s (jsonguard conflicts %s)", count(n, "conflict"), shellQuote(r.file))
 	}
-	r.a.say("%s", line)
+	r.a.warn(line)
 }
 
 // outcome: the program's own failure always wins.

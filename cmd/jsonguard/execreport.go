@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
+	"path/filepath"
 	"time"
 
 	"jsonguard/sidecar"
@@ -26,6 +28,82 @@ type execReport struct {
 	Hint       string             `json:"hint,omitempty"`
 	Conflicts  []sidecar.Conflict `json:"conflicts"`
 	Generation uint64             `json:"generation"`
+}
+
+// reportFile is where --report goes. It is opened before the program runs, so that a wrong path costs no run, and
+// emptied only when there is something to write.
+type reportFile struct {
+	file *os.File // nil: none was asked for
+	made bool     // by us
+}
+
+func openReport(o execOptions) (*reportFile, error) {
+	if o.report == "" {
+		return &reportFile{}, nil
+	}
+	fail := func(err error) (*reportFile, error) {
+		return nil, &problem{op: "exec: report", path: o.report, err: bare(err), hint: "the report goes to a file of its own that can be written"}
+	}
+	for _, shared := range o.files {
+		if sameFile(o.report, shared) || sameFile(o.report, shared+".lock") {
+			return fail(errors.New("it is the shared file, or its lock"))
+		}
+	}
+	_, err := os.Lstat(o.report)
+	made := os.IsNotExist(err)
+	file, err := os.OpenFile(o.report, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return fail(err)
+	}
+	return &reportFile{file, made}, nil
+}
+
+// sameFile also knows files that are not there yet.
+func sameFile(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	if errX == nil && errY == nil {
+		return os.SameFile(x, y)
+	}
+	return os.IsNotExist(errX) && os.IsNotExist(errY) && resolved(a) == resolved(b)
+}
+
+// resolved is a path without symbolic links in its directory.
+func resolved(path string) string {
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(dir, filepath.Base(path))
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return path
+}
+
+// close writes the report of a program that ran.
+func (f *reportFile) close(r *copyRun, outcome error) error {
+	switch {
+	case f.file == nil:
+		return nil
+	case !r.started:
+		if f.made {
+			_ = os.Remove(f.file.Name())
+		}
+		return f.file.Close()
+	}
+	if info, err := f.file.Stat(); err == nil && info.Mode().IsRegular() {
+		if err := f.file.Truncate(0); err != nil {
+			return f.failed(err)
+		}
+	}
+	err := r.writeReport(f.file, outcome)
+	return f.failed(errors.Join(err, f.file.Close()))
+}
+
+func (f *reportFile) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &problem{op: "exec: report", path: f.file.Name(), err: bare(err), status: statusIO}
 }
 
 func (r *copyRun) writeReport(to *os.File, outcome error) error {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"jsonguard/sidecar"
 )
 
 func (a *app) recoverCommand() *cobra.Command {
@@ -30,13 +34,26 @@ copies. Every other use of the file does that too; this verb says what there was
 			if !a.json && !a.quiet {
 				a.printf("%s: %s folded\n", g.Target(), count(result.Folded, "pending change"))
 				for _, s := range salvaged {
-					a.printf("%s: %s salvaged, %s cut off (%s)\n", g.Target(), count(s.Kept, "byte"), count(s.Cut, "byte"), s.File)
+					a.printf("%s\n", salvageText(g, s))
 				}
 			}
 			return a.done(g, result, func(o *object) { o.add("salvaged", notNil(salvaged)) })
 		})
 	cmd.Flags().BoolVar(&salvage, "salvage", false, "take what is complete in torn documents")
 	return writes.mark(cmd)
+}
+
+// salvageText says what was taken out of a torn document, and what its rest began with.
+func salvageText(g *sidecar.Guard, s sidecar.Salvaged) string {
+	file := filepath.Join(g.GuardDir(), "quarantine", s.File)
+	rest := ""
+	if content, err := os.ReadFile(file); err == nil && s.Cut > 0 && s.Kept < len(content) {
+		rest = ": " + brief(content[s.Kept:])
+	}
+	if s.Kept == 0 {
+		return fmt.Sprintf("%s: nothing is complete in %s, which stays%s", g.Target(), file, rest)
+	}
+	return fmt.Sprintf("%s: %s salvaged, %s cut off%s (kept in %s)", g.Target(), count(s.Kept, "byte"), count(s.Cut, "byte"), rest, file)
 }
 
 func (a *app) cleanCommand() *cobra.Command {

@@ -140,8 +140,13 @@ func flagError(cmd *cobra.Command, err error) error {
 			hint = "did you mean --" + best + "?"
 		}
 	}
+	if number := durationWithoutUnit.FindStringSubmatch(err.Error()); number != nil {
+		hint = "did you mean " + number[1] + "s? a time has a unit: 500ms, 30s, 2m"
+	}
 	return usage(hint, "%s: %v", cmd.Name(), err)
 }
+
+var durationWithoutUnit = regexp.MustCompile(`missing unit in duration "([0-9.]+)"`)
 
 // editDistance is Levenshtein's.
 func editDistance(a, b string) int {
