@@ -22,6 +22,8 @@ var (
 )
 
 // trampoline is the signal handler: it notes si_code and jumps to the handler that was there.
+//
+//lint:ignore U1000 the kernel calls it
 func trampoline()
 
 func trampolinePC() uintptr

@@ -30,12 +30,23 @@ import (
 var kinds = []string{"update", "apply", "journal", "verbs", "batch", "exec"}
 
 func TestNothingIsLostOrDoubled(t *testing.T) {
-	t.Logf("seed %d", *seed)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "results.json")
 	untouched := "{\n  \"rate\": 1.10,\n  \"caf\\u00e9\": \"a\\/b\",\n"
-	require.NoError(t, os.WriteFile(file, []byte(untouched+"  \"counter\": 0,\n  \"log\": []\n}\n"), 0o600))
+	runCampaign(t, "results.json", untouched, "  \"counter\": 0,\n  \"log\": []\n}\n")
+}
+
+// JSON Lines are appended in place: the file is not replaced, and a reader sees whole lines at any moment.
+func TestNothingIsLostOrDoubledInLines(t *testing.T) {
+	runCampaign(t, "results.jsonl", "{\"rate\": 1.10, \"caf\\u00e9\": \"a\\/b\"}\n", "")
+}
+
+func runCampaign(t *testing.T, name, untouched, rest string) {
+	t.Logf("seed %d", *seed)
+	file := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(file, []byte(untouched+rest), 0o600))
 	c := &campaign{t: t, file: file, random: rand.New(rand.NewPCG(*seed, 1)), tried: map[string]bool{}, acked: map[string]bool{}}
+	if isLines(file) {
+		c.format = merge.Lines
+	}
 	observer := c.observe()
 	c.work()
 	observer()
@@ -47,6 +58,7 @@ func TestNothingIsLostOrDoubled(t *testing.T) {
 type campaign struct {
 	t      *testing.T
 	file   string
+	format merge.Format
 	random *rand.Rand
 
 	mu     sync.Mutex
@@ -103,6 +115,7 @@ func (c *campaign) runOnce(name, kind string, first int) (tried int, killed bool
 	role := "library"
 	switch kind {
 	case "verbs":
+		args[4] = c.list("verbs")
 		cmd = exec.Command("sh", append([]string{"-c", verbScript, binary}, args...)...)
 	case "batch":
 		cmd = exec.Command(binary, "batch", "--timeout", "2m", c.file)
@@ -154,15 +167,23 @@ func (c *campaign) runOnce(name, kind string, first int) (tried int, killed bool
 	return tried, killed, err
 }
 
-// verbScript: $0 is jsonguard; FILE NAME FIRST COUNT. patch and append are one change only with batch, so that here the
+// verbScript: $0 is jsonguard; FILE NAME FIRST COUNT LIST. patch and append are one change only with batch, so that here the
 // list is all there is to count.
 const verbScript = `i=$3; end=$(($3 + $4))
 while [ $i -lt $end ]; do
 	echo "try $2-$i"
-	"$0" append --timeout 2m "$1" /verbs "\"$2-$i\"" || exit
+	"$0" append --timeout 2m "$1" "$5" "\"$2-$i\"" || exit
 	echo "ack $2-$i"
 	i=$((i + 1))
 done`
+
+// list is the pointer of the list that a kind of worker appends to: JSON Lines are one list.
+func (c *campaign) list(kind string) string {
+	if c.format == merge.Lines {
+		return ""
+	}
+	return "/" + kind
+}
 
 func (c *campaign) listen(lines *bufio.Scanner) (tried int) {
 	for lines.Scan() {
@@ -190,7 +211,7 @@ func (c *campaign) feedBatch(in *os.File, out *bufio.Reader, name string, first 
 		c.tried[id] = true
 		c.mu.Unlock()
 		tried++
-		if _, err := fmt.Fprintf(in, `{"op":"append","at":"/batch","value":%q,"id":%q,"ack":%q}`+"\n", id, id, ack); err != nil {
+		if _, err := fmt.Fprintf(in, `{"op":"append","at":%q,"value":%q,"id":%q,"ack":%q}`+"\n", c.list("batch"), id, id, ack); err != nil {
 			return tried
 		}
 		line, err := out.ReadBytes('\n')
@@ -248,7 +269,7 @@ func (c *campaign) observe() (stop func()) {
 			default:
 			}
 			raw, err := os.ReadFile(c.file)
-			if errors.Is(err, fs.ErrNotExist) || err == nil && (merge.Valid(raw, merge.JSON) != nil || len(raw) == 0) {
+			if errors.Is(err, fs.ErrNotExist) || err == nil && !c.whole(raw) {
 				c.torn.Add(1)
 			}
 			c.reads.Add(1)
@@ -256,6 +277,11 @@ func (c *campaign) observe() (stop func()) {
 		}
 	})
 	return func() { close(done); reader.Wait() }
+}
+
+// whole says whether a reader got one complete version; of JSON Lines, complete lines.
+func (c *campaign) whole(raw []byte) bool {
+	return merge.Valid(raw, c.format) == nil && bytes.HasSuffix(raw, []byte("\n"))
 }
 
 // recover is what the next use does: several at once, some of them killed.
@@ -278,42 +304,34 @@ func (c *campaign) recover() {
 			require.NoError(c.t, err, "%s", out)
 		}
 		last = string(out)
-		left, err := os.ReadDir(filepath.Join(filepath.Dir(c.file), ".results.json.guard", "pending"))
+		left, err := os.ReadDir(filepath.Join(c.guard(), "pending"))
 		if err != nil || len(left) == 0 {
 			return
 		}
 	}
 	status, _ := exec.Command(binary, "status", c.file).CombinedOutput()
-	left, _ := exec.Command("ls", "-laR", filepath.Join(filepath.Dir(c.file), ".results.json.guard")).CombinedOutput()
+	left, _ := exec.Command("ls", "-laR", c.guard()).CombinedOutput()
 	c.t.Fatalf("sidecars stay: %s\n%s\n%s", last, status, left)
+}
+
+func (c *campaign) guard() string {
+	return filepath.Join(filepath.Dir(c.file), "."+filepath.Base(c.file)+".guard")
 }
 
 func (c *campaign) check(untouched string) {
 	t := c.t
 	raw, err := os.ReadFile(c.file)
 	require.NoError(t, err)
-	doc, err := merge.Parse(raw, merge.JSON)
+	doc, err := merge.Parse(raw, c.format)
 	require.NoError(t, err)
 	require.True(t, bytes.HasPrefix(raw, []byte(untouched)), "untouched lines changed:\n%.200s", raw)
 
-	counts := map[string]int{}
-	inLog := 0
-	for _, list := range []merge.Pointer{{"log"}, {"verbs"}, {"batch"}} {
-		if _, err := doc.Get(list); errors.Is(err, merge.ErrNotFound) {
-			continue
-		}
-		require.NoError(t, doc.Each(list, func(_ string, value []byte) bool {
-			var id string
-			require.NoError(t, json.Unmarshal(value, &id))
-			counts[id]++
-			if list[0] == "log" {
-				inLog++
-			}
-			return true
-		}))
-	}
-	if _, err := doc.Get(merge.Pointer{"exec"}); err == nil {
-		require.NoError(t, doc.Each(merge.Pointer{"exec"}, func(id string, _ []byte) bool { counts[id]++; return true }))
+	var counts map[string]int
+	if c.format == merge.Lines {
+		counts = map[string]int{}
+		c.countList(doc, nil, 1, counts)
+	} else {
+		counts = c.countRecords(doc)
 	}
 	lost, doubled, unknown := 0, 0, 0
 	for id := range c.acked {
@@ -332,11 +350,44 @@ func (c *campaign) check(untouched string) {
 			t.Errorf("nobody wrote: %s", id)
 		}
 	}
-	counter, err := doc.Get(merge.Pointer{"counter"})
-	require.NoError(t, err)
-	require.Equal(t, strconv.Itoa(inLog), string(counter), "counter and list were changed together")
 	require.Zero(t, c.torn.Load(), "torn reads")
 	require.NotZero(t, c.reads.Load())
 	t.Logf("tried %d, acknowledged %d, in the file %d, lost %d, doubled %d, kills %d, reads %d", len(c.tried), len(c.acked), len(counts), lost, doubled, c.kills, c.reads.Load())
 	require.Zero(t, lost+doubled+unknown, "seed %d", *seed)
+}
+
+// countRecords counts the ids in a JSON document, and checks that the counter went with the list.
+func (c *campaign) countRecords(doc *merge.Document) map[string]int {
+	counts := map[string]int{}
+	c.countList(doc, merge.Pointer{"log"}, 0, counts)
+	inLog := 0
+	for _, n := range counts {
+		inLog += n
+	}
+	counter, err := doc.Get(merge.Pointer{"counter"})
+	require.NoError(c.t, err)
+	require.Equal(c.t, strconv.Itoa(inLog), string(counter), "counter and list were changed together")
+	for _, list := range []string{"verbs", "batch"} {
+		c.countList(doc, merge.Pointer{list}, 0, counts)
+	}
+	if _, err := doc.Get(merge.Pointer{"exec"}); err == nil {
+		require.NoError(c.t, doc.Each(merge.Pointer{"exec"}, func(id string, _ []byte) bool { counts[id]++; return true }))
+	}
+	return counts
+}
+
+// countList counts the ids in a list, behind its first elements.
+func (c *campaign) countList(doc *merge.Document, at merge.Pointer, first int, counts map[string]int) {
+	if _, err := doc.Get(at); errors.Is(err, merge.ErrNotFound) {
+		return
+	}
+	require.NoError(c.t, doc.Each(at, func(index string, value []byte) bool {
+		if i, err := strconv.Atoi(index); err == nil && i < first {
+			return true
+		}
+		var id string
+		require.NoError(c.t, json.Unmarshal(value, &id))
+		counts[id]++
+		return true
+	}))
 }

@@ -5,8 +5,10 @@ package concurrency
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -37,15 +39,18 @@ func libraryWorker(args []string) int {
 		switch kind {
 		case "update":
 			err = atomicjson.Update(ctx, file, func(d *atomicjson.Document) error {
+				if isLines(file) {
+					return d.Append("", id)
+				}
 				if err := d.Add("/counter", 1); err != nil {
 					return err
 				}
 				return d.Append("/log", id)
 			})
 		case "apply":
-			_, err = g.Apply(ctx, recordOps(id)...)
+			_, err = g.Apply(ctx, recordOps(file, id)...)
 		case "journal":
-			err = g.Journal(ctx, recordOps(id)...)
+			err = g.Journal(ctx, recordOps(file, id)...)
 		}
 		if err != nil {
 			return fail(err)
@@ -60,9 +65,14 @@ func libraryWorker(args []string) int {
 	return 0
 }
 
-// recordOps is one operation of the test: a counter and a list entry, together or not at all.
-func recordOps(id string) []merge.Op {
+func isLines(file string) bool { return filepath.Ext(file) == ".jsonl" }
+
+// recordOps is one operation of the test: a counter and a list entry, together or not at all; a line of JSON Lines.
+func recordOps(file, id string) []merge.Op {
 	quoted, _ := json.Marshal(id)
+	if isLines(file) {
+		return []merge.Op{{Kind: merge.OpAppend, Value: quoted}}
+	}
 	return []merge.Op{
 		{Kind: merge.OpIncr, At: "/counter", Value: merge.Raw("1")},
 		{Kind: merge.OpAppend, At: "/log", Value: quoted},
@@ -77,6 +87,13 @@ func naiveWorker(args []string) int {
 	for i := first; i < first+count; i++ {
 		id := fmt.Sprintf("%s-%d", name, i)
 		announce(id)
+		if isLines(file) {
+			if err := appendLine(file, id); err != nil {
+				return fail(err)
+			}
+			acknowledge(id)
+			continue
+		}
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			return fail(err)
@@ -103,6 +120,15 @@ func naiveWorker(args []string) int {
 		acknowledge(id) // finished writing: from here on it may not be lost
 	}
 	return 0
+}
+
+func appendLine(file, id string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%q\n", id)
+	return errors.Join(err, f.Close())
 }
 
 func fail(err error) int {
