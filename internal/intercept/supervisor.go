@@ -1,0 +1,92 @@
+package intercept
+
+import (
+	"context"
+	"os"
+)
+
+// Supervisor runs one command and its whole tree. Its methods may be called from several goroutines, also by its
+// handler.
+type Supervisor struct{ s *supervisor }
+
+// Start runs the command. The handler's methods are called from before Start returns until Done.
+//
+// It returns ErrUnsupported, ErrNested, or the error of executing the command as an *fs.PathError. A script without #!
+// is given to /bin/sh, as execvp(3) does.
+func Start(cmd Command, h Handler) (*Supervisor, error) {
+	s, err := start(cmd, h)
+	if err != nil {
+		return nil, err
+	}
+	return &Supervisor{s}, nil
+}
+
+// PID is the command's process.
+func (s *Supervisor) PID() int { return s.s.pid() }
+
+// Wait waits for the command itself to end and says how; daemons that it left are still supervised. It may be called
+// any number of times. When the command alone was stopped (not by the terminal, which stops us too), this process
+// stops itself, so that its shell sees what it would see without us, and continues the command when it is continued.
+func (s *Supervisor) Wait() (Status, error) { return s.s.wait() }
+
+// Done is closed when no process of the tree is left and the handler has been told everything (Changed, Exited).
+func (s *Supervisor) Done() <-chan struct{} { return s.s.done() }
+
+// Kill kills every process of the tree. It does not wait.
+func (s *Supervisor) Kill() error { return s.s.kill() }
+
+// Err is the first failure of the supervisor itself, which the tree may have felt as EIO: descriptors used up, for
+// example.
+func (s *Supervisor) Err() error { return s.s.err() }
+
+// Watch makes changes to a file, or to the entries of a directory, known to the handler (Changed) with this key, until
+// Unwatch or until the file is gone. what is what to look for. f is used only to say which; it need not stay open.
+// Watching the same object again replaces key and what.
+func (s *Supervisor) Watch(f *os.File, key any, what Change) error { return s.s.watch(f, key, what) }
+
+// Unwatch ends Watch. Of a file that is closed and removed the kernel ends it.
+func (s *Supervisor) Unwatch(key any) { s.s.unwatch(key) }
+
+// Drain tells the handler of the changes that are due, as is done before each of its calls. It must not be called from
+// Changed.
+func (s *Supervisor) Drain() { s.s.drain() }
+
+// HasWriters says whether somebody has the file open for writing, or mapped so. f must have been opened for reading
+// only, by the file's owner or with CAP_LEASE. It is an error where the filesystem has no leases.
+func HasWriters(f *os.File) (bool, error) { return hasWriters(f) }
+
+// Probe finds out by trying what this kernel does, in about a millisecond, with a child that is thrown away. The error
+// is ErrUnsupported or ErrNested where Start would return it. What it finds holds until the next boot, for this
+// user in this container.
+func Probe() (Findings, error) { return probe() }
+
+// Ask sends a request to the supervisor in whose tree this process runs, and returns its handler's answer (Asked). It
+// is how a nested supervisor, whose Start returned ErrNested, gets the outer one to do its work.
+func Ask(ctx context.Context, request []byte) ([]byte, error) { return ask(ctx, request) }
+
+// Call is one call of one thread, while it waits for its answer.
+type Call struct {
+	Process *Process
+	TID     int // the thread's id
+
+	n *notification
+}
+
+// Context ends when the caller is killed, with the cause context.Canceled, and when a signal is waiting that a system
+// call would be interrupted by, with the cause Interrupted. It is for waiting: it costs a look at the process every few
+// milliseconds.
+func (c *Call) Context() context.Context { return c.n.context() }
+
+// Credentials of the calling thread.
+func (c *Call) Credentials() (Credentials, error) { return c.n.credentials() }
+
+// As runs fn with the caller's fsuid, fsgid, groups, umask and file capabilities, as far as they differ from our own,
+// on an operating system thread of its own: what fn opens or makes is what the caller could have. fn must do its
+// system calls itself, not in other goroutines.
+func (c *Call) As(fn func() error) error { return c.n.as(fn) }
+
+// Swap replaces the caller's open descriptor fd, as dup3(2) does, before the call is answered. f is closed.
+func (c *Call) Swap(fd int, f *os.File) error { return c.n.swap(fd, f) }
+
+// Alive says whether the caller still waits for its answer.
+func (c *Call) Alive() bool { return c.n.alive() }

@@ -1,0 +1,36 @@
+package intercept
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+)
+
+func unsupported() error {
+	return fmt.Errorf("%w: %s/%s", ErrUnsupported, runtime.GOOS, runtime.GOARCH)
+}
+
+type (
+	supervisor   struct{}
+	notification struct{}
+)
+
+func start(Command, Handler) (*supervisor, error)     { return nil, unsupported() }
+func probe() (Findings, error)                        { return Findings{}, unsupported() }
+func ask(context.Context, []byte) ([]byte, error)     { return nil, unsupported() }
+func hasWriters(*os.File) (bool, error)               { return false, unsupported() }
+func (*supervisor) pid() int                          { return 0 }
+func (*supervisor) wait() (Status, error)             { return Status{}, unsupported() }
+func (*supervisor) done() <-chan struct{}             { return nil }
+func (*supervisor) kill() error                       { return unsupported() }
+func (*supervisor) err() error                        { return unsupported() }
+func (*supervisor) watch(*os.File, any, Change) error { return unsupported() }
+func (*supervisor) unwatch(any)                       {}
+func (*supervisor) drain()                            {}
+
+func (*notification) context() context.Context          { return context.Background() }
+func (*notification) credentials() (Credentials, error) { return Credentials{}, unsupported() }
+func (*notification) as(func() error) error             { return unsupported() }
+func (*notification) swap(int, *os.File) error          { return unsupported() }
+func (*notification) alive() bool                       { return false }
