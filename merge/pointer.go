@@ -3,6 +3,7 @@ package merge
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Pointer is a parsed RFC 6901 pointer: the steps from the document to a value. Empty is the document itself.
@@ -15,6 +16,9 @@ func ParsePointer(s string) (Pointer, error) {
 	}
 	if s[0] != '/' {
 		return nil, fmt.Errorf("pointer %q must start with a slash: did you mean %q", s, "/"+s)
+	}
+	if !utf8.ValidString(s) { // a name of it could be written, and the document never read again
+		return nil, fmt.Errorf("pointer %q is not valid UTF-8", s)
 	}
 	steps := strings.Split(s[1:], "/")
 	for i, step := range steps {

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) batchCommand() *cobra.Command {
-	cmd := verb(groupChange, "batch FILE", "Do operations from stdin, one acknowledgement a line",
+	cmd := a.verb(groupChange, "batch FILE", "Do operations from stdin, one acknowledgement a line",
 		`Read operations from stdin, one JSON object a line:
   {"op": "set", "at": "/a", "value": 1, "id": "x1", "ack": "visible"}
 op is set, incr, append, delete, patch (RFC 7396) or get. id is any JSON value and comes back as it is. ack says when a
@@ -43,9 +43,10 @@ rewrite. The exit status is that of the worst line.`,
 
 // batch is one run of the verb.
 type batch struct {
-	a     *app
-	g     *sidecar.Guard
-	worst int
+	a         *app
+	g         *sidecar.Guard
+	worst     int
+	journaled bool // a change may not be in the file yet
 }
 
 // operation is one line of input and, later, what became of it.
@@ -81,7 +82,17 @@ func (b *batch) run(ctx context.Context) error {
 			}
 		}
 	}()
-	for line := range lines {
+	for {
+		var line []byte
+		var more bool
+		select {
+		case line, more = <-lines:
+		case <-ctx.Done():
+			return &problem{op: "batch", path: b.g.Target(), err: ctx.Err()}
+		}
+		if !more {
+			break
+		}
 		group := []*operation{parseOperation(line)}
 		for len(group) < linesAtOnce && len(lines) > 0 {
 			if line, ok := <-lines; ok {
@@ -94,6 +105,12 @@ func (b *batch) run(ctx context.Context) error {
 				return err
 			}
 			group = group[n:]
+		}
+	}
+	if b.journaled {
+		// Nobody is left who would fold them within the time that was promised.
+		if _, err := b.g.Flush(ctx); err != nil {
+			b.a.warn(fmt.Sprintf("journaled changes are on disk, and come in with the next use of the file: %v", complaintOf(err).text))
 		}
 	}
 	if readErr != nil {
@@ -116,6 +133,7 @@ func (b *batch) some(ctx context.Context, group []*operation) int {
 		return 1
 	case first.journaled:
 		first.err = b.g.Journal(ctx, first.op)
+		b.journaled = b.journaled || first.err == nil
 		return 1
 	case b.g.Format() == merge.Lines: // an append there goes to the end of the file, without a rewrite
 		if first.op.Kind == "append" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +20,7 @@ import (
 type complaint struct {
 	text, op, path, hint string
 	line, column         int
+	pending              bool
 }
 
 func complaintOf(err error) complaint {
@@ -47,6 +49,18 @@ func complaintOf(err error) complaint {
 		// Both packages name what they locked; the file is enough.
 		target := strings.TrimSuffix(l.Path, ".lock")
 		c.text = strings.Replace(c.text, target+": lock "+l.Path+": ", target+": ", 1)
+	}
+	if errors.Is(err, context.Canceled) {
+		c.text = strings.ReplaceAll(c.text, context.Canceled.Error(), "interrupted")
+		if c.hint == "" {
+			c.hint = "nothing was changed"
+		}
+	}
+	if errors.Is(err, lock.ErrTimeout) && c.hint == "" {
+		c.hint = "nothing was changed; --timeout waits longer"
+	}
+	if c.pending = errors.Is(err, sidecar.ErrPending); c.pending {
+		c.hint = "do not repeat it: the change is safe in a sidecar, the next use of the file brings it in"
 	}
 	var syntax *merge.SyntaxError
 	if errors.As(err, &syntax) {
@@ -79,6 +93,9 @@ func (a *app) complain(cmd *cobra.Command, err error, status int) {
 		}
 		o.addIf("hint", c.hint)
 		o.add("status", status)
+		if c.pending {
+			o.add("pending", true)
+		}
 		fmt.Fprintln(a.stderr, o.String())
 		return
 	}

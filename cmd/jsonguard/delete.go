@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) deleteCommand() *cobra.Command {
-	cmd := verb(groupChange, "delete FILE POINTER", "Remove the value at a pointer",
+	cmd := a.verb(groupChange, "delete FILE POINTER", "Remove the value at a pointer",
 		`Remove the value at POINTER. One that is not there is no error, so that it can be repeated; -v says so.
 A missing file is one (66).`,
 		`  jsonguard delete results.json /models/old`,

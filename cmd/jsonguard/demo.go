@@ -24,7 +24,7 @@ const (
 
 func (a *app) demoCommand() *cobra.Command {
 	var dir string
-	cmd := verb(groupProve, "demo [--dir DIR]", "See 17 programs lose records, and keep them",
+	cmd := a.verb(groupProve, "demo [--dir DIR]", "See 17 programs lose records, and keep them",
 		`Start 17 processes that share a JSON file as programs do (read all, add a record, write all), first bare, then the
 same program under jsonguard exec, while an observer reads the file. It ends with a table and takes some seconds.
 The files are in a new temporary directory and removed at the end; --dir keeps them. Status 74: the guarded run lost something.`,
@@ -212,25 +212,25 @@ type demoRecord struct {
 }
 
 func (a *app) demoRunnerCommand() *cobra.Command {
-	cmd := verb("", "demo-runner FILE NUMBER RECORDS", "A program that shares a JSON file", "What demo runs.", "", between(3, 3),
-		func(cmd *cobra.Command, args []string) error {
-			number, err1 := strconv.Atoi(args[1])
-			records, err2 := strconv.Atoi(args[2])
-			if err := errors.Join(err1, err2); err != nil {
-				return usage("", "demo-runner: %v", err)
+	cmd := a.verb("", "demo-runner FILE NUMBER RECORDS", "A program that shares a JSON file", "What demo runs.", "", between(3, 3), nil)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { // a program of its time: Ctrl-C ends it wherever it is
+		number, err1 := strconv.Atoi(args[1])
+		records, err2 := strconv.Atoi(args[2])
+		if err := errors.Join(err1, err2); err != nil {
+			return usage("", "demo-runner: %v", err)
+		}
+		for i := range records {
+			data := naiveRead(args[0])
+			time.Sleep(demoThinks)
+			data.Results = append(data.Results, demoRecord{
+				ID: fmt.Sprintf("p%02d-%04d", number, i), Model: fmt.Sprintf("model-%d", number%5), OK: i%3 != 0, Score: float64(i) / 8,
+			})
+			if err := naiveWrite(args[0], data); err != nil {
+				return err
 			}
-			for i := range records {
-				data := naiveRead(args[0])
-				time.Sleep(demoThinks)
-				data.Results = append(data.Results, demoRecord{
-					ID: fmt.Sprintf("p%02d-%04d", number, i), Model: fmt.Sprintf("model-%d", number%5), OK: i%3 != 0, Score: float64(i) / 8,
-				})
-				if err := naiveWrite(args[0], data); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		}
+		return nil
+	}
 	cmd.Hidden = true
 	return writes.mark(cmd)
 }

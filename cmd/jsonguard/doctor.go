@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	cmd := verb(groupProve, "doctor [DIR]", "Find out which promises a filesystem keeps",
+	cmd := a.verb(groupProve, "doctor [DIR]", "Find out which promises a filesystem keeps",
 		`Try in DIR (the working directory) what jsonguard stands on: that a lock excludes another process, that a rename replaces
 a file at once, that files and directory can be synced, links, attributes, room; and look at the kind of filesystem, single
 files that are mounted there, and lock directories of other tools. What it made it removes.
@@ -113,7 +113,7 @@ const lockProbeBusy = 9
 
 // lockProbeCommand is the other process of doctor.
 func (a *app) lockProbeCommand() *cobra.Command {
-	cmd := verb("", "lock-probe FILE", "Say whether a lock is to be had", "What doctor runs.", "", between(1, 1),
+	cmd := a.verb("", "lock-probe FILE", "Say whether a lock is to be had", "What doctor runs.", "", between(1, 1),
 		func(cmd *cobra.Command, args []string) error {
 			got, err := probe.TryLock(args[0])
 			if err == nil && !got {

@@ -19,13 +19,14 @@ import (
 )
 
 func (a *app) editCommand() *cobra.Command {
-	cmd := verb(groupChange, "edit FILE", "Edit a file in $EDITOR; merged when it closes",
+	cmd := a.verb(groupChange, "edit FILE", "Edit a file in $EDITOR; merged when it closes",
 		`Open a private copy of FILE in $VISUAL or $EDITOR (which may have arguments) and merge what was changed when the editor
 closes. Nobody is locked out meanwhile. If the text is no JSON, a person at a terminal may go on editing; otherwise the
 copy is kept in quarantine and the status is 65. An editor that fails (vim: :cq) changes nothing (74).`,
 		`  jsonguard edit results.json
   EDITOR='code --wait' jsonguard edit results.json`,
-		between(1, 1), func(cmd *cobra.Command, args []string) error { return a.edit(cmd.Context(), args[0]) })
+		between(1, 1), nil)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.edit(cmd.Context(), args[0]) } // Ctrl-C is the editor's
 	return writes.mark(cmd)
 }
 
@@ -57,6 +58,8 @@ func (a *app) edit(ctx context.Context, file string) error {
 			break
 		}
 	}
+	ctx, stop := a.interruptible(ctx)
+	defer stop()
 	result, err := view.Close(ctx)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ type execOptions struct {
 
 func (a *app) execCommand() *cobra.Command {
 	var o execOptions
-	cmd := verb(groupRun, "exec --file FILE [--mode auto|copy] [--env NAME] [--report FILE] -- CMD ARG...",
+	cmd := a.verb(groupRun, "exec --file FILE [--mode auto|copy] [--env NAME] [--report FILE] -- CMD ARG...",
 		"Run a program that shares a JSON file, unchanged",
 		`Run CMD with a private copy of FILE, and merge what it writes there into FILE: at each complete write, and when it
 ends. So any number of such programs may run at once. The path of the copy replaces {} in the arguments, and is in the

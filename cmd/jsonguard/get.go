@@ -14,7 +14,7 @@ import (
 
 func (a *app) getCommand() *cobra.Command {
 	var raw bool
-	cmd := verb(groupChange, "get FILE [POINTER] [-r]", "Print a file, or the value at a pointer",
+	cmd := a.verb(groupChange, "get FILE [POINTER] [-r]", "Print a file, or the value at a pointer",
 		`Print the file as it is, or the JSON text at POINTER, byte for byte. What dead processes left pending is folded in
 first, where no lock is held. -r prints a string without its quotes and escapes, for a shell.
 Exit status 1: there is no such pointer. 66: there is no such file.`,

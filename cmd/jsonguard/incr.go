@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) incrCommand() *cobra.Command {
-	cmd := verb(groupChange, "incr FILE POINTER [NUMBER]", "Add to a number, and print the sum",
+	cmd := a.verb(groupChange, "incr FILE POINTER [NUMBER]", "Add to a number, and print the sum",
 		`Add NUMBER (1; it may be negative, decimal and of any size) to the number at POINTER, exactly, and print the new
 value. A missing number counts as 0. Nobody else changes it between the reading and the writing. Status 75: nothing was
 added, it may be tried again.`,

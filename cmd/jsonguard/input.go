@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"strings"
@@ -17,11 +18,10 @@ func pointer(arg string) (merge.Pointer, error) {
 	if err == nil {
 		return p, nil
 	}
-	hint := "a pointer is empty or starts with /; ~ is written ~0 and / inside a name ~1 (RFC 6901)"
 	if arg != "" && !strings.HasPrefix(arg, "/") {
-		hint = "did you mean " + shellQuote(guessPointer(arg)) + "? a pointer starts with / (RFC 6901)"
+		return nil, usage("did you mean "+shellQuote(guessPointer(arg))+"? a pointer starts with / (RFC 6901)", "pointer %q does not start with a slash", arg)
 	}
-	return nil, usage(hint, "pointer %q: %v", arg, err)
+	return nil, usage("a pointer is empty or starts with /; ~ is written ~0 and / inside a name ~1 (RFC 6901)", "%v", err)
 }
 
 // guessPointer: people write models/gpt, .models.gpt or $.models.gpt.
@@ -49,7 +49,7 @@ func shellQuote(word string) string {
 
 // value reads a VALUE argument: JSON text, - for stdin, any text with --string.
 func (a *app) value(cmd *cobra.Command, arg string) (merge.Raw, error) {
-	text, err := a.argument(arg)
+	text, err := a.argument(cmd.Context(), arg)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,9 @@ func (a *app) value(cmd *cobra.Command, arg string) (merge.Raw, error) {
 		hint := "check the quotes: the shell takes one pair away"
 		if arg != "-" && len(arg) <= 80 && !strings.ContainsAny(arg, "{}[]") {
 			hint = "did you mean " + shellQuote(string(jsonText(arg))) + ", or --string?"
-			if cmd.Flags().Lookup("string") == nil {
+			if word, ok := pythonWords[strings.TrimSpace(arg)]; ok {
+				hint = "did you mean " + word + "?"
+			} else if cmd.Flags().Lookup("string") == nil {
 				hint = "did you mean " + shellQuote(string(jsonText(arg))) + "?"
 			}
 		}
@@ -77,17 +79,31 @@ func (a *app) value(cmd *cobra.Command, arg string) (merge.Raw, error) {
 	return merge.Raw(strings.TrimSpace(string(text))), nil
 }
 
+// pythonWords are what people write who have just printed the value in Python.
+var pythonWords = map[string]string{"True": "true", "False": "false", "None": "null", "nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
 // argument is an argument, or stdin for -.
-func (a *app) argument(arg string) ([]byte, error) {
+func (a *app) argument(ctx context.Context, arg string) ([]byte, error) {
 	if arg != "-" {
 		return []byte(arg), nil
 	}
 	if isTerminal(a.stdin) {
 		a.note("reading from the terminal, end with Ctrl-D")
 	}
-	text, err := io.ReadAll(a.stdin)
+	var text []byte
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		text, err = io.ReadAll(a.stdin)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done(): // whoever is at the other end may never end
+		return nil, &problem{op: "read", path: "standard input", err: ctx.Err()}
+	}
 	if err != nil {
-		return nil, &problem{op: "read", path: "standard input", err: err, status: statusIO}
+		return nil, &problem{op: "read", path: "standard input", err: bare(err), status: statusIO}
 	}
 	return text, nil
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) lockCommand() *cobra.Command {
-	cmd := verb(groupRun, "lock FILE [POINTER] -- CMD ARG...", "Hold a lock while a command runs",
+	cmd := a.verb(groupRun, "lock FILE [POINTER] -- CMD ARG...", "Hold a lock while a command runs",
 		`Run CMD while holding the lock of FILE: nobody who uses jsonguard, flock(1) on FILE.lock or Python's filelock writes
 meanwhile. jsonguard verbs that CMD runs on the same file use the lock that is held.
 With a POINTER only that place is locked, against others who lock it, something above or something below it; whoever

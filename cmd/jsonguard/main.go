@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +38,8 @@ type app struct {
 	verbose     bool
 	timeout     time.Duration
 	followLinks bool
+
+	interrupted atomic.Int32 // the signal that ended the context of interruptible; 0: none
 }
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
@@ -54,7 +57,19 @@ func (a *app) run(args []string) int {
 	if err == nil && a.stdout.err != nil {
 		err = &problem{op: "write", path: "standard output", err: a.stdout.err, status: statusIO}
 	}
-	return a.finish(cmd, err)
+	status := a.finish(cmd, err)
+	if number := int(a.interrupted.Load()); number != 0 {
+		return a.die(number)
+	}
+	return status
+}
+
+// die ends the process by a signal, or says what a shell would.
+func (a *app) die(signal int) int {
+	if a.dieBy != nil {
+		a.dieBy(signal)
+	}
+	return ended{signal: signal}.exitStatus()
 }
 
 // finish says what went wrong and returns the exit status.
@@ -64,8 +79,8 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 	}
 	var end ended
 	if errors.As(err, &end) { // of the program that was run: said already, or not ours to say
-		if end.signal != 0 && a.dieBy != nil {
-			a.dieBy(end.signal)
+		if end.signal != 0 {
+			return a.die(end.signal)
 		}
 		return end.exitStatus()
 	}

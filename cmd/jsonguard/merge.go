@@ -15,7 +15,7 @@ import (
 func (a *app) mergeCommand() *cobra.Command {
 	var git bool
 	var out string
-	cmd := verb(groupChange, "merge BASE OURS THEIRS [PATH] [--git] [-o FILE]", "Merge two versions of a JSON document; a git merge driver",
+	cmd := a.verb(groupChange, "merge BASE OURS THEIRS [PATH] [--git] [-o FILE]", "Merge two versions of a JSON document; a git merge driver",
 		`Merge what was done between BASE and OURS into THEIRS, and print the result. No file is guarded, locked or, without
 -o, written. Where both changed the same place OURS is taken, and said on stderr.
 

@@ -8,7 +8,7 @@ import (
 
 func (a *app) patchCommand() *cobra.Command {
 	var rfc6902 bool
-	cmd := verb(groupChange, "patch FILE [PATCH|-] [--rfc6902]", "Apply a patch document",
+	cmd := a.verb(groupChange, "patch FILE [PATCH|-] [--rfc6902]", "Apply a patch document",
 		`Apply a JSON Merge Patch (RFC 7396): an object whose members replace those of the file, null removes one.
 --rfc6902 takes a JSON Patch: a list of add, remove, replace, move, copy and test, of which all are done or none.
 Without PATCH, or with -, it is read from stdin.`,

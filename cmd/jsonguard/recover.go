@@ -12,7 +12,7 @@ import (
 
 func (a *app) recoverCommand() *cobra.Command {
 	var salvage bool
-	cmd := verb(groupLook, "recover FILE [--salvage]", "Fold what dead processes left",
+	cmd := a.verb(groupLook, "recover FILE [--salvage]", "Fold what dead processes left",
 		`Fold what is pending: changes of processes that were killed, and what killed exec and edit runs had written into their
 copies. Every other use of the file does that too; this verb says what there was.
 --salvage takes the complete leading records out of torn documents in quarantine, as additions only.`,
@@ -57,7 +57,7 @@ func salvageText(g *sidecar.Guard, s sidecar.Salvaged) string {
 }
 
 func (a *app) cleanCommand() *cobra.Command {
-	cmd := verb(groupLook, "clean FILE", "Remove what is not needed any more, nothing that is pending",
+	cmd := a.verb(groupLook, "clean FILE", "Remove what is not needed any more, nothing that is pending",
 		`Fold what is pending and remove what is left of dead processes; if nothing is worth keeping (no conflict, nothing in
 quarantine, no live process), the guard directory beside FILE too. FILE.lock stays: to remove a lock file while somebody may
 wait for it gives two holders.`,
@@ -96,7 +96,7 @@ wait for it gives two holders.`,
 }
 
 func (a *app) conflictsCommand() *cobra.Command {
-	cmd := verb(groupLook, "conflicts FILE", "Show the values that lost",
+	cmd := a.verb(groupLook, "conflicts FILE", "Show the values that lost",
 		`Show the conflict log: each place that two processes changed, who, when, and the three values. Empty: there was none.`,
 		`  jsonguard conflicts results.json
   jsonguard conflicts --json results.json | jq '.conflicts[] | select(.pointer == "/total")'`,
@@ -147,7 +147,7 @@ func (a *app) conflictsCommand() *cobra.Command {
 
 func (a *app) verifyCommand() *cobra.Command {
 	var repair bool
-	cmd := verb(groupLook, "verify FILE [--repair]", "Check everything on disk that belongs to a file",
+	cmd := a.verb(groupLook, "verify FILE [--repair]", "Check everything on disk that belongs to a file",
 		`Check the file and its guard directory. --repair folds what is pending and moves damaged sidecars to quarantine; the
 file itself it never changes otherwise.
 Exit status: 65, the file cannot be parsed; 74, the guard directory is damaged. A file that somebody changed without jsonguard

@@ -47,6 +47,7 @@ file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permi
 	root.SetVersionTemplate("jsonguard {{.Version}}\n")
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
 	root.SuggestionsMinimumDistance = 2
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Run programs that share a file:"},
@@ -73,24 +74,44 @@ file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permi
 	return root
 }
 
+// helpCommand is cobra's with a status for a verb that does not exist.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [VERB]", Short: "Help about a verb", Long: "Print what VERB does, with examples.", Example: "  jsonguard help set",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownVerb(cmd.Root(), args[0])
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
 // usageTemplate is cobra's in our words.
 func usageTemplate(cobras string) string {
 	return strings.NewReplacer(
 		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}",
 		"[command] --help", "VERB --help", "[command]", "VERB …",
-		"about a command", "about a verb", "Additional Commands:", "More:",
+		"Additional Commands:", "More:",
 		"Global Flags:", "Flags of every verb:",
 	).Replace(cobras)
 }
 
-// verb is what most verbs share.
-func verb(group, use, short, long, example string, args cobra.PositionalArgs, run func(*cobra.Command, []string) error) *cobra.Command {
+// verb is what most verbs share. A verb that writes is interruptible while it runs.
+func (a *app) verb(group, use, short, long, example string, args cobra.PositionalArgs, run func(*cobra.Command, []string) error) *cobra.Command {
 	return &cobra.Command{
 		GroupID: group, Use: use, Short: short, Long: long, Example: example, Args: args,
 		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for i := range args {
 				args[i] = restoreNegative(args[i])
+			}
+			if kindOf(cmd) == writes {
+				ctx, stop := a.interruptible(cmd.Context())
+				defer stop()
+				cmd.SetContext(ctx)
 			}
 			return run(cmd, args)
 		},
@@ -123,6 +144,9 @@ func unknownVerb(cmd *cobra.Command, name string) error {
 // flagError turns what pflag says into a usage problem, with the nearest flag.
 func flagError(cmd *cobra.Command, err error) error {
 	hint := "usage: " + cmd.UseLine()
+	if !cmd.HasParent() {
+		hint = "jsonguard help lists the verbs and flags"
+	}
 	if name, ok := strings.CutPrefix(err.Error(), "unknown flag: --"); ok {
 		best, distance := "", 3
 		consider := func(f *pflag.Flag) {
@@ -140,11 +164,19 @@ func flagError(cmd *cobra.Command, err error) error {
 			hint = "did you mean --" + best + "?"
 		}
 	}
+	if dashed := unknownShorthand.FindStringSubmatch(err.Error()); dashed != nil && len(dashed[1]) > 2 {
+		hint = "a name that begins with a dash is written ./" + dashed[1] + ", another argument stands behind --"
+	}
 	if number := durationWithoutUnit.FindStringSubmatch(err.Error()); number != nil {
 		hint = "did you mean " + number[1] + "s? a time has a unit: 500ms, 30s, 2m"
 	}
+	if !cmd.HasParent() {
+		return usage(hint, "%v", err)
+	}
 	return usage(hint, "%s: %v", cmd.Name(), err)
 }
+
+var unknownShorthand = regexp.MustCompile(`(?s)^unknown shorthand flag: .* in (-.*)$`)
 
 var durationWithoutUnit = regexp.MustCompile(`missing unit in duration "([0-9.]+)"`)
 

@@ -7,7 +7,7 @@ import (
 )
 
 func (a *app) setCommand() *cobra.Command {
-	cmd := verb(groupChange, "set FILE POINTER JSON|- [--string]", "Put a value at a pointer",
+	cmd := a.verb(groupChange, "set FILE POINTER JSON|- [--string]", "Put a value at a pointer",
 		`Put a JSON value at POINTER; - reads it from stdin. Objects that are missing on the way are made, and so is the file.
 Setting what is there already writes nothing. --string takes the argument as text, whatever it looks like.
 It returns when every reader sees the value and it is on disk. Status 75 with "kept pending" means that the change is
@@ -21,7 +21,7 @@ safe in a sidecar and must not be repeated.`,
 }
 
 func (a *app) appendCommand() *cobra.Command {
-	cmd := verb(groupChange, "append FILE POINTER JSON|- [--string]", "Put a value behind the last element of an array",
+	cmd := a.verb(groupChange, "append FILE POINTER JSON|- [--string]", "Put a value behind the last element of an array",
 		`Put a JSON value behind the last element of the array at POINTER; - reads it from stdin. A missing array is made.
 In a JSON Lines file (.jsonl, .ndjson) the pointer "" appends a line, in place, whatever the size of the file.`,
 		`  jsonguard append results.json /runs '{"id": 7, "ok": true}'

@@ -7,7 +7,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	cmd := verb(groupLook, "status FILE", "Show version, pending changes, owners, conflicts",
+	cmd := a.verb(groupLook, "status FILE", "Show version, pending changes, owners, conflicts",
 		`Show the file and its guard directory as they are now. It takes no lock and changes nothing.`,
 		`  jsonguard status results.json
   jsonguard status --json results.json | jq .pending`,

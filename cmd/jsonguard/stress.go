@@ -24,7 +24,7 @@ type stressOptions struct {
 
 func (a *app) stressCommand() *cobra.Command {
 	var o stressOptions
-	cmd := verb(groupProve, "stress [FILE|DIR] [--procs N] [--updates N] [--size BYTES] [--kill] [--seed N]",
+	cmd := a.verb(groupProve, "stress [FILE|DIR] [--procs N] [--updates N] [--size BYTES] [--kill] [--seed N]",
 		"Prove this machine and filesystem",
 		`Let real processes change one file at once, through the library, the verbs and exec, each operation with an id of its
 own, while an observer reads the file; with --kill processes of all kinds are killed at random (SIGKILL) and started again.

@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) stressWorkerCommand() *cobra.Command {
-	cmd := verb("", "stress-worker KIND FILE NUMBER FROM TO", "One process of a stress run", "What stress runs.", "", between(5, 5),
+	cmd := a.verb("", "stress-worker KIND FILE NUMBER FROM TO", "One process of a stress run", "What stress runs.", "", between(5, 5),
 		func(cmd *cobra.Command, args []string) error {
 			number, err1 := strconv.Atoi(args[2])
 			from, err2 := strconv.Atoi(args[3])

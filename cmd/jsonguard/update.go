@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) updateCommand() *cobra.Command {
-	cmd := verb(groupChange, "update FILE JQ", "Run a jq program on a file: one locked read-modify-write",
+	cmd := a.verb(groupChange, "update FILE JQ", "Run a jq program on a file: one locked read-modify-write",
 		`Run a jq program on the document and keep what it changed, while nobody else writes. The program must give exactly
 one result: the new document. An empty or missing file is null, a JSON Lines file the list of its lines.
 $ENV has the environment, which is how a shell passes values without quoting them into the program.

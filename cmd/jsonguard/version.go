@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) versionCommand() *cobra.Command {
-	cmd := verb("", "version", "Print the version", "Print the version, the commit it was built from, and the platform.",
+	cmd := a.verb("", "version", "Print the version", "Print the version, the commit it was built from, and the platform.",
 		"  jsonguard version", between(0, 0), func(cmd *cobra.Command, args []string) error {
 			revision, modified := "", false
 			if info, ok := debug.ReadBuildInfo(); ok {
@@ -45,7 +45,7 @@ func (a *app) versionCommand() *cobra.Command {
 
 // manCommand is for packagers.
 func (a *app) manCommand() *cobra.Command {
-	cmd := verb("", "man DIR", "Write the manual pages into a directory", "Write a manual page for each verb into DIR.",
+	cmd := a.verb("", "man DIR", "Write the manual pages into a directory", "Write a manual page for each verb into DIR.",
 		"  jsonguard man /usr/local/share/man/man1", between(1, 1), func(cmd *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o777); err != nil {
 				return &problem{op: "man", path: args[0], err: bare(err)}
