@@ -1,0 +1,185 @@
+package session
+
+import "slices"
+
+// Heads infers which version of one file a write was made from. It sees what processes do and knows no content: its
+// answer is a list of candidates, best first, and whoever has the contents chooses among them (merge.MadeFrom).
+//
+// A candidate is a head: a version that a process read and has not written anything from yet, or what it wrote last. A
+// write consumes its base, so that a program which reads and writes in a loop has few of them. What a process wrote is
+// what it knows then, not what a merge made of it. Reads belong to the thread that made them, are copied to a forked
+// child, and pass to the parent when the child ends (in jq . f > tmp; mv tmp f the shell never reads f, nor does mv).
+//
+// P names a process. Heads is not safe for use by several goroutines.
+type Heads[P, V comparable] struct {
+	processes map[P]*process[P, V]
+	clock     uint64
+}
+
+type process[P, V comparable] struct {
+	parent P
+	start  V         // the version there was when the process started
+	heads  []head[V] // in the order they came
+}
+
+// head is a version that a process knows.
+type head[V comparable] struct {
+	version V
+	thread  int
+	own     bool // written, not read
+	order   uint64
+}
+
+// A process may read a file again and again without ever writing it: of many heads the oldest (what it may hold in
+// memory) and the newest are kept.
+const (
+	oldestKept = 4
+	newestKept = 4
+)
+
+// NewHeads returns an empty Heads.
+func NewHeads[P, V comparable]() *Heads[P, V] {
+	return &Heads[P, V]{processes: map[P]*process[P, V]{}}
+}
+
+// Known says whether p was started and has not exited.
+func (h *Heads[P, V]) Known(p P) bool { return h.processes[p] != nil }
+
+// Start notes a process and what the file is now. It knows what its parent knows; thread is its first one. Of a process
+// that has no known parent that is nothing.
+func (h *Heads[P, V]) Start(p, parent P, thread int, current V) {
+	child := &process[P, V]{parent: parent, start: current}
+	if from := h.processes[parent]; from != nil {
+		for _, k := range from.heads {
+			k.thread = thread // fork copies the memory, and the one thread that called it
+			child.heads = append(child.heads, k)
+		}
+	}
+	h.processes[p] = child
+}
+
+// Exit forgets a process. Its heads pass to its parent: what a child of a shell read or wrote is what the shell's next
+// child builds on.
+func (h *Heads[P, V]) Exit(p P, parentThread int) {
+	gone := h.processes[p]
+	if gone == nil {
+		return
+	}
+	delete(h.processes, p)
+	parent := h.processes[gone.parent]
+	if parent == nil {
+		return
+	}
+	for _, k := range gone.heads {
+		if !slices.ContainsFunc(parent.heads, func(known head[V]) bool { return known.version == k.version }) {
+			k.thread = parentThread
+			parent.heads = append(parent.heads, k)
+		}
+	}
+	slices.SortStableFunc(parent.heads, func(a, b head[V]) int {
+		if a.order < b.order {
+			return -1
+		}
+		return 1
+	})
+	parent.prune()
+}
+
+// Read notes that a thread was given version v.
+func (h *Heads[P, V]) Read(p P, thread int, v V) {
+	at := h.processes[p]
+	if at == nil {
+		return
+	}
+	at.heads = slices.DeleteFunc(at.heads, func(k head[V]) bool { return k.version == v && k.thread == thread && !k.own })
+	h.add(at, head[V]{version: v, thread: thread})
+}
+
+// Wrote notes that a thread wrote v, made from base. What the thread knew before that is behind it.
+func (h *Heads[P, V]) Wrote(p P, thread int, base, v V) {
+	at := h.processes[p]
+	if at == nil {
+		return
+	}
+	var consumed uint64
+	mine := false
+	for _, k := range at.heads {
+		if k.version == base && (k.thread == thread || !mine) {
+			consumed, mine = k.order, k.thread == thread
+		}
+	}
+	at.heads = slices.DeleteFunc(at.heads, func(k head[V]) bool {
+		return k.order == consumed || k.thread == thread && (k.own || k.order < consumed)
+	})
+	h.add(at, head[V]{version: v, thread: thread, own: true})
+}
+
+// Bases are the candidates for a write by thread now, best first: the thread's newest head, else the process's newest,
+// then what is older than that, newest first. A process that knows nothing of the file starts from what it was when the
+// process started.
+func (h *Heads[P, V]) Bases(p P, thread int) []V {
+	at := h.processes[p]
+	if at == nil {
+		return nil
+	}
+	if len(at.heads) == 0 {
+		return []V{at.start}
+	}
+	best := at.heads[len(at.heads)-1]
+	for _, k := range slices.Backward(at.heads) {
+		if k.thread == thread {
+			best = k
+			break
+		}
+	}
+	bases := []V{best.version}
+	for _, k := range slices.Backward(at.heads) {
+		if k.order < best.order && !slices.Contains(bases, k.version) {
+			bases = append(bases, k.version)
+		}
+	}
+	return bases
+}
+
+// Memory is the base of a program that is known to write from memory: what the process wrote last, else the first that
+// it read.
+func (h *Heads[P, V]) Memory(p P) (v V) {
+	at := h.processes[p]
+	if at == nil {
+		return v
+	}
+	if len(at.heads) == 0 {
+		return at.start
+	}
+	v = at.heads[0].version
+	for _, k := range at.heads {
+		if k.own {
+			v = k.version
+		}
+	}
+	return v
+}
+
+// Versions calls f for every version that may still become a base.
+func (h *Heads[P, V]) Versions(f func(V)) {
+	for _, p := range h.processes {
+		f(p.start)
+		for _, k := range p.heads {
+			f(k.version)
+		}
+	}
+}
+
+func (h *Heads[P, V]) add(p *process[P, V], k head[V]) {
+	h.clock++
+	k.order = h.clock
+	p.heads = append(p.heads, k)
+	p.prune()
+}
+
+// prune drops from the middle.
+func (p *process[P, V]) prune() {
+	if n := len(p.heads); n > oldestKept+newestKept {
+		p.heads = slices.Delete(p.heads, oldestKept, n-newestKept)
+	}
+}

@@ -1,0 +1,273 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"jsonguard/merge"
+)
+
+// world is a file under guard, in memory: what exec does, without a kernel.
+type world struct {
+	t        *testing.T
+	heads    *Heads[string, int]
+	versions []string // by number; "" is a missing file
+	current  int
+}
+
+func newWorld(t *testing.T, content string) *world {
+	w := &world{t: t, heads: NewHeads[string, int](), versions: []string{""}}
+	w.current = w.version(content)
+	return w
+}
+
+func (w *world) version(content string) int {
+	if content == "" {
+		return 0
+	}
+	w.versions = append(w.versions, content)
+	return len(w.versions) - 1
+}
+
+func (w *world) write(process string, thread int, content string) {
+	candidates := w.heads.Bases(process, thread)
+	var bases [][]byte
+	for _, v := range candidates {
+		bases = append(bases, []byte(w.versions[v]))
+	}
+	base := candidates[merge.MadeFrom([]byte(content), bases, merge.JSON, nil)]
+	w.heads.Wrote(process, thread, base, w.version(content))
+	change, err := merge.Diff([]byte(w.versions[base]), []byte(content), merge.JSON, nil)
+	require.NoError(w.t, err)
+	doc, err := merge.Parse([]byte(w.versions[w.current]), merge.JSON)
+	require.NoError(w.t, err)
+	_, err = doc.Merge(change, nil)
+	require.NoError(w.t, err)
+	w.current = w.version(string(doc.Bytes()))
+}
+
+// run carries out a trace, one event a line:
+//
+//	start P [of PARENT]     read P[.THREAD] [= CONTENT]     write P[.THREAD] CONTENT     exit P     file = CONTENT
+//
+// "read P = CONTENT" checks what it reads.
+func (w *world) run(trace string) {
+	for event := range strings.Lines(trace) {
+		fields := strings.Fields(event)
+		if len(fields) == 0 {
+			continue
+		}
+		who, thread := fields[1], 0
+		if name, number, ok := strings.Cut(who, "."); ok {
+			who = name
+			_, err := fmt.Sscan(number, &thread)
+			require.NoError(w.t, err)
+		}
+		rest := strings.Join(fields[2:], "")
+		switch fields[0] {
+		case "start":
+			w.heads.Start(who, strings.TrimPrefix(rest, "of"), 0, w.current)
+		case "read":
+			w.heads.Read(who, thread, w.current)
+			if want, ok := strings.CutPrefix(rest, "="); ok {
+				require.JSONEq(w.t, want, w.versions[w.current], event)
+			}
+		case "write":
+			w.write(who, thread, rest)
+		case "exit":
+			w.heads.Exit(who, 0)
+		case "file":
+			require.JSONEq(w.t, strings.TrimPrefix(rest, "="), w.versions[w.current], event)
+		default:
+			require.FailNow(w.t, "unknown event", event)
+		}
+	}
+}
+
+func TestBaseInference(t *testing.T) {
+	for _, c := range []struct{ name, before, trace string }{
+		{"two loops", `{}`, `
+			start p
+			start q
+			read p = {}
+			read q = {}
+			write p {"p1":1}
+			write q {"q1":1}
+			read p = {"p1":1,"q1":1}
+			write p {"p1":1,"q1":1,"p2":1}
+			file = {"p1":1,"q1":1,"p2":1}`},
+		{"a queue consumer", `[]`, `
+			start producer
+			start consumer
+			read producer
+			write producer ["j1"]
+			read consumer = ["j1"]
+			write consumer []
+			read producer = []
+			write producer ["j2"]
+			read consumer = ["j2"]
+			write consumer []
+			read consumer = []
+			file = []`},
+		{"a list that goes [] [1] []", `{}`, `
+			start p
+			read p
+			write p {"l":[]}
+			read p
+			write p {"l":[1]}
+			read p
+			write p {"l":[]}
+			file = {"l":[]}`},
+		{"two append to a list from memory", `[]`, `
+			start p
+			start q
+			read p
+			read q
+			write p ["p1"]
+			write q ["q1"]
+			write p ["p1","p2"]
+			write q ["q1","q2"]
+			write p ["p1","p2","p3"]
+			file = ["p1","q1","p2","q2","p3"]`},
+		{"if not exists: write {}", ``, `
+			start p
+			start q
+			write p {}
+			read p = {}
+			write p {"p":1}
+			write q {}
+			file = {"p":1}`},
+		{"backup before each save", `{}`, `
+			start p
+			start q
+			read p
+			read q
+			write q {"q1":1}
+			read p
+			write p {"p1":1}
+			read q
+			write q {"q1":1,"q2":1}
+			read p
+			write p {"p1":1,"p2":1}
+			read q
+			write q {"q1":1,"q2":1,"q3":1}
+			file = {"q1":1,"p1":1,"p2":1,"q2":1,"q3":1}`},
+		{"four threads", `{}`, `
+			start p
+			read p.1
+			read p.2
+			read p.3
+			read p.4
+			write p.1 {"t1":1}
+			write p.2 {"t2":1}
+			write p.3 {"t3":1}
+			write p.4 {"t4":1}
+			file = {"t1":1,"t2":1,"t3":1,"t4":1}`},
+		{"one thread reads, others write", `{}`, `
+			start p
+			start q
+			read p.1
+			read q
+			write q {"q":1}
+			write p.2 {"a":1}
+			write p.3 {"a":1,"b":1}
+			file = {"q":1,"a":1,"b":1}`},
+		{"multiprocessing: read, then fork", `{"n":0}`, `
+			start p
+			read p
+			start c1 of p
+			start c2 of p
+			write c1 {"n":0,"c1":1}
+			write c2 {"n":0,"c2":1}
+			exit c1
+			exit c2
+			read p = {"n":0,"c1":1,"c2":1}
+			write p {"n":1,"c1":1,"c2":1}
+			file = {"n":1,"c1":1,"c2":1}`},
+		{"the parent writes after the fork, the child from what it was forked with", `{}`, `
+			start p
+			read p
+			start c of p
+			write p {"p":1}
+			write c {"c":1}
+			file = {"p":1,"c":1}`},
+		{"jq . f > tmp; mv tmp f", `{"a":1}`, `
+			start sh
+			start jq of sh
+			start q
+			read jq
+			exit jq
+			read q
+			write q {"a":1,"q":1}
+			start mv of sh
+			write mv {"a":2}
+			exit mv
+			file = {"a":2,"q":1}`},
+		{"a shell that writes twice means the second", `{"x":1}`, `
+			start sh
+			start echo of sh
+			write echo {"a":1}
+			exit echo
+			start echo2 of sh
+			write echo2 {"b":1}
+			file = {"b":1}`},
+		{"written without having been read", `{"old":1}`, `
+			start p
+			start q
+			read q
+			write q {"old":1,"q":1}
+			write p {"new":1}
+			file = {"q":1,"new":1}`},
+		{"the child read meanwhile, the parent writes from memory", `{"a":1}`, `
+			start p
+			start q
+			read p
+			read q
+			write q {"a":1,"q":1}
+			start c of p
+			read c
+			exit c
+			write p {"a":1,"p":1}
+			file = {"a":1,"q":1,"p":1}`},
+		{"a consumer in threads", `["j1"]`, `
+			start p
+			read p.1
+			write p.1 []
+			start q
+			read q
+			write q ["j2"]
+			read p.2 = ["j2"]
+			write p.2 []
+			file = []`},
+	} {
+		t.Run(c.name, func(t *testing.T) { newWorld(t, c.before).run(c.trace) })
+	}
+}
+
+func TestMemory(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("p", "", 0, 1)
+	require.Equal(t, 1, h.Memory("p"))
+	h.Read("p", 0, 2)
+	h.Read("p", 0, 3)
+	require.Equal(t, 2, h.Memory("p"))
+	h.Wrote("p", 0, 2, 4)
+	h.Read("p", 0, 5)
+	require.Equal(t, 4, h.Memory("p"))
+}
+
+// A program that polls keeps what it began with, and what it saw last.
+func TestHeadsAreBounded(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("p", "", 0, 0)
+	for v := 1; v <= 100; v++ {
+		h.Read("p", 0, v)
+	}
+	require.Equal(t, []int{100, 99, 98, 97, 4, 3, 2, 1}, h.Bases("p", 0))
+	n := 0
+	h.Versions(func(int) { n++ })
+	require.Equal(t, 9, n)
+}

@@ -1,0 +1,45 @@
+package merge_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"jsonguard/merge"
+)
+
+// Bases are in the order of likelihood; "" is a missing document.
+func TestMadeFrom(t *testing.T) {
+	for name, c := range map[string]struct {
+		ours  string
+		bases []string
+		want  int
+	}{
+		"one":                        {`{"a":1}`, []string{`{}`}, 0},
+		"missing":                    {`{"a":1}`, []string{``}, 0},
+		"nothing written":            {`[]`, []string{`[]`, `[1]`}, 0},
+		"from memory":                {`{"mine":[1,2]}`, []string{`{"mine":[1],"theirs":1}`, `{"mine":[1]}`}, 1},
+		"from what was read":         {`{"mine":[1,2],"theirs":1}`, []string{`{"mine":[1],"theirs":1}`, `{"mine":[1]}`}, 0},
+		"some of theirs taken up":    {`{"mine":2,"x":1}`, []string{`{"mine":1,"x":1,"y":1}`, `{"mine":1}`}, 0},
+		"a consumer that takes all":  {`[]`, []string{`["j3"]`, `[]`}, 0},
+		"list [] [1] []":             {`[]`, []string{`[1]`, `[]`}, 0},
+		"appends to a list":          {`["a1","a2"]`, []string{`["a1","b1"]`, `["a1"]`}, 1},
+		"list elements shift":        {`["b1","a1","a2"]`, []string{`["b1","a1"]`, `["a1"]`}, 0},
+		"memory of the one before":   {`{"a":2,"b":1}`, []string{`{"a":1,"b":1,"x":1}`, `{"a":1,"b":1}`, `{"a":1}`}, 1},
+		"a record others changed":    {`{"r":{"n":1},"m":1}`, []string{`{"r":{"n":2}}`, `{"r":{"n":1}}`}, 1},
+		"torn candidate":             {`{"a":1}`, []string{`{"a"`, `{}`}, 1},
+		"written back as it was":     {`{"a":1}`, []string{`{"a":1,"b":2}`, `{"a":1}`}, 0},
+		"same value, other spelling": {`{"a":1,"m":1}`, []string{`{"a": 1.0}`, `{"a":1}`}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var bases [][]byte
+			for _, b := range c.bases {
+				bases = append(bases, []byte(b))
+			}
+			require.Equal(t, c.want, merge.MadeFrom([]byte(c.ours), bases, merge.JSON, nil))
+		})
+	}
+	lines := [][]byte{[]byte("1\n2\n"), []byte("1\n")}
+	require.Equal(t, 1, merge.MadeFrom([]byte("1\n3\n"), lines, merge.Lines, nil))
+	require.Equal(t, 0, merge.MadeFrom([]byte("1\n2\n3\n"), lines, merge.Lines, nil))
+}
