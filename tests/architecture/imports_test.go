@@ -20,6 +20,7 @@ var allowed = map[string][]string{
 	"jsonguard/sidecar":            {"jsonguard/lock", "jsonguard/merge", "jsonguard/internal/vfs"},
 	"jsonguard/atomicjson":         {"jsonguard/merge", "jsonguard/sidecar"},
 	"jsonguard/internal/probe":     {"jsonguard/lock", "jsonguard/internal/vfs"},
+	"jsonguard/internal/session":   {"jsonguard/internal/intercept", "jsonguard/merge", "jsonguard/sidecar"},
 }
 
 // outside lists what the core may use of others: a new dependency of the core is a decision, not an accident.
@@ -32,6 +33,7 @@ var outside = map[string][]string{
 	"jsonguard/sidecar":            {"golang.org/x/sys"},
 	"jsonguard/atomicjson":         {},
 	"jsonguard/internal/probe":     {"golang.org/x/sys"},
+	"jsonguard/internal/session":   {"golang.org/x/sys"},
 }
 
 func TestImports(t *testing.T) {
