@@ -163,7 +163,7 @@ func init() {
 		checkLinked: {
 			label: "stat: the sidecar is still linked; journaled or kept pending: acknowledge",
 			do: func(m *Model, s *state, p *process) step {
-				if s.sidecars[p.slot-1].linked == 0 {
+				if s.sidecars[p.slot-1].linked == 0 && m.weak != ackUnlinked {
 					m.restart(s, p) // an error, no acknowledgement
 					return p.pc
 				}

@@ -5,9 +5,9 @@ package model
 const (
 	maxProcs   = 3
 	maxChanges = 6 // over all processes; at most 3 for one
-	maxInodes  = 14
-	maxTemps   = 8
-	maxDirOps  = 10
+	maxInodes  = 18
+	maxTemps   = 12
+	maxDirOps  = 14
 	outside    = maxChanges // the index of the outsider's edit, after the changes
 )
 
