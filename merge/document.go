@@ -105,7 +105,7 @@ func (d *Document) Each(p Pointer, f func(key string, raw []byte) bool) error {
 		return fmt.Errorf("%w: %s", ErrNotFound, quotePointer(p))
 	}
 	if !n.container() {
-		return fmt.Errorf("%w: %s is a %s", ErrType, quotePointer(p), n.kind)
+		return fmt.Errorf("%w: %s is %s", ErrType, quotePointer(p), n.kind)
 	}
 	n.expand()
 	for i := range n.kids {

@@ -40,20 +40,21 @@ const (
 	kindLines  kind = 'L' // the lines of a JSON Lines document, as an array
 )
 
+// String is a kind as messages name it.
 func (k kind) String() string {
 	switch k {
 	case kindObject:
-		return "object"
+		return "an object"
 	case kindArray:
-		return "array"
+		return "an array"
 	case kindString:
-		return "string"
+		return "a string"
 	case kindNumber:
-		return "number"
+		return "a number"
 	case kindLines:
-		return "list of lines"
+		return "a list of lines"
 	default:
-		return "literal"
+		return "true, false or null"
 	}
 }
 

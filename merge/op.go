@@ -190,7 +190,7 @@ func (d *Document) parent(p Pointer, create bool) (*node, error) {
 		next := n.child(step)
 		if next == nil {
 			if !n.container() {
-				return nil, fmt.Errorf("%w: %s is a %s", ErrType, quotePointer(p[:i]), n.kind)
+				return nil, fmt.Errorf("%w: %s is %s", ErrType, quotePointer(p[:i]), n.kind)
 			}
 			if n.list() && step != "-" && !isNextIndex(n, step) {
 				return nil, fmt.Errorf("%w: %s", ErrNotFound, p[:i+1])
@@ -208,7 +208,7 @@ func (d *Document) parent(p Pointer, create bool) (*node, error) {
 		n = next
 	}
 	if !n.container() {
-		return nil, fmt.Errorf("%w: %s is a %s, not an object or array", ErrType, quotePointer(p[:len(p)-1]), n.kind)
+		return nil, fmt.Errorf("%w: %s is %s, not an object or array", ErrType, quotePointer(p[:len(p)-1]), n.kind)
 	}
 	n.expand()
 	return n, nil
@@ -233,7 +233,7 @@ func (d *Document) set(p Pointer, raw []byte) error {
 		return nil
 	}
 	if n.list() && last != "-" && !isNextIndex(n, last) {
-		return fmt.Errorf("%w: %s: the array has %d elements", ErrNotFound, p, len(n.kids))
+		return fmt.Errorf("%w: %s: the length of the array is %d", ErrNotFound, p, len(n.kids))
 	}
 	d.touch(p[:len(p)-1])
 	d.placeChild(n, len(p)-1, len(n.kids), encodeString(last, false), raw)
@@ -311,7 +311,7 @@ func (d *Document) incr(p Pointer, delta []byte) error {
 		return d.set(p, delta)
 	}
 	if have.kind != kindNumber {
-		return fmt.Errorf("%w: %s is a %s, not a number", ErrType, quotePointer(p), have.kind)
+		return fmt.Errorf("%w: %s is %s, not a number", ErrType, quotePointer(p), have.kind)
 	}
 	sum, err := addNumbers(have.raw, delta)
 	if err != nil {
@@ -326,7 +326,7 @@ func (d *Document) append(p Pointer, raw []byte) error {
 		return d.set(p, append(append([]byte{'['}, raw...), ']'))
 	}
 	if !n.list() {
-		return fmt.Errorf("%w: %s is a %s, not an array", ErrType, quotePointer(p), n.kind)
+		return fmt.Errorf("%w: %s is %s, not an array", ErrType, quotePointer(p), n.kind)
 	}
 	n.expand()
 	d.touch(p)
@@ -352,7 +352,7 @@ func (d *Document) insert(p Pointer, raw []byte) error {
 		i, ok = len(n.kids), true
 	}
 	if !ok || i > len(n.kids) {
-		return fmt.Errorf("%w: %s: the array has %d elements", ErrNotFound, p, len(n.kids))
+		return fmt.Errorf("%w: %s: the length of the array is %d", ErrNotFound, p, len(n.kids))
 	}
 	d.touch(p[:len(p)-1])
 	d.placeChild(n, len(p)-1, i, nil, raw)

@@ -71,7 +71,25 @@ file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permi
 		a.versionCommand(), a.manCommand(),
 		a.demoRunnerCommand(), a.stressWorkerCommand(), a.lockProbeCommand(),
 	)
+	nameShells(root)
 	return root
+}
+
+// nameShells makes a shell that cobra does not know an error; cobra prints its help then, and ends with 0.
+func nameShells(root *cobra.Command) {
+	root.InitDefaultCompletionCmd("completion")
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		cmd.Args = cobra.ArbitraryArgs
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return usage("jsonguard completion bash, zsh, fish or powershell", "completion: unknown shell %q", args[0])
+		}
+	}
 }
 
 // helpCommand is cobra's with a status for a verb that does not exist.
@@ -94,7 +112,7 @@ func usageTemplate(cobras string) string {
 	return strings.NewReplacer(
 		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}",
 		"[command] --help", "VERB --help", "[command]", "VERB …",
-		"Additional Commands:", "More:",
+		"about a command", "about a verb", "Additional Commands:", "More:",
 		"Global Flags:", "Flags of every verb:",
 	).Replace(cobras)
 }
