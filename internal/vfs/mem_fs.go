@@ -1,0 +1,609 @@
+package vfs
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// MemProcess is one process's way to a Mem: what it has open is closed when it is killed.
+type MemProcess struct {
+	m    *Mem
+	dead atomic.Bool
+}
+
+// ErrKilled is the error of every call of a process that was killed.
+var ErrKilled = fmt.Errorf("process was killed: %w", syscall.ESRCH)
+
+// Kill ends the process: its locks are free, its calls fail with ErrKilled. What it wrote stays in the page cache.
+func (p *MemProcess) Kill() {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	p.dead.Store(true)
+	for inode, f := range p.m.locks {
+		if f.p == p {
+			delete(p.m.locks, inode)
+		}
+	}
+	p.m.freed.Broadcast()
+}
+
+// OpenDir implements FS.
+func (p *MemProcess) OpenDir(name string) (Dir, error) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	i, err := p.walk(rootInode, name, 0)
+	if err == nil && p.m.nodes[i].kind != fs.ModeDir {
+		err = syscall.ENOTDIR
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return &memDir{p: p, inode: i, path: path.Clean("/" + name)}, nil
+}
+
+// walk follows a path, symbolic links included.
+func (p *MemProcess) walk(from int, name string, links int) (int, error) {
+	const limit = 40 // as the kernel's (path_resolution(7))
+	if p.dead.Load() {
+		return 0, ErrKilled
+	}
+	if links > limit {
+		return 0, syscall.ELOOP
+	}
+	if path.IsAbs(name) {
+		from = rootInode
+	}
+	at := []int{from}
+	for step := range strings.SplitSeq(name, "/") {
+		i := at[len(at)-1]
+		n := p.m.nodes[i]
+		if n.kind != fs.ModeDir {
+			return 0, syscall.ENOTDIR
+		}
+		switch step {
+		case "", ".":
+			continue
+		case "..":
+			at = at[:max(1, len(at)-1)]
+			continue
+		}
+		next := n.lookup(step)
+		if next == 0 {
+			return 0, syscall.ENOENT
+		}
+		if target := p.m.nodes[next]; target.kind == fs.ModeSymlink {
+			var err error
+			if next, err = p.walk(i, string(target.data), links+1); err != nil {
+				return 0, err
+			}
+		}
+		at = append(at, next)
+	}
+	return at[len(at)-1], nil
+}
+
+type memDir struct {
+	p      *MemProcess
+	inode  int
+	path   string
+	closed bool
+}
+
+func (d *memDir) Path() string          { return d.path }
+func (d *memDir) at(name string) string { return path.Join(d.path, name) }
+
+func (d *memDir) fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: d.at(name), Err: err}
+}
+
+// do runs f under the lock, where the directory is usable and the names are single elements.
+func (d *memDir) do(op string, f func(m *Mem, n *node) error, names ...string) error {
+	m := d.p.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	shown := ""
+	if len(names) > 0 {
+		shown = names[len(names)-1]
+	}
+	for _, name := range names {
+		if name == "" || name == "." || name == ".." || strings.ContainsRune(name, '/') {
+			return d.fail(op, shown, syscall.EINVAL)
+		}
+	}
+	switch {
+	case d.p.dead.Load():
+		return d.fail(op, shown, ErrKilled)
+	case d.closed:
+		return d.fail(op, shown, syscall.EBADF)
+	}
+	return d.fail(op, shown, f(m, m.nodes[d.inode]))
+}
+
+// enter puts a new entry into the directory; one that was removed itself takes none.
+func (d *memDir) enter(m *Mem, op dirOp) error {
+	if m.links[d.inode] == 0 {
+		return syscall.ENOENT
+	}
+	n := m.own(d.inode)
+	if op.from != "" {
+		m.put(n, op.from, 0)
+	}
+	m.put(n, op.name, op.inode)
+	n.log = append(n.log, op)
+	n.now.mtime = m.now()
+	return nil
+}
+
+func (d *memDir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f := &memFile{p: d.p, path: d.at(name), flag: flag}
+	err := d.do("open", func(m *Mem, n *node) error {
+		f.inode = n.lookup(name)
+		if f.inode == 0 {
+			if flag&os.O_CREATE == 0 {
+				return syscall.ENOENT
+			}
+			if m.links[d.inode] == 0 {
+				return syscall.ENOENT
+			}
+			f.inode = m.newNode(0, perm.Perm())
+			return d.enter(m, dirOp{name: name, inode: f.inode})
+		}
+		writes := flag&(os.O_WRONLY|os.O_RDWR) != 0
+		switch kind := m.nodes[f.inode].kind; {
+		case flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL:
+			return syscall.EEXIST
+		case kind == fs.ModeSymlink:
+			return syscall.ELOOP
+		case kind == fs.ModeDir && (writes || flag&(os.O_CREATE|os.O_TRUNC) != 0):
+			return syscall.EISDIR
+		}
+		if flag&os.O_TRUNC != 0 {
+			m.own(f.inode).truncate(0, m.now())
+		}
+		return nil
+	}, name)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (d *memDir) OpenDir(name string) (Dir, error) {
+	sub := &memDir{p: d.p, path: d.at(name)}
+	err := d.do("open", func(m *Mem, n *node) error {
+		sub.inode = n.lookup(name)
+		switch {
+		case sub.inode == 0:
+			return syscall.ENOENT
+		case m.nodes[sub.inode].kind != fs.ModeDir:
+			return syscall.ENOTDIR // also for a symbolic link (openat(2), O_DIRECTORY with O_NOFOLLOW)
+		}
+		return nil
+	}, name)
+	if err != nil {
+		return nil, err
+	}
+	return sub, nil
+}
+
+func (d *memDir) Mkdir(name string, perm fs.FileMode) error {
+	return d.make("mkdir", name, fs.ModeDir, perm.Perm(), nil)
+}
+
+// Symlink makes the symbolic link name. It is not part of Dir: jsonguard makes none, tests do.
+func (d *memDir) Symlink(target, name string) error {
+	return d.make("symlink", name, fs.ModeSymlink, 0o777, []byte(target))
+}
+
+func (d *memDir) make(op, name string, kind, perm fs.FileMode, data []byte) error {
+	return d.do(op, func(m *Mem, n *node) error {
+		if n.lookup(name) != 0 {
+			return syscall.EEXIST
+		}
+		if m.links[d.inode] == 0 {
+			return syscall.ENOENT
+		}
+		i := m.newNode(kind, perm)
+		m.nodes[i].data, m.nodes[i].now.size = data, int64(len(data))
+		return d.enter(m, dirOp{name: name, inode: i})
+	}, name)
+}
+
+func (d *memDir) Stat(name string) (info Info, err error) {
+	err = d.do("stat", func(m *Mem, n *node) error {
+		i := n.lookup(name)
+		if i == 0 {
+			return syscall.ENOENT
+		}
+		info = m.info(i)
+		return nil
+	}, name)
+	return info, err
+}
+
+func (d *memDir) Readlink(name string) (target string, err error) {
+	err = d.do("readlink", func(m *Mem, n *node) error {
+		switch i := n.lookup(name); {
+		case i == 0:
+			return syscall.ENOENT
+		case m.nodes[i].kind != fs.ModeSymlink:
+			return syscall.EINVAL
+		default:
+			target = string(m.nodes[i].data)
+			return nil
+		}
+	}, name)
+	return target, err
+}
+
+func (d *memDir) Rename(oldName, newName string) error {
+	return d.do("rename", func(m *Mem, n *node) error {
+		from, to := n.lookup(oldName), n.lookup(newName)
+		switch {
+		case from == 0:
+			return syscall.ENOENT
+		case from == to:
+			return nil // two names of one file: nothing happens (rename(2))
+		case to == 0:
+		case m.nodes[to].kind == fs.ModeDir && m.nodes[from].kind != fs.ModeDir:
+			return syscall.EISDIR
+		case m.nodes[to].kind != fs.ModeDir && m.nodes[from].kind == fs.ModeDir:
+			return syscall.ENOTDIR
+		case m.nodes[to].kind == fs.ModeDir && !m.nodes[to].isEmpty():
+			return syscall.ENOTEMPTY
+		}
+		return d.enter(m, dirOp{from: oldName, name: newName, inode: from})
+	}, oldName, newName)
+}
+
+func (n *node) isEmpty() bool {
+	for _, e := range n.dir {
+		if e.inode != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *memDir) Link(oldName string, dst Dir, newName string) error {
+	to := d
+	if dst != nil {
+		to = dst.(*memDir)
+	}
+	return d.do("link", func(m *Mem, n *node) error {
+		i := n.lookup(oldName)
+		switch {
+		case i == 0:
+			return syscall.ENOENT
+		case to.closed:
+			return syscall.EBADF
+		case m.nodes[to.inode].lookup(newName) != 0:
+			return syscall.EEXIST
+		case m.links[to.inode] == 0:
+			return syscall.ENOENT
+		case m.nodes[i].kind == fs.ModeDir:
+			return syscall.EPERM
+		}
+		return to.enter(m, dirOp{name: newName, inode: i})
+	}, newName, oldName)
+}
+
+func (d *memDir) Remove(name string) error {
+	return d.do("remove", func(m *Mem, n *node) error {
+		i := n.lookup(name)
+		switch {
+		case i == 0:
+			return syscall.ENOENT
+		case m.nodes[i].kind == fs.ModeDir && !m.nodes[i].isEmpty():
+			return syscall.ENOTEMPTY
+		}
+		return d.enter(m, dirOp{name: name})
+	}, name)
+}
+
+func (d *memDir) Names() (names []string, err error) {
+	names = []string{}
+	err = d.do("list", func(m *Mem, n *node) error {
+		if m.links[d.inode] == 0 {
+			return syscall.ENOENT
+		}
+		for _, e := range n.dir {
+			if e.inode != 0 {
+				names = append(names, e.name)
+			}
+		}
+		return nil
+	})
+	return names, err
+}
+
+func (d *memDir) Sync() error {
+	return d.do("sync", func(m *Mem, _ *node) error {
+		m.own(d.inode).syncDir()
+		return nil
+	})
+}
+
+// failSync is what a Sync does that fails.
+func (d *memDir) failSync() {
+	m := d.p.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.DirsLie {
+		m.own(d.inode).dirClean = true
+	}
+}
+
+func (d *memDir) Chown(name string, uid, gid int) error {
+	return d.do("chown", func(m *Mem, n *node) error {
+		i := n.lookup(name)
+		if i == 0 {
+			return syscall.ENOENT
+		}
+		m.chown(i, uid, gid)
+		return nil
+	}, name)
+}
+
+func (m *Mem) chown(i, uid, gid int) {
+	n := m.own(i)
+	next := n.now
+	if uid >= 0 {
+		next.uid = uid
+	}
+	if gid >= 0 {
+		next.gid = gid
+	}
+	n.setMeta(next)
+}
+
+func (d *memDir) Close() error {
+	d.p.m.mu.Lock()
+	defer d.p.m.mu.Unlock()
+	if d.closed {
+		return d.fail("close", "", fs.ErrClosed)
+	}
+	d.closed = true
+	return nil
+}
+
+// memFile is an open file description: it has its own offset and its own lock.
+type memFile struct {
+	p      *MemProcess
+	inode  int
+	path   string
+	flag   int
+	offset int64
+	closed bool
+}
+
+func (f *memFile) fail(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: f.path, Err: err}
+}
+
+func (f *memFile) do(op string, do func(m *Mem) error) error {
+	m := f.p.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case f.p.dead.Load():
+		return f.fail(op, ErrKilled)
+	case f.closed:
+		return f.fail(op, fs.ErrClosed)
+	}
+	return f.fail(op, do(m))
+}
+
+func (f *memFile) reads() bool  { return f.flag&os.O_WRONLY == 0 }
+func (f *memFile) writes() bool { return f.flag&(os.O_WRONLY|os.O_RDWR) != 0 }
+
+func (f *memFile) Read(p []byte) (n int, err error) {
+	var end bool
+	err = f.do("read", func(m *Mem) error {
+		n, end, err = f.readAt(m, p, f.offset)
+		f.offset += int64(n)
+		return err
+	})
+	if err == nil && end && n == 0 && len(p) > 0 {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (f *memFile) ReadAt(p []byte, off int64) (n int, err error) {
+	var end bool
+	err = f.do("read", func(m *Mem) error {
+		if off < 0 {
+			return fmt.Errorf("negative offset")
+		}
+		n, end, err = f.readAt(m, p, off)
+		return err
+	})
+	if err == nil && end {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// readAt says end where fewer bytes are there than were asked for.
+func (f *memFile) readAt(m *Mem, p []byte, off int64) (n int, end bool, err error) {
+	node := m.nodes[f.inode]
+	switch {
+	case node.kind == fs.ModeDir:
+		return 0, false, syscall.EISDIR
+	case !f.reads():
+		return 0, false, syscall.EBADF
+	}
+	if off < int64(len(node.data)) {
+		n = copy(p, node.data[off:])
+	}
+	return n, n < len(p), nil
+}
+
+func (f *memFile) Write(p []byte) (int, error) {
+	return f.write(p, func(m *Mem) int64 {
+		if f.flag&os.O_APPEND != 0 {
+			f.offset = m.nodes[f.inode].now.size
+		}
+		at := f.offset
+		f.offset += int64(len(p))
+		return at
+	})
+}
+
+func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
+	if f.flag&os.O_APPEND != 0 {
+		return 0, fmt.Errorf("%w: WriteAt on file opened with O_APPEND", fs.ErrInvalid)
+	}
+	return f.write(p, func(*Mem) int64 { return off })
+}
+
+func (f *memFile) write(p []byte, at func(m *Mem) int64) (int, error) {
+	err := f.do("write", func(m *Mem) error {
+		if !f.writes() {
+			return syscall.EBADF
+		}
+		m.own(f.inode).write(at(m), p, m.now())
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (f *memFile) Truncate(size int64) error {
+	return f.do("truncate", func(m *Mem) error {
+		if !f.writes() || size < 0 {
+			return syscall.EINVAL
+		}
+		m.own(f.inode).truncate(size, m.now())
+		return nil
+	})
+}
+
+func (f *memFile) Sync() error {
+	return f.do("sync", func(m *Mem) error {
+		m.own(f.inode).syncFile()
+		return nil
+	})
+}
+
+func (f *memFile) failSync() {
+	m := f.p.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.own(f.inode).failSyncFile()
+}
+
+func (f *memFile) Stat() (info Info, err error) {
+	err = f.do("stat", func(m *Mem) error {
+		info = m.info(f.inode)
+		return nil
+	})
+	return info, err
+}
+
+func (f *memFile) TryLock() (ok bool, err error) {
+	err = f.do("flock", func(m *Mem) error {
+		ok = m.take(f)
+		return nil
+	})
+	return ok, err
+}
+
+func (m *Mem) take(f *memFile) bool {
+	if holder := m.locks[f.inode]; holder != nil && holder != f {
+		return false
+	}
+	if m.locks == nil {
+		m.locks = map[int]*memFile{}
+	}
+	m.locks[f.inode] = f
+	return true
+}
+
+func (f *memFile) Lock() error {
+	m := f.p.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for {
+		switch {
+		case f.p.dead.Load():
+			return f.fail("flock", ErrKilled)
+		case f.closed:
+			return f.fail("flock", fs.ErrClosed)
+		case m.take(f):
+			return nil
+		}
+		m.freed.Wait()
+	}
+}
+
+func (f *memFile) Unlock() error {
+	return f.do("flock", func(m *Mem) error {
+		m.unlock(f)
+		return nil
+	})
+}
+
+func (m *Mem) unlock(f *memFile) {
+	if m.locks[f.inode] == f {
+		delete(m.locks, f.inode)
+		m.freed.Broadcast()
+	}
+}
+
+func (f *memFile) CopyMeta(from File) (lost []string) {
+	source, err := from.Stat()
+	if err == nil {
+		err = f.do("chmod", func(m *Mem) error {
+			m.chown(f.inode, source.UID, source.GID)
+			m.chmod(f.inode, source.Mode.Perm())
+			return nil
+		})
+	}
+	if err != nil {
+		return []string{fmt.Sprintf("mode, owner and attributes (%v)", err)}
+	}
+	return nil
+}
+
+func (m *Mem) chmod(i int, perm fs.FileMode) {
+	n := m.own(i)
+	next := n.now
+	next.mode = perm
+	n.setMeta(next)
+}
+
+func (f *memFile) SetMode(perm fs.FileMode) error {
+	return f.do("chmod", func(m *Mem) error {
+		m.chmod(f.inode, perm.Perm())
+		return nil
+	})
+}
+
+// Close of a killed process's file is no error: the kernel has done it.
+func (f *memFile) Close() error {
+	m := f.p.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f.closed {
+		return f.fail("close", fs.ErrClosed)
+	}
+	f.closed = true
+	m.unlock(f)
+	return nil
+}
