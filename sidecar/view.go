@@ -26,7 +26,7 @@ type View struct {
 	g       *Guard
 	journal *journal
 	dir     vfs.Dir
-	owner   *os.File
+	owner   vfs.File
 	path    string
 	base    string // name of what the next submission is based on; "" missing
 	content []byte // of base
@@ -88,17 +88,16 @@ func (v *View) fill(content []byte, missing bool) error {
 	if err := writeNew(v.dir, ownerName, nil, s.perm); err != nil {
 		return err
 	}
-	path := filepath.Join(v.g.GuardDir(), viewsName, v.journal.id)
-	if v.owner, err = os.Open(filepath.Join(path, ownerName)); err != nil {
+	if v.owner, err = v.dir.OpenFile(ownerName, os.O_RDONLY, 0); err != nil {
 		return err
 	}
-	if err := lockFile(v.owner); err != nil {
-		return err
+	if free, err := v.owner.TryLock(); err != nil || !free {
+		return errors.Join(err, fmt.Errorf("%w: a new view is in use", ErrDamaged))
 	}
 	if err := v.dir.Mkdir(copyName, dirPerm(s.perm)); err != nil {
 		return err
 	}
-	v.path = filepath.Join(path, copyName, v.g.name)
+	v.path = filepath.Join(v.g.GuardDir(), viewsName, v.journal.id, copyName, v.g.name)
 	if !missing {
 		copies, err := v.dir.OpenDir(copyName)
 		if err != nil {
@@ -143,7 +142,7 @@ func (v *View) Path() string { return v.path }
 
 // Owner is the open file whose lock says that the view is in use: give it to the program (exec.Cmd.ExtraFiles), so
 // that the view counts as live as long as any of its processes lives.
-func (v *View) Owner() *os.File { return v.owner }
+func (v *View) Owner() *os.File { return vfs.OSFile(v.owner) }
 
 // Killed says that the program died by a signal: what it left of a JSON Lines file may be the beginning of a
 // rewrite, and deletes nothing.
