@@ -82,6 +82,8 @@ func nameShells(root *cobra.Command) {
 		if cmd.Name() != "completion" {
 			continue
 		}
+		cmd.Example = `  source <(jsonguard completion bash)
+  jsonguard completion fish > ~/.config/fish/completions/jsonguard.fish`
 		cmd.Args = cobra.ArbitraryArgs
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
