@@ -43,3 +43,20 @@ func TestMadeFrom(t *testing.T) {
 	require.Equal(t, 1, merge.MadeFrom([]byte("1\n3\n"), lines, merge.Lines, nil))
 	require.Equal(t, 0, merge.MadeFrom([]byte("1\n2\n3\n"), lines, merge.Lines, nil))
 }
+
+// In an incomplete version an element that stands where another one did is a new one.
+func TestAdditionsOnlyTakesWhatStandsInAnothersPlace(t *testing.T) {
+	for _, c := range []struct{ base, ours, theirs, want string }{
+		{"1\n3\n", "1\n4\n", "1\n3\n", "1\n3\n4\n"},
+		{"{\"id\":1,\"n\":1}\n", "{\"id\":1,\"n\":2}\n", "{\"id\":1,\"n\":1}\n", "{\"id\":1,\"n\":1}\n"},
+		{"1\n3\n", "1\n4\n", "1\n", "1\n4\n"},
+	} {
+		change, err := merge.Diff([]byte(c.base), []byte(c.ours), merge.Lines, nil)
+		require.NoError(t, err)
+		doc, err := merge.Parse([]byte(c.theirs), merge.Lines)
+		require.NoError(t, err)
+		_, err = doc.Merge(change.AdditionsOnly(), nil)
+		require.NoError(t, err)
+		require.Equal(t, c.want, string(doc.Bytes()))
+	}
+}

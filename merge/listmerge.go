@@ -18,6 +18,10 @@ func (m *merger) listEdits(theirs *node, at Pointer, e *delta) {
 			break
 		}
 		of, tf := l.fate[i], t.fate[i]
+		var added *node
+		if m.additions && of.change != nil && !similar(of.change.base, of.change.ours) {
+			added, of.change = of.change.ours, nil // they were paired for their place only
+		}
 		here := append(at[:len(at):len(at)], fmt.Sprint(pos))
 		rule := m.pol.rule(here)
 		switch {
@@ -36,6 +40,10 @@ func (m *merger) listEdits(theirs *node, at Pointer, e *delta) {
 			if of.change != nil {
 				m.both(theirs, pos, here, of.change, rule)
 			}
+			pos++
+		}
+		if added != nil {
+			m.insert(theirs, len(at), pos, nil, added.text())
 			pos++
 		}
 	}

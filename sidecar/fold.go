@@ -35,6 +35,7 @@ type fold struct {
 	marks    watermarks // what is in the target now
 	target   *snapshot
 	sidecars []*sidecarFile
+	sessions []*sessionDir
 	after    watermarks // what will be
 	pending  []pendingLine
 	ownErr   error
@@ -68,13 +69,17 @@ type sidecarFile struct {
 
 type pendingLine struct {
 	line
-	from *sidecarFile
+	from    *sidecarFile
+	scratch *scratchFile // of a Session: the line is made up
 }
 
 type rejection struct {
 	pendingLine
 	reason error
 }
+
+// errRemoved: only a change that was made against a missing target creates it.
+var errRemoved = fmt.Errorf("%w: the target was removed or moved away", ErrRejected)
 
 // errMoved: the target was replaced by somebody without a lock between our reading it and our renaming.
 var errMoved = errors.New("target was replaced meanwhile")
@@ -168,6 +173,9 @@ func (f *fold) close() {
 	}
 	for _, sc := range f.sidecars {
 		_ = sc.file.Close()
+	}
+	for _, sd := range f.sessions {
+		_ = sd.dir.Close()
 	}
 }
 
@@ -277,18 +285,14 @@ func (f *fold) collect() error {
 			f.after[sc.name] = mark
 		}
 		for _, l := range sc.lines {
-			f.pending = append(f.pending, pendingLine{l, sc})
+			f.pending = append(f.pending, pendingLine{line: l, from: sc})
 		}
 	}
-	for id := range f.marks {
-		if _, there := f.after[id]; !there && !slices.Contains(names, id) {
-			// A removal that is not on disk can be undone by a power cut: the file comes back, and without its
-			// watermark its changes would be applied again.
-			if err := f.s.pending.Sync(); err != nil {
-				return err
-			}
-			break
-		}
+	if err := f.collectScratches(); err != nil {
+		return err
+	}
+	if err := f.syncRemovals(names); err != nil {
+		return err
 	}
 	slices.SortStableFunc(f.pending, comparePending)
 	return nil
@@ -435,8 +439,11 @@ type writtenPlace struct {
 }
 
 func (f *fold) applyLine(p pendingLine, written map[string]writtenPlace) ([]merge.Conflict, error) {
+	if p.scratch != nil {
+		return f.applyScratch(&p)
+	}
 	if f.target.missing && f.doc.Missing() && !p.New {
-		return nil, fmt.Errorf("%w: the target was removed or moved away", ErrRejected)
+		return nil, errRemoved
 	}
 	if p.Ours != "" {
 		return f.applyVersion(p)
@@ -482,6 +489,13 @@ func (f *fold) appendOnly() bool {
 		return true
 	}
 	for _, p := range f.pending {
+		if p.scratch != nil {
+			if p.scratch.about.Skip == 0 {
+				return false
+			}
+			block = appendLines(block, p.scratch.content)
+			continue
+		}
 		ops, err := p.decodeOps()
 		if err != nil || len(ops) == 0 || !add(ops) {
 			return false

@@ -30,7 +30,8 @@ type Guard struct {
 	store    *store     // nil until a guard directory is there
 	journal  *journal   // nil until a change had to be kept
 	prepared preparedChange
-	swept    bool // this Guard looked for temporary files of dead folds
+	session  *Session // whose scratch files this process made; nil if none
+	swept    bool     // this Guard looked for temporary files of dead folds
 	warned   map[string]bool
 
 	background sync.WaitGroup
@@ -50,6 +51,13 @@ type targetLock interface {
 	Check() error
 	Inherited() bool
 }
+
+// heldByTree is the hold of a process that waits for us.
+type heldByTree struct{}
+
+func (heldByTree) Release() error  { return nil }
+func (heldByTree) Check() error    { return nil }
+func (heldByTree) Inherited() bool { return true }
 
 // Open names a target. It resolves symbolic links, refuses what cannot be guarded, and makes nothing.
 // The target need not exist; its directory must.
@@ -76,6 +84,9 @@ func Open(target string, o Options) (*Guard, error) {
 		g.lockNames = nil
 	}
 	g.seams.lockTarget = func(ctx context.Context, name string) (targetLock, error) {
+		if o.Held != nil && o.Held(lock.LockPath(name)) {
+			return heldByTree{}, nil
+		}
 		l, err := lock.Acquire(ctx, name, lock.Timeout(g.timeout()), lock.Inherit())
 		if err != nil {
 			return nil, err

@@ -48,7 +48,7 @@ func (g *Guard) somethingPending() bool {
 	}
 	defer s.close()
 	names, err := s.pending.Names()
-	return err == nil && len(names) > 0
+	return err == nil && len(names) > 0 || s.anyScratch()
 }
 
 // tryLockAll is lockAll for callers that would rather not wait.

@@ -49,8 +49,8 @@ func (f *fold) keepRejected() error {
 		if err != nil {
 			return err
 		}
-		if r.Ours != "" {
-			version, err := f.s.readVersion(r.from.name, r.Ours)
+		if r.Ours != "" || r.scratch != nil {
+			version, err := f.versionOf(r.pendingLine)
 			if err == nil {
 				err = f.s.keep(fmt.Sprintf("%s.%d.version", r.from.name, r.Seq), version)
 			}
@@ -103,4 +103,11 @@ func (s *store) wasRejected(sidecar string, seq uint64) (reason string, yes bool
 		return "unknown", true
 	}
 	return q.Reason, true
+}
+
+func (f *fold) versionOf(p pendingLine) ([]byte, error) {
+	if p.scratch != nil {
+		return p.scratch.content, nil
+	}
+	return f.s.readVersion(p.from.name, p.Ours)
 }

@@ -14,11 +14,17 @@ func (f *fold) sweep() error {
 	if err := f.sweepSidecars(); err != nil {
 		return err
 	}
+	if err := f.sweepSessions(); err != nil {
+		return err
+	}
 	f.truncateOwn()
 	if f.g.swept {
 		return nil
 	}
 	if err := f.sweepUnborn(); err != nil {
+		return err
+	}
+	if err := f.sweepUnbornSessions(); err != nil {
 		return err
 	}
 	names, err := f.g.parent.Names()

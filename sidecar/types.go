@@ -15,6 +15,9 @@ type Options struct {
 	LockInside  bool          // leave <target>.lock alone, for tools that take its existence as held
 	Command     string        // who, for sidecars and the conflict log; "" means the program's own command line
 	Warn        func(string)  // told once of each promise that had to be weakened
+	// Held says whether a process that waits for this one holds the lock file of that path. Then the fold happens under
+	// its hold: taking turns with it would never end. nil: none.
+	Held func(lockFile string) bool
 }
 
 // Result is what an operation did.

@@ -1,0 +1,381 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"jsonguard/internal/vfs"
+	"jsonguard/merge"
+)
+
+// scratchFile is a closed scratch file as the fold sees it.
+type scratchFile struct {
+	about   about
+	content []byte
+	dir     vfs.Dir // open during the fold
+	n       string
+}
+
+// sessionDir is one directory of views/ that belongs to a Session.
+type sessionDir struct {
+	id    string
+	dir   vfs.Dir
+	live  bool     // its supervisor holds the owner's flock
+	spent []string // scratch files that are in the target
+}
+
+// collectScratches adds what the writers of all sessions have closed to what is pending. It runs under guard/lock, and
+// nobody else tries the flock of a scratch file, so that one that is not to be had means a writer.
+func (f *fold) collectScratches() error {
+	names, err := f.s.views.Names()
+	if err != nil {
+		return err
+	}
+	for _, id := range names {
+		if !strings.HasPrefix(id, sessionPrefix) {
+			continue
+		}
+		dir, err := f.s.views.OpenDir(id)
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		sd := &sessionDir{id: id, dir: dir}
+		f.sessions = append(f.sessions, sd)
+		if sd.live, err = inUse(dir); err != nil {
+			return err
+		}
+		if err := f.collectSession(sd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fold) collectSession(sd *sessionDir) error {
+	names, err := sd.dir.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		n, ok := strings.CutSuffix(name, scratchSuffix)
+		if !ok {
+			continue
+		}
+		sidecar := sd.id + "." + n
+		if mark := f.marks[sidecar]; mark > 0 {
+			f.after[sidecar] = mark // until it is gone
+			sd.spent = append(sd.spent, n)
+			continue
+		}
+		if err := f.collectScratch(sd, n); err != nil {
+			return fmt.Errorf("scratch file %s: %w", sidecar, err)
+		}
+	}
+	return nil
+}
+
+func (f *fold) collectScratch(sd *sessionDir, n string) error {
+	file, err := sd.dir.OpenFile(n+scratchSuffix, os.O_RDONLY, 0)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	defer file.Close()
+	if closed, err := file.TryLock(); err != nil || !closed {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	x := &scratchFile{dir: sd.dir, n: n}
+	if x.about, err = readAbout(sd.dir, n); err != nil {
+		f.g.warn("%s: %v: not folded", f.g.GuardDir(), err)
+		return nil
+	}
+	sc := &sidecarFile{name: sd.id + "." + n, readJournal: readJournal{header: x.about.header}}
+	if !f.mayWrite(info.UID) {
+		f.g.warn("%s.%s belongs to user %d, who may not write the target: not folded", sd.id, n, info.UID)
+		return nil
+	}
+	if x.content, err = readFrom(file, x.about.Skip); err != nil {
+		return err
+	}
+	l := line{Seq: 1, Generation: x.about.Generation, Monotonic: max(x.about.Monotonic, monotonicOf(info.MTime)), Additions: x.about.Additions}
+	rewrite := f.g.format == merge.Lines && x.about.Skip == 0 && !x.about.Finished
+	torn := f.g.complete(x.content) != nil
+	switch {
+	case sd.live && (torn || rewrite):
+		return nil // its supervisor knows whether there is more to come
+	case torn:
+		return f.keepTornScratch(sd, x)
+	}
+	l.Additions = l.Additions || rewrite
+	f.pending = append(f.pending, pendingLine{line: l, from: sc, scratch: x})
+	return nil
+}
+
+// complete says whether content is a whole document. An empty one never is: that is what opening for writing leaves.
+func (g *Guard) complete(content []byte) error {
+	if g.format == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
+		return fmt.Errorf("%w: it is empty", ErrTorn)
+	}
+	if _, err := merge.Parse(content, g.format); err != nil {
+		return fmt.Errorf("%w: %w", ErrTorn, err)
+	}
+	return nil
+}
+
+// readFrom reads what a scratch file holds behind its hole.
+func readFrom(file vfs.File, skip int64) ([]byte, error) {
+	content, _, err := readAll(file)
+	if err != nil || skip == 0 {
+		return content, err
+	}
+	return content[min(skip, int64(len(content))):], nil
+}
+
+func readAbout(dir vfs.Dir, n string) (about, error) {
+	var a about
+	raw, err := readFile(dir, n+aboutSuffix)
+	if err != nil {
+		return a, fmt.Errorf("%w: scratch file %s: %w", ErrDamaged, n, err)
+	}
+	object, ok := unsealed(bytes.TrimSuffix(raw, []byte("\n")))
+	if !ok {
+		return a, fmt.Errorf("%w: scratch file %s: checksum of what is known of it", ErrDamaged, n)
+	}
+	if err := json.Unmarshal(object, &a); err != nil {
+		return a, fmt.Errorf("%w: scratch file %s: %w", ErrDamaged, n, err)
+	}
+	if a.Version > journalVersion {
+		return a, fmt.Errorf("%w: scratch file %s: written by a newer jsonguard", ErrDamaged, n)
+	}
+	return a, nil
+}
+
+// monotonicOf puts the time of a last write, by the wall clock, on the monotonic one: never later than it was, so
+// that who opens after a close is behind it.
+func monotonicOf(written time.Time) int64 {
+	now := monotonic()
+	return now - max(0, time.Since(written).Nanoseconds())
+}
+
+// applyScratch merges what a writer closed.
+func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
+	made, ok := f.g.session.preparedFor(p.from.name)
+	if !ok {
+		base, err := f.g.madeFrom(p.scratch.dir, &p.scratch.about, p.scratch.content)
+		if err != nil {
+			return nil, err
+		}
+		if made, err = f.g.prepareScratch(base, p.scratch.content, p.Additions); err != nil {
+			return nil, err
+		}
+	}
+	if f.target.missing && f.doc.Missing() && !made.isNew {
+		return nil, errRemoved
+	}
+	outcome, err := f.doc.Merge(made.change, f.g.options.Policy)
+	return outcome.Conflicts, err
+}
+
+// keepTornScratch puts what a dead writer left into quarantine, on disk, before it goes from views/.
+func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile) error {
+	name := ""
+	if len(bytes.TrimSpace(x.content)) > 0 {
+		id := sd.id + "." + x.n
+		name = id + tornSuffixName
+		base, missing, err := f.firstBase(x)
+		if err != nil {
+			return err
+		}
+		if !missing {
+			if err := f.s.keep(id+tornBaseSuffix, base); err != nil {
+				return err
+			}
+		}
+		if err := f.s.keep(name, x.content); err != nil {
+			return err
+		}
+		if err := f.s.quarantine.Sync(); err != nil {
+			return err
+		}
+		f.torn = append(f.torn, name)
+		f.g.warn("process %d (%s) was stopped in the middle of a write: its incomplete version is in quarantine: %s",
+			x.about.PID, x.about.Command, f.g.quarantined(name))
+	}
+	removeScratch(sd.dir, x.n)
+	return sd.dir.Sync()
+}
+
+// firstBase: by the content of a torn version nothing can be chosen.
+func (f *fold) firstBase(x *scratchFile) (base []byte, missing bool, err error) {
+	if len(x.about.Bases) == 0 || x.about.Bases[0] == "" {
+		return nil, true, nil
+	}
+	base, err = readFile(x.dir, x.about.Bases[0])
+	return base, false, err
+}
+
+// removeScratch removes the file itself last: as long as it is there, its watermark is kept.
+func removeScratch(dir vfs.Dir, n string) {
+	names, err := dir.Names()
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, n+".") && name != n+scratchSuffix {
+			_ = dir.Remove(name)
+		}
+	}
+	_ = dir.Remove(n + scratchSuffix)
+}
+
+// sweepSessions removes scratch files that are in the target for good, and the directories of dead supervisors when
+// nothing in them is pending.
+func (f *fold) sweepSessions() error {
+	for _, p := range f.pending {
+		if p.scratch == nil {
+			continue
+		}
+		for _, sd := range f.sessions {
+			if sd.dir == p.scratch.dir {
+				sd.spent = append(sd.spent, p.scratch.n)
+			}
+		}
+	}
+	for _, sd := range f.sessions {
+		for _, n := range sd.spent {
+			removeScratch(sd.dir, n)
+			f.g.session.forget(sd.id + "." + n)
+		}
+		if len(sd.spent) > 0 {
+			if err := sd.dir.Sync(); err != nil {
+				return err
+			}
+		}
+		if sd.live {
+			continue
+		}
+		names, err := sd.dir.Names()
+		if err != nil {
+			return err
+		}
+		pending := false
+		for _, name := range names {
+			pending = pending || strings.HasSuffix(name, scratchSuffix)
+		}
+		if pending { // a program outlives its supervisor, or who may not write the target wrote
+			continue
+		}
+		if err := removeAll(f.s.views, sd.id); err != nil {
+			return err
+		}
+		if err := f.s.views.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepUnbornSessions removes directories whose supervisor died before they got their name.
+func (f *fold) sweepUnbornSessions() error {
+	names, err := f.s.views.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, "."+sessionPrefix) {
+			continue
+		}
+		dir, err := f.s.views.OpenDir(name)
+		if err != nil {
+			continue
+		}
+		used, err := inUse(dir)
+		_ = dir.Close()
+		if err == nil && !used {
+			_ = removeAll(f.s.views, name)
+		}
+	}
+	return nil
+}
+
+// syncRemovals makes the removal of sidecars durable whose watermark is about to be forgotten: one that a power cut
+// brought back without its watermark would be applied again.
+func (f *fold) syncRemovals(pending []string) error {
+	there := map[string]bool{}
+	for _, name := range pending {
+		there[name] = true
+	}
+	synced := map[string]bool{}
+	for id := range f.marks {
+		if _, kept := f.after[id]; kept || there[id] {
+			continue
+		}
+		place, dir := pendingName, f.s.pending
+		if session, _, ok := sessionOf(id); ok {
+			place, dir = viewsName, f.s.views
+			if i := f.sessionDir(session); i != nil {
+				place, dir = session, i.dir
+			}
+		}
+		if synced[place] {
+			continue
+		}
+		synced[place] = true
+		if err := dir.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fold) sessionDir(id string) *sessionDir {
+	for _, sd := range f.sessions {
+		if sd.id == id {
+			return sd
+		}
+	}
+	return nil
+}
+
+// appendLines adds the lines of a program that only appends, byte for byte; the last one may lack its end.
+func appendLines(block, lines []byte) []byte {
+	block = append(block, lines...)
+	if n := len(block); n > 0 && block[n-1] != '\n' {
+		block = append(block, '\n')
+	}
+	return block
+}
+
+// anyScratch looks for scratch files without a lock; they may be open, or folded already.
+func (s *store) anyScratch() bool {
+	names, err := s.views.Names()
+	if err != nil {
+		return false
+	}
+	for _, id := range names {
+		if !strings.HasPrefix(id, sessionPrefix) {
+			continue
+		}
+		dir, err := s.views.OpenDir(id)
+		if err != nil {
+			continue
+		}
+		files, err := dir.Names()
+		_ = dir.Close()
+		if err == nil && slices.ContainsFunc(files, func(name string) bool { return strings.HasSuffix(name, scratchSuffix) }) {
+			return true
+		}
+	}
+	return false
+}

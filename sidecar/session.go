@@ -1,0 +1,477 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"jsonguard/internal/vfs"
+	"jsonguard/lock"
+	"jsonguard/merge"
+)
+
+// Session is where one supervisor of programs keeps what they write to the target: each descriptor that a program opens
+// for writing is to a scratch file of its own. Everything that a fold needs is beside it, so that any process may fold
+// a scratch file as soon as its writer has closed it:
+//
+//	views/@<id>/owner          its flock says that the supervisor lives
+//	views/@<id>/<n>.scratch    the writer's; its open file description holds the flock of it until its last close
+//	views/@<id>/<n>.about      who writes, when it was opened, and the names of its bases
+//	views/@<id>/<n>.base0, …   what it may have been made from, most likely first
+//
+// A closed scratch file is a pending change like a line of a journal: <id>.<n> is its sidecar, and it has one change,
+// number 1. So it is folded exactly once by the same watermarks.
+type Session struct {
+	g      *Guard // folds, and may wait for it
+	reader *Guard // never waits for a program's lock
+	store  *store
+	id     string
+	dir    vfs.Dir
+	owner  vfs.File
+	path   string
+
+	mu       sync.Mutex
+	prepared map[string]preparedScratch
+}
+
+// preparedScratch is a diff that was made before any lock was taken.
+type preparedScratch struct {
+	change *merge.Change
+	isNew  bool // made from a missing document
+}
+
+const (
+	sessionPrefix = "@" // no host name has it (fileSafe), so that no journal has such an id
+	scratchSuffix = ".scratch"
+	aboutSuffix   = ".about"
+	baseSuffix    = ".base"
+	unbornSuffix  = ".new"
+)
+
+// Writer says who writes a scratch file, for the conflict log.
+type Writer struct {
+	PID     int
+	Command string
+}
+
+// about is what stands beside a scratch file.
+type about struct {
+	header
+	Generation uint64   `json:"generation"`
+	Monotonic  int64    `json:"monotonic"`           // when it was opened
+	Bases      []string `json:"bases"`               // "" is a missing document
+	Skip       int64    `json:"skip,omitempty"`      // JSON Lines: it begins with a hole as long as the target was, and only appends
+	Finished   bool     `json:"finished,omitempty"`  // JSON Lines: the writer was not killed, what is missing is deleted
+	Additions  bool     `json:"additions,omitempty"` // its writer goes on: nothing is deleted yet
+}
+
+// NewSession makes a directory for scratch files of target. It needs the guard directory, which is made.
+func NewSession(target string, o Options) (*Session, error) {
+	g, err := Open(target, o)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := Open(target, o)
+	if err != nil {
+		return nil, errors.Join(err, g.Close())
+	}
+	for {
+		s := &Session{g: g, reader: reader, prepared: map[string]preparedScratch{}}
+		g.session, reader.session = s, s
+		err := s.make()
+		if err == nil {
+			return s, nil
+		}
+		s.release()
+		if !errors.Is(err, errSweptUnborn) {
+			return nil, errors.Join(g.fail("make session", err, ""), g.Close(), reader.Close())
+		}
+	}
+}
+
+// Guard folds what is pending, and may wait for the target's lock.
+func (s *Session) Guard() *Guard { return s.g }
+
+// make fills the directory under a hidden name, so that nobody ever sees it without its lock.
+func (s *Session) make() (err error) {
+	if s.store, err = s.g.openStore(true); err != nil {
+		return err
+	}
+	st := s.store
+	host, _ := os.Hostname()
+	s.id = fmt.Sprintf("%s%s.%d.%s", sessionPrefix, fileSafe(host), os.Getpid(), newID())
+	s.path = filepath.Join(s.g.GuardDir(), viewsName, s.id)
+	hidden := "." + s.id
+	if err := st.views.Mkdir(hidden, dirPerm(st.perm)); err != nil {
+		return err
+	}
+	if s.dir, err = st.views.OpenDir(hidden); err != nil {
+		return err
+	}
+	if s.owner, err = s.dir.OpenFile(ownerName, os.O_RDWR|os.O_CREATE|os.O_EXCL, st.perm); err != nil {
+		return err
+	}
+	if free, err := s.owner.TryLock(); err != nil {
+		return err
+	} else if !free {
+		return errSweptUnborn
+	}
+	if err := st.views.Rename(hidden, s.id); isMissing(err) {
+		return errSweptUnborn
+	} else if err != nil {
+		return err
+	}
+	return st.views.Sync()
+}
+
+func (s *Session) release() {
+	if s.owner != nil {
+		_ = s.owner.Close()
+	}
+	if s.dir != nil {
+		_ = s.dir.Close()
+	}
+	if s.store != nil {
+		s.store.close()
+	}
+}
+
+// Close ends the session. What is pending in it stays for the next fold, and what is incomplete counts as torn from now
+// on; an empty directory is removed.
+func (s *Session) Close() error {
+	names, err := s.dir.Names()
+	if err == nil && len(names) == 1 { // the owner
+		err = errors.Join(s.dir.Remove(ownerName), s.store.views.Remove(s.id))
+	}
+	s.release()
+	return errors.Join(err, s.g.Close(), s.reader.Close())
+}
+
+// Dir is the path of the session's directory.
+func (s *Session) Dir() string { return s.path }
+
+// Scratch is a scratch file as its supervisor knows it.
+type Scratch struct {
+	s     *Session
+	n     string
+	about about
+	// Lines that a descriptor appends, behind a hole as long as the target was.
+	skip int64
+}
+
+// Create makes a scratch file with content for a program that opens the target for writing. flags are the access mode
+// and O_APPEND. bases are what the program may have made its version from, most likely first, nil for a missing document;
+// with skip, which only a JSON Lines target may have, the file is a hole of that length to append to, and has no base.
+//
+// The returned file is the program's: it must be closed here once the program has its own descriptor of it, because its
+// last close, by whomever, is what says that the version in it is complete. mode is what the program finds it has.
+func (s *Session) Create(w Writer, flags int, mode fs.FileMode, content []byte, bases [][]byte, skip int64) (*Scratch, *os.File, error) {
+	x, err := s.begin(w, bases, skip, false)
+	if err != nil {
+		return nil, nil, s.g.fail("make scratch file", err, "")
+	}
+	file, err := s.open(x, flags, mode, content)
+	if err != nil {
+		x.Discard()
+		return nil, nil, s.g.fail("make scratch file", err, "")
+	}
+	return x, file, nil
+}
+
+// begin writes everything but the scratch file itself.
+func (s *Session) begin(w Writer, bases [][]byte, skip int64, additions bool) (*Scratch, error) {
+	host, _ := os.Hostname()
+	x := &Scratch{s: s, n: newID(), skip: skip}
+	x.about = about{
+		header:     header{Version: journalVersion, Host: host, Boot: bootID(), PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
+		Generation: s.store.readSettled(), Monotonic: monotonic(), Bases: []string{}, Skip: skip, Additions: additions,
+	}
+	x.about.ID = s.sidecar(x.n)
+	for i, base := range bases {
+		name := ""
+		if base != nil {
+			name = fmt.Sprintf("%s%s%d", x.n, baseSuffix, i)
+			if err := s.write(name, base); err != nil {
+				return nil, err
+			}
+		}
+		x.about.Bases = append(x.about.Bases, name)
+	}
+	return x, s.writeAbout(x)
+}
+
+func (s *Session) sidecar(n string) string { return s.id + "." + n }
+
+// write fills a file that nothing refers to yet. It is not synced: until the fold, a change is as safe as the program
+// itself made it, and the fold syncs what it makes of it.
+func (s *Session) write(name string, content []byte) error {
+	f, err := s.dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.store.perm)
+	if err != nil {
+		return err
+	}
+	n, err := f.Write(content)
+	if err == nil && n < len(content) {
+		err = errors.New("short write")
+	}
+	return errors.Join(err, f.Close())
+}
+
+func (s *Session) writeAbout(x *Scratch) error {
+	object, err := json.Marshal(x.about)
+	if err != nil {
+		return err
+	}
+	name := x.n + aboutSuffix
+	if err := s.write(name+unbornSuffix, sealed(object)); err != nil {
+		return err
+	}
+	return s.dir.Rename(name+unbornSuffix, name)
+}
+
+func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) (*os.File, error) {
+	hidden := x.n + unbornSuffix
+	if err := s.write(hidden, content); err != nil {
+		return nil, err
+	}
+	const access = os.O_WRONLY | os.O_RDWR | os.O_APPEND
+	f, err := s.dir.OpenFile(hidden, flags&access, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = func() error {
+		if x.skip > 0 {
+			if err := f.Truncate(x.skip); err != nil {
+				return err
+			}
+		}
+		if free, err := f.TryLock(); err != nil || !free {
+			return errors.Join(err, fmt.Errorf("%w: a new scratch file is in use", ErrDamaged))
+		}
+		_ = f.SetMode(mode) // for fstat(2); the program has its descriptor either way
+		return s.dir.Rename(hidden, x.n+scratchSuffix)
+	}()
+	file := vfs.OSFile(f)
+	if err == nil && file == nil {
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// Publish takes content as a complete new version that a program wrote elsewhere. additions: its writer is not done, so
+// that nothing is deleted.
+func (s *Session) Publish(w Writer, content []byte, bases [][]byte, additions bool) (*Scratch, error) {
+	x, err := s.begin(w, bases, 0, additions)
+	if err == nil {
+		x.about.Finished = true
+		if err = s.writeAbout(x); err == nil {
+			if err = s.write(x.n+unbornSuffix, content); err == nil {
+				err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix)
+			}
+		}
+		if err != nil {
+			x.Discard()
+		}
+	}
+	return x, s.g.fail("publish", err, "")
+}
+
+// Open opens the scratch file again, for reading. It is gone (fs.ErrNotExist) once it was folded.
+func (x *Scratch) Open() (*os.File, error) {
+	f, err := x.s.dir.OpenFile(x.n+scratchSuffix, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return vfs.OSFile(f), nil
+}
+
+// Sidecar is the name under which the change is known to the fold and in the conflict log.
+func (x *Scratch) Sidecar() string { return x.s.sidecar(x.n) }
+
+// Finish says that the writer closed its descriptor and was not killed. Until then a JSON Lines rewrite is not folded: it
+// may be the beginning of one.
+func (x *Scratch) Finish() error {
+	x.about.Finished = true
+	err := x.s.writeAbout(x)
+	if isMissing(err) {
+		return nil
+	}
+	return x.s.g.fail("finish", err, "")
+}
+
+// Rebase replaces what the scratch file was made from, while its writer still has it: what it held until now was
+// published.
+func (x *Scratch) Rebase(base []byte) error {
+	name := fmt.Sprintf("%s%s%d", x.n, baseSuffix, monotonic())
+	err := x.s.write(name, base)
+	old := x.about.Bases
+	if err == nil {
+		x.about.Bases = []string{name}
+		err = x.s.writeAbout(x)
+	}
+	if err == nil {
+		x.s.removeNames(old)
+	}
+	return x.s.g.fail("rebase", err, "")
+}
+
+// Discard removes the scratch file: it is not to be folded.
+func (x *Scratch) Discard() {
+	_ = x.s.dir.Remove(x.n + scratchSuffix)
+	_ = x.s.dir.Remove(x.n + unbornSuffix)
+	_ = x.s.dir.Remove(x.n + aboutSuffix)
+	x.s.removeNames(x.about.Bases)
+}
+
+func (s *Session) removeNames(names []string) {
+	for _, name := range names {
+		if name != "" {
+			_ = s.dir.Remove(name)
+		}
+	}
+}
+
+// Prepare diffs a version that the writer has closed, before any lock is taken, and returns which of bases, the ones of
+// Create, it was made from. ErrTorn: the version is not complete.
+func (x *Scratch) Prepare(content []byte, bases [][]byte) (int, error) {
+	if err := x.s.g.complete(content); err != nil {
+		return 0, err
+	}
+	var base []byte
+	i := 0
+	if len(bases) > 0 {
+		i = merge.MadeFrom(content, bases, x.s.g.format, x.s.g.options.Policy)
+		base = bases[i]
+	}
+	made, err := x.s.g.prepareScratch(base, content, x.about.Additions)
+	if err != nil {
+		return 0, x.s.g.fail("diff", err, "")
+	}
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	x.s.prepared[x.Sidecar()] = made
+	return i, nil
+}
+
+func (g *Guard) prepareScratch(base, ours []byte, additions bool) (preparedScratch, error) {
+	change, err := prepare(base, ours, additions, g)
+	return preparedScratch{change, base == nil}, err
+}
+
+func (s *Session) preparedFor(sidecar string) (preparedScratch, bool) {
+	if s == nil {
+		return preparedScratch{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	made, ok := s.prepared[sidecar]
+	return made, ok
+}
+
+// forget drops a diff that has served.
+func (s *Session) forget(sidecar string) {
+	if s != nil {
+		s.mu.Lock()
+		delete(s.prepared, sidecar)
+		s.mu.Unlock()
+	}
+}
+
+// Fold brings everything that is pending into the target, of anybody.
+func (s *Session) Fold(ctx context.Context) (Result, error) { return s.g.Flush(ctx) }
+
+// Current returns what the target would be with everything folded that is pending now, whoever wrote it. overlay says
+// that it is not the target itself, because its lock was not to be had: then content is that version, nil if it is
+// missing. It waits for no lock of a program, at most for a fold that is under way.
+func (s *Session) Current(ctx context.Context) (content []byte, overlay bool, result Result, err error) {
+	g := s.reader
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.somethingPending() {
+		return nil, false, Result{}, nil
+	}
+	held, err := g.tryLockAll(ctx)
+	if err == nil {
+		result, err = g.foldUnder(ctx, held, ownChange{})
+		held.release()
+		return nil, false, result, err
+	}
+	if !errors.Is(err, lock.ErrTimeout) {
+		return nil, false, Result{}, g.fail("lock", err, "")
+	}
+	content, overlay, err = g.overlay(ctx)
+	return content, overlay, Result{}, g.fail("read", err, hintFor(err))
+}
+
+// overlay is a fold that publishes nothing.
+func (g *Guard) overlay(ctx context.Context) (content []byte, overlay bool, err error) {
+	held := &heldLocks{}
+	if err := g.lockStore(ctx, held, true); err != nil {
+		return nil, false, err
+	}
+	defer held.release()
+	f := &fold{g: g, s: held.store, lock: held}
+	defer f.close()
+	for _, step := range []func() error{f.settle, f.collect} {
+		if err := step(); err != nil {
+			return nil, false, err
+		}
+	}
+	if len(f.pending) == 0 {
+		return nil, false, nil
+	}
+	if err := f.apply(); err != nil {
+		return nil, false, err
+	}
+	if f.doc != nil {
+		if f.doc.Missing() {
+			return nil, true, nil
+		}
+		return f.doc.Bytes(), true, nil
+	}
+	content, err = f.target.read()
+	return append(bytes.Clone(content), f.block...), true, err
+}
+
+// madeFrom returns the base of a scratch file, chosen by what is in it; nil is a missing document.
+func (g *Guard) madeFrom(dir vfs.Dir, a *about, content []byte) ([]byte, error) {
+	var bases [][]byte
+	for _, name := range a.Bases {
+		var base []byte
+		if name != "" {
+			if filepath.Base(name) != name {
+				return nil, fmt.Errorf("%w: base named %q", ErrDamaged, name)
+			}
+			raw, err := readFile(dir, name)
+			if err != nil {
+				return nil, fmt.Errorf("%w: base: %w", ErrDamaged, err)
+			}
+			base = append([]byte{}, raw...) // empty is not missing
+		}
+		bases = append(bases, base)
+	}
+	if len(bases) == 0 {
+		return nil, nil
+	}
+	return bases[merge.MadeFrom(content, bases, g.format, g.options.Policy)], nil
+}
+
+// sessionOf splits the name of a scratch file's sidecar.
+func sessionOf(sidecar string) (session, n string, ok bool) {
+	i := strings.LastIndexByte(sidecar, '.')
+	if i < 0 || !strings.HasPrefix(sidecar, sessionPrefix) {
+		return "", "", false
+	}
+	return sidecar[:i], sidecar[i+1:], true
+}

@@ -1,0 +1,325 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+type sessionTest struct {
+	*testing.T
+	target string
+}
+
+func newSessionTest(t *testing.T, name, content string) *sessionTest {
+	target := filepath.Join(t.TempDir(), name)
+	if content != "" {
+		require.NoError(t, os.WriteFile(target, []byte(content), 0o644))
+	}
+	return &sessionTest{t, target}
+}
+
+func (t *sessionTest) session(o Options) *Session {
+	s, err := NewSession(t.target, o)
+	require.NoError(t, err)
+	return s
+}
+
+// create makes a scratch file with content in it, and leaves it open.
+func (t *sessionTest) create(s *Session, content string, bases ...string) (*Scratch, *os.File) {
+	var texts [][]byte
+	for _, b := range bases {
+		if b == "" {
+			texts = append(texts, nil)
+		} else {
+			texts = append(texts, []byte(b))
+		}
+	}
+	x, f, err := s.Create(Writer{PID: 1, Command: "test"}, os.O_WRONLY, 0o644, nil, texts, 0)
+	require.NoError(t, err)
+	_, err = f.WriteString(content)
+	require.NoError(t, err)
+	return x, f
+}
+
+func (t *sessionTest) write(s *Session, content string, bases ...string) *Scratch {
+	x, f := t.create(s, content, bases...)
+	require.NoError(t, f.Close())
+	return x
+}
+
+func (t *sessionTest) fold(s *Session) Result {
+	r, err := s.Fold(context.Background())
+	require.NoError(t, err)
+	return r
+}
+
+func (t *sessionTest) content() string {
+	b, err := os.ReadFile(t.target)
+	require.NoError(t, err)
+	return string(b)
+}
+
+// scratches lists what is left in views/.
+func (t *sessionTest) scratches() []string {
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(t.target), ".*.guard", "views", "*", "*.*"))
+	require.NoError(t, err)
+	return found
+}
+
+func TestWritersMerge(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{"n": 1}`)
+	a, b := s.session(Options{}), s.session(Options{})
+	s.write(a, `{"n": 1, "a": 1}`, `{"n": 1}`)
+	s.write(b, `{"n": 1, "b": 1}`, `{"n": 1}`)
+	require.Equal(t, 2, s.fold(a).Folded, "a closed scratch file is folded by whoever comes")
+	require.JSONEq(t, `{"n":1,"a":1,"b":1}`, s.content())
+	require.Zero(t, s.fold(b).Folded, "once")
+	require.Empty(t, s.scratches())
+	require.NoError(t, a.Close())
+	require.NoError(t, b.Close())
+	left, err := os.ReadDir(filepath.Join(filepath.Dir(s.target), ".a.json.guard", "views"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+func TestOpenWriterIsLeftAlone(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{}`)
+	a, b := s.session(Options{}), s.session(Options{})
+	_, f := s.create(a, `{"a":1}`, `{}`)
+	require.Zero(t, s.fold(b).Folded)
+	require.NoError(t, f.Close())
+	require.Equal(t, 1, s.fold(b).Folded)
+	require.JSONEq(t, `{"a":1}`, s.content())
+}
+
+func TestBaseIsChosenByWhoeverFolds(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{"mine":[1],"theirs":1}`)
+	a, b := s.session(Options{}), s.session(Options{})
+	s.write(a, `{"mine":[1,2]}`, `{"mine":[1],"theirs":1}`, `{"mine":[1]}`)
+	s.fold(b)
+	require.JSONEq(t, `{"mine":[1,2],"theirs":1}`, s.content())
+}
+
+func TestPreparedDiffIsUsed(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{"mine":[1],"theirs":1}`)
+	a := s.session(Options{})
+	bases := [][]byte{[]byte(`{"mine":[1],"theirs":1}`), []byte(`{"mine":[1]}`)}
+	x := s.write(a, `{"mine":[1,2]}`, string(bases[0]), string(bases[1]))
+	i, err := x.Prepare([]byte(`{"mine":[1,2]}`), bases)
+	require.NoError(t, err)
+	require.Equal(t, 1, i)
+	// Without its bases only the prepared diff can be what is folded.
+	names, err := filepath.Glob(filepath.Join(a.Dir(), "*"+baseSuffix+"*"))
+	require.NoError(t, err)
+	require.Len(t, names, 2)
+	for _, name := range names {
+		require.NoError(t, os.Remove(name))
+	}
+	s.fold(a)
+	require.JSONEq(t, `{"mine":[1,2],"theirs":1}`, s.content())
+	require.Empty(t, a.prepared)
+}
+
+// kill leaves a session as its supervisor's death does.
+func kill(t *testing.T, s *Session) {
+	require.NoError(t, s.owner.Close())
+	require.NoError(t, s.dir.Close())
+	s.store.close()
+}
+
+func TestDeadSupervisor(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{"n":1}`)
+	a := s.session(Options{})
+	s.write(a, `{"n":1,"a":1}`, `{"n":1}`)
+	s.write(a, `{"n":1,"to`, `{"n":1}`)
+	s.write(a, ``, `{"n":1}`)
+	_, open := s.create(a, `{"n":1,"later":1}`, `{"n":1}`)
+	b := s.session(Options{})
+	require.Equal(t, 1, s.fold(b).Folded, "what is incomplete is its supervisor's to judge")
+	kill(t, a)
+	r := s.fold(b)
+	require.Len(t, r.Torn, 1)
+	require.JSONEq(t, `{"n":1,"a":1}`, s.content())
+	require.DirExists(t, a.Dir(), "its program lives")
+	require.NoError(t, open.Close())
+	require.Equal(t, 1, s.fold(b).Folded)
+	require.JSONEq(t, `{"n":1,"a":1,"later":1}`, s.content())
+	require.NoDirExists(t, a.Dir())
+
+	_, salvaged, err := b.Guard().Recover(context.Background(), true)
+	require.NoError(t, err)
+	require.Len(t, salvaged, 1)
+	require.JSONEq(t, `{"n":1,"a":1,"later":1}`, s.content(), "nothing is deleted")
+}
+
+func TestSalvageOfATornScratchFile(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{"old":1}`)
+	a := s.session(Options{})
+	s.write(a, `{"one":1,"two":{"x":1},"thr`, `{"old":1}`)
+	kill(t, a)
+	g, err := Open(s.target, Options{})
+	require.NoError(t, err)
+	_, salvaged, err := g.Recover(context.Background(), true)
+	require.NoError(t, err)
+	require.Len(t, salvaged, 1)
+	require.JSONEq(t, `{"old":1,"one":1,"two":{"x":1}}`, s.content())
+}
+
+// A crash between the fold and the removal of the scratch file, or a power cut that brings it back.
+func TestFoldedScratchFileThatStays(t *testing.T) {
+	s := newSessionTest(t, "a.jsonl", "1\n")
+	a := s.session(Options{})
+	append := func() {
+		x, f, err := a.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, nil, 2)
+		require.NoError(t, err)
+		_, err = f.WriteString("2\n")
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		scratch := filepath.Join(a.Dir(), x.n+scratchSuffix)
+		require.NoError(t, os.Link(scratch, filepath.Join(filepath.Dir(s.target), "kept")))
+		require.NoError(t, os.Link(filepath.Join(a.Dir(), x.n+aboutSuffix), filepath.Join(filepath.Dir(s.target), "kept-about")))
+		// Put back before the next fold forgets the watermark.
+		s.fold(a)
+		require.NoError(t, os.Rename(filepath.Join(filepath.Dir(s.target), "kept"), scratch))
+		require.NoError(t, os.Rename(filepath.Join(filepath.Dir(s.target), "kept-about"), filepath.Join(a.Dir(), x.n+aboutSuffix)))
+	}
+	append()
+	require.Equal(t, "1\n2\n", s.content())
+	require.Zero(t, s.fold(a).Folded)
+	require.Equal(t, "1\n2\n", s.content())
+	require.Empty(t, s.scratches())
+}
+
+func TestLinesAreAppendedInPlace(t *testing.T) {
+	s := newSessionTest(t, "a.jsonl", "{\"n\":1}\n")
+	a := s.session(Options{})
+	before, err := os.Stat(s.target)
+	require.NoError(t, err)
+	x, f, err := a.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, nil, before.Size())
+	require.NoError(t, err)
+	info, err := f.Stat()
+	require.NoError(t, err)
+	require.Equal(t, before.Size(), info.Size(), "the program sees where the end is")
+	_, err = f.WriteString("{ \"n\": 2 }\n{\"n\":3}")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	s.fold(a)
+	require.Equal(t, "{\"n\":1}\n{ \"n\": 2 }\n{\"n\":3}\n", s.content())
+	after, err := os.Stat(s.target)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(before, after))
+	_, err = x.Open()
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+func TestLinesRewrite(t *testing.T) {
+	s := newSessionTest(t, "a.jsonl", "1\n2\n3\n")
+	a, b := s.session(Options{}), s.session(Options{})
+	x := s.write(a, "1\n3\n", "1\n2\n3\n")
+	require.Zero(t, s.fold(b).Folded, "it may be the beginning of a rewrite")
+	require.NoError(t, x.Finish())
+	require.Equal(t, 1, s.fold(b).Folded)
+	require.Equal(t, "1\n3\n", s.content())
+
+	s.write(a, "1\n4\n", "1\n3\n")
+	kill(t, a)
+	s.fold(b)
+	require.Contains(t, s.content(), "3\n", "the writer died: nothing is deleted")
+	require.Contains(t, s.content(), "4\n")
+}
+
+func TestPublishWithoutDeleting(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{"a":1,"b":1}`)
+	a := s.session(Options{})
+	_, err := a.Publish(Writer{}, []byte(`{"b":1,"c":1}`), [][]byte{[]byte(`{"a":1,"b":1}`)}, true)
+	require.NoError(t, err)
+	s.fold(a)
+	require.JSONEq(t, `{"a":1,"b":1,"c":1}`, s.content())
+	_, err = a.Publish(Writer{}, []byte(`{"c":1}`), [][]byte{[]byte(`{"a":1,"b":1,"c":1}`)}, false)
+	require.NoError(t, err)
+	s.fold(a)
+	require.JSONEq(t, `{"c":1}`, s.content())
+}
+
+func TestOnlyANewVersionMakesAMissingTarget(t *testing.T) {
+	s := newSessionTest(t, "a.json", ``)
+	a := s.session(Options{})
+	s.write(a, `{"a":1}`, ``)
+	s.fold(a)
+	require.JSONEq(t, `{"a":1}`, s.content())
+	require.NoError(t, os.Remove(s.target))
+	s.write(a, `{"a":1,"b":1}`, `{"a":1}`)
+	r := s.fold(a)
+	require.Len(t, r.Rejected, 1)
+	require.NoFileExists(t, s.target)
+	kept, err := os.ReadFile(filepath.Join(filepath.Dir(s.target), ".a.json.guard", "quarantine", fmt.Sprintf("%s.1.version", r.Rejected[0].Sidecar)))
+	require.NoError(t, err)
+	require.JSONEq(t, `{"a":1,"b":1}`, string(kept))
+}
+
+// A read waits for no program: it gets the current version with everything pending in it.
+func TestCurrentUnderAForeignLock(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{}`)
+	a := s.session(Options{Timeout: time.Minute})
+	g, err := Open(s.target, Options{})
+	require.NoError(t, err)
+	held, err := g.lockAll(context.Background(), false)
+	require.NoError(t, err)
+	s.releaseGuardLock(held)
+	s.write(a, `{"a":1}`, `{}`)
+	content, overlay, _, err := a.Current(context.Background())
+	require.NoError(t, err)
+	require.True(t, overlay)
+	require.JSONEq(t, `{"a":1}`, string(content))
+	require.JSONEq(t, `{}`, s.content())
+	held.release()
+	_, overlay, _, err = a.Current(context.Background())
+	require.NoError(t, err)
+	require.False(t, overlay)
+	require.JSONEq(t, `{"a":1}`, s.content())
+}
+
+// releaseGuardLock leaves what a program holds: <target>.lock.
+func (t *sessionTest) releaseGuardLock(held *heldLocks) {
+	if held.guard != nil {
+		require.NoError(t, held.guard.Close())
+		held.guard = nil
+	}
+}
+
+func TestFoldUnderTheTreesHold(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{}`)
+	g, err := Open(s.target, Options{})
+	require.NoError(t, err)
+	held, err := g.lockAll(context.Background(), false)
+	require.NoError(t, err)
+	defer held.release()
+	s.releaseGuardLock(held)
+	a := s.session(Options{Held: func(file string) bool { return file == s.target+".lock" }})
+	s.write(a, `{"a":1}`, `{}`)
+	s.fold(a)
+	require.JSONEq(t, `{"a":1}`, s.content())
+}
+
+// What one writer closed before another opened is folded before it, though both are pending.
+func TestOrderOfPendingScratchFiles(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{"n":0}`)
+	a := s.session(Options{})
+	last := `{"n":0}`
+	for i := 1; i <= 20; i++ {
+		next := fmt.Sprintf(`{"n":%d}`, i)
+		s.write(a, next, last)
+		last = next
+	}
+	r := s.fold(a)
+	require.Equal(t, 20, r.Folded)
+	require.Empty(t, r.Conflicts)
+	require.JSONEq(t, last, s.content())
+}
