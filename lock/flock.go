@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
 )
 
-// fileLock is flock on the lock file, with the in-process queue in front.
+// fileLock is flock on the lock file, with the in-process queue in front, and a lease on top where flock does not
+// exclude.
 type fileLock struct {
-	flock *flock.Flock
+	flock *flock.Flock // nil: the filesystem has none
+	lease *lease       // nil: flock is enough
 	path  string
 	leave func() // the queue
 }
@@ -24,18 +27,18 @@ func acquireFile(ctx context.Context, target string, o options) (*Lock, error) {
 	defer cancel()
 	leave, err := queueFor(path).enter(ctx, o.shared, o.timeout == 0)
 	if err != nil {
-		return nil, timeoutError(path, target, err)
+		return nil, lockError(path, target, err)
 	}
 	held, err := lockFile(ctx, target, path, o)
 	if err == nil {
 		held.leave = leave
-		return &Lock{path: path, held: held, record: recordHolder(target, "")}, nil
+		return &Lock{path: path, held: held, record: recordHolder(target, nil)}, nil
 	}
 	leave()
-	if o.inherit && errors.Is(err, ErrTimeout) && heldByAncestor(path) {
+	if o.inherit && errors.Is(err, ErrTimeout) && heldByAncestor(path, target) {
 		return &Lock{path: path, inherited: true}, nil
 	}
-	return nil, timeoutError(path, target, err)
+	return nil, lockError(path, target, err)
 }
 
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
@@ -58,16 +61,27 @@ func lockFile(ctx context.Context, target, path string, o options) (*fileLock, e
 			}
 			continue
 		}
-		l := &fileLock{path: path, flock: flock.New(path, openFlag(path), flock.SetPermissions(lockPerm(target)))}
-		if err := l.take(ctx, o); errors.Is(err, fs.ErrNotExist) {
+		l := &fileLock{path: path, flock: flock.New(path, openFlag(path))}
+		err := l.take(ctx, target, o)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			continue // removed between making and opening it
-		} else if err != nil {
+		case noFlock(err):
+			l.flock = nil
+			excludes.Store(absolute(filepath.Dir(path)), false)
+		case err != nil:
 			return nil, err
+		case l.check() != nil:
+			_ = l.flock.Close()
+			continue
 		}
-		if l.check() == nil {
+		if l.excludes() {
 			return l, nil
 		}
-		_ = l.flock.Close()
+		if l.lease, err = takeLease(ctx, target, o); err != nil {
+			return nil, errors.Join(err, l.closeFlock())
+		}
+		return l, nil
 	}
 }
 
@@ -81,12 +95,12 @@ func openFlag(path string) flock.Option {
 	return flock.SetFlag(os.O_RDWR | nonblock)
 }
 
-// take waits in flock itself, in a goroutine: the kernel serves waiters in turn, while polling starves some (one
-// process got 1 turn where another got 1,238). A waiter that gives up is left behind and lets go when it gets it.
-func (l *fileLock) take(ctx context.Context, o options) error {
-	try, wait := l.flock.TryLock, l.flock.Lock
+// take waits in flock itself: the kernel serves waiters in turn, while polling starves some (one process got 1 turn
+// where another got 1,238).
+func (l *fileLock) take(ctx context.Context, target string, o options) error {
+	try, block := l.flock.TryLock, l.flock.Lock
 	if o.shared {
-		try, wait = l.flock.TryRLock, l.flock.RLock
+		try, block = l.flock.TryRLock, l.flock.RLock
 	}
 	ok, err := try()
 	if err != nil {
@@ -95,42 +109,44 @@ func (l *fileLock) take(ctx context.Context, o options) error {
 	if ok {
 		return nil
 	}
-	if o.timeout == 0 || o.inherit && heldByAncestor(l.path) {
+	if o.timeout == 0 || o.inherit && heldByAncestor(l.path, target) {
 		return errors.Join(ErrTimeout, l.flock.Close())
 	}
-	got := make(chan error, 1)
-	go func() { got <- wait() }()
-	select {
-	case err := <-got:
-		if err != nil {
-			err = errors.Join(err, l.flock.Close())
-		}
-		return err
-	case <-ctx.Done():
-		go func() {
-			<-got
-			_ = l.flock.Close()
-		}()
-		return context.Cause(ctx)
-	}
+	return waitInKernel(ctx, try, block, l.flock.Close)
 }
 
 func (l *fileLock) check() error {
-	mine, err := l.flock.Stat()
-	if err != nil {
-		return err
+	if l.flock != nil {
+		mine, err := l.flock.Stat()
+		if err != nil {
+			return err
+		}
+		there, err := os.Lstat(l.path)
+		if err != nil || !there.Mode().IsRegular() || !os.SameFile(mine, there) {
+			return errors.Join(ErrLost, err)
+		}
 	}
-	there, err := os.Lstat(l.path)
-	if err != nil || !os.SameFile(mine, there) {
-		return errors.Join(ErrLost, err)
+	if l.lease != nil {
+		return l.lease.check()
 	}
 	return nil
 }
 
 func (l *fileLock) release() error {
-	err := l.flock.Close()
+	var err error
+	if l.lease != nil {
+		err = l.lease.release()
+	}
+	err = errors.Join(err, l.closeFlock())
 	l.leave()
 	return err
+}
+
+func (l *fileLock) closeFlock() error {
+	if l.flock == nil {
+		return nil
+	}
+	return l.flock.Close()
 }
 
 // errDirectory: Node's proper-lockfile makes a directory of the lock's name.
@@ -140,36 +156,58 @@ var errDirectory = errors.New("is a directory")
 // may write the target may lock it. Looking comes before creating: in a sticky directory the kernel refuses O_CREAT on
 // another user's file (proc_sys_fs(5), protected_regular).
 func makeLockFile(target, path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case err == nil && info.Mode().IsRegular():
-		return nil
-	case err == nil && info.IsDir():
-		return errDirectory
-	case err == nil:
-		return fmt.Errorf("%w: it is a %v", ErrForeign, info.Mode().Type())
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
+	for {
+		info, err := os.Lstat(path)
+		switch {
+		case err == nil && info.Mode().IsRegular():
+			return nil
+		case err == nil && info.IsDir():
+			return errDirectory
+		case err == nil:
+			return fmt.Errorf("%w: it is a %s", ErrForeign, typeName(info.Mode()))
+		case !errors.Is(err, fs.ErrNotExist):
+			return err
+		}
+		if err = createLike(target, path); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		// Another process was first: what it made may be a directory.
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-	if errors.Is(err, fs.ErrExist) {
-		return nil // another process was first; opening it finds out what it is
+}
+
+// createLike makes an empty file with the target's bits, at no moment with more, and gives it to the target's owner.
+func createLike(target, path string) error {
+	info, statErr := os.Stat(target)
+	perm := fs.FileMode(0o666) // as the umask leaves it: the target will be made so, too
+	if statErr == nil {
+		perm = filePerm(info)
 	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}
-	if info, err := os.Stat(target); err == nil {
-		_ = f.Chmod(info.Mode().Perm()&0o666 | 0o600)
+	if statErr == nil {
+		_ = f.Chmod(perm) // what the umask took
 		giveTo(f, info)
 	}
 	return f.Close()
 }
 
-func lockPerm(target string) fs.FileMode {
-	if info, err := os.Stat(target); err == nil {
-		return info.Mode().Perm()&0o666 | 0o600
+// filePerm are the bits of a file that belongs to the target: never more than the target's, but its owner may write.
+func filePerm(target fs.FileInfo) fs.FileMode { return target.Mode().Perm()&0o666 | 0o600 }
+
+func typeName(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case m&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	case m&fs.ModeDevice != 0:
+		return "device"
 	}
-	return 0o666
+	return "special file"
 }
 
 // proper-lockfile touches its directory every 5 s by default, and takes one for stale that is older than 10 s.
@@ -205,15 +243,17 @@ func waitForDirectory(ctx context.Context, path string, once bool) error {
 	}
 }
 
-// timeoutError names the holder of path where waiting was in vain, and what to do about other failures.
-func timeoutError(path, target string, err error) error {
+// lockError names the holder of path where waiting was in vain, and says what to do about other failures.
+func lockError(path, target string, err error) error {
 	e := &Error{Op: "lock", Path: path, Err: err}
 	switch {
-	case errors.Is(err, ErrTimeout):
-		e.Holder = findHolder(path, target, "")
+	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
+		e.Holder = findHolder(path, target)
 		if e.Holder != nil && e.Holder.PID == os.Getpid() {
 			e.Hint = "this very process: an Update inside an Update waits for itself"
 		}
+	case errors.Is(err, ErrForeign):
+		e.Hint = "somebody put it at the lock file's name: remove it, if nothing needs it"
 	case errors.Is(err, fs.ErrPermission), isReadOnly(err):
 		e.Hint = "the lock file must be made beside the file: the directory has to be writable, or the lock file has to exist"
 	case errors.Is(err, fs.ErrNotExist):

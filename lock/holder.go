@@ -4,7 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,8 +19,10 @@ type Holder struct {
 	PID     int       `json:"pid"`
 	Host    string    `json:"host"`
 	Command string    `json:"command"`
-	Since   time.Time `json:"since"`             // when it took the lock, or when it started where that is all that is known
+	Since   time.Time `json:"since,omitzero"`    // when it took the lock; zero where only the kernel knows the holder
+	Running time.Time `json:"running,omitzero"`  // when the process started, where that is all that is known
 	Started string    `json:"started,omitempty"` // tells it from a later process with its pid
+	Pointer *string   `json:"pointer,omitempty"` // what it locked, if not the file
 }
 
 func (h *Holder) String() string {
@@ -28,41 +33,128 @@ func (h *Holder) String() string {
 	if h.Host != "" {
 		text += " on " + h.Host
 	}
-	if !h.Since.IsZero() {
+	switch {
+	case !h.Since.IsZero():
 		text += " since " + h.Since.Local().Format(time.RFC3339)
+	case !h.Running.IsZero():
+		text += ", which runs since " + h.Running.Local().Format(time.RFC3339)
 	}
 	return text
 }
 
-// recordPath is where the holder of a pointer ("" the file) writes who it is. It is never the lock: losing it, or
-// finding an old one, costs a name in a message.
-func recordPath(target, pointer string) string {
-	sum := sha256.Sum256([]byte(pointer))
-	return filepath.Join(GuardDir(target), "holders", hex.EncodeToString(sum[:8]))
+// self is this process as a holder. Of its command only the program's name is written down: arguments may hold
+// secrets, and a file keeps them longer and shows them to others than the kernel does (proc_pid_cmdline(5)).
+func self(pointer *string) Holder {
+	host, _ := os.Hostname()
+	return Holder{
+		PID: os.Getpid(), Host: host, Command: filepath.Base(os.Args[0]), Since: time.Now(),
+		Started: startOf(os.Getpid()), Pointer: pointer,
+	}
+}
+
+const holdersName = "holders"
+
+// noteName is where the holder of a pointer (nil: the file) writes who it is, in the guard directory. It is never the
+// lock: losing it, or finding an old one, costs a name in a message.
+func noteName(pointer *string) string {
+	key := ""
+	if pointer != nil {
+		key = "pointer:" + *pointer
+	}
+	sum := sha256.Sum256([]byte(key))
+	return filepath.Join(holdersName, hex.EncodeToString(sum[:8]))
 }
 
 // recordHolder leaves a note for the timeout of others, where there is a guard directory already, and returns what
-// takes it back.
-func recordHolder(target, pointer string) func() {
-	if _, err := os.Stat(GuardDir(target)); err != nil {
-		return nil
-	}
-	host, _ := os.Hostname()
-	note, err := json.Marshal(Holder{PID: os.Getpid(), Host: host, Command: ownCommand(), Since: time.Now(), Started: startOf(os.Getpid())})
+// takes it back. os.Root keeps what somebody planted there from leading out of the directory.
+func recordHolder(target string, pointer *string) func() {
+	guard, err := os.OpenRoot(GuardDir(target))
 	if err != nil {
 		return nil
 	}
-	path := recordPath(target, pointer)
-	if os.WriteFile(path, note, 0o644) != nil {
-		if os.Mkdir(filepath.Dir(path), 0o755) != nil || os.WriteFile(path, note, 0o644) != nil {
-			return nil
-		}
+	defer guard.Close()
+	note, err := json.Marshal(self(pointer))
+	if err != nil {
+		return nil
 	}
-	return func() { _ = os.Remove(path) }
+	file, dir := fs.FileMode(0o600), fs.FileMode(0o700)
+	if info, err := os.Stat(target); err == nil {
+		file, dir = filePerm(info), dirPerm(info)
+	}
+	name := noteName(pointer)
+	err = writeNote(guard, name, note, file)
+	if errors.Is(err, fs.ErrNotExist) && guard.Mkdir(holdersName, 0o700) == nil {
+		_ = guard.Chmod(holdersName, dir)
+		err = writeNote(guard, name, note, file)
+	}
+	if err != nil {
+		return nil
+	}
+	return func() { _ = os.Remove(filepath.Join(GuardDir(target), name)) }
 }
 
-func ownCommand() string {
-	return shorten(strings.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...), " "))
+func writeNote(guard *os.Root, name string, note []byte, perm fs.FileMode) error {
+	f, err := guard.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|nonblock, perm)
+	if err != nil {
+		return err
+	}
+	_ = f.Chmod(perm) // what the umask took; another user's note keeps its bits
+	_, err = f.Write(note)
+	return errors.Join(err, f.Close())
+}
+
+// findHolder asks the kernel first, which knows programs that never heard of us, and the record for what the kernel
+// does not tell: since when.
+func findHolder(path, target string) *Holder {
+	recorded := readRecord(target, noteName(nil))
+	if h := leaseHolder(target); h != nil {
+		return h
+	}
+	if pid := lockOwner(path); pid > 0 {
+		if recorded != nil && recorded.PID == pid {
+			return recorded
+		}
+		return describe(pid)
+	}
+	return recorded
+}
+
+func readRecord(target, name string) *Holder {
+	guard, err := os.OpenRoot(GuardDir(target))
+	if err != nil {
+		return nil
+	}
+	defer guard.Close()
+	f, err := guard.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	const limit = 64 << 10 // somebody else may have written it
+	raw, err := io.ReadAll(io.LimitReader(f, limit))
+	if err != nil {
+		return nil
+	}
+	return readNote(raw)
+}
+
+// readNote believes a note only while the very process that wrote it lives. What the kernel shows of its command line
+// is added.
+func readNote(raw []byte) *Holder {
+	var h Holder
+	if json.Unmarshal(raw, &h) != nil || h.PID <= 0 {
+		return nil
+	}
+	if host, _ := os.Hostname(); h.Host != host {
+		return &h
+	}
+	if startOf(h.PID) != h.Started {
+		return nil // dead, or another process by now
+	}
+	if command := commandOf(h.PID); command != "" {
+		h.Command = command
+	}
+	return &h
 }
 
 func shorten(command string) string {
@@ -71,36 +163,4 @@ func shorten(command string) string {
 		command = strings.ToValidUTF8(command[:limit], "") + "…"
 	}
 	return command
-}
-
-// findHolder asks the kernel first, which knows programs that never heard of us, and the record for what the kernel
-// does not tell: since when.
-func findHolder(path, target, pointer string) *Holder {
-	recorded := readRecord(recordPath(target, pointer))
-	if pointer == "" {
-		if pid := lockOwner(path); pid > 0 {
-			if recorded != nil && recorded.PID == pid {
-				return recorded
-			}
-			return describe(pid)
-		}
-	}
-	return recorded
-}
-
-// readRecord believes a note only while the very process that wrote it lives.
-func readRecord(path string) *Holder {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	var h Holder
-	host, _ := os.Hostname()
-	if json.Unmarshal(raw, &h) != nil || h.PID <= 0 {
-		return nil
-	}
-	if h.Host == host && startOf(h.PID) != h.Started {
-		return nil // dead, or another process by now
-	}
-	return &h
 }

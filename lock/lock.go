@@ -100,6 +100,9 @@ func Acquire(ctx context.Context, target string, opts ...Option) (*Lock, error) 
 	for _, set := range opts {
 		set(&o)
 	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, &Error{Op: "lock", Path: LockPath(target), Err: err}
+	}
 	if o.pointer != nil {
 		return acquirePointer(ctx, target, o)
 	}

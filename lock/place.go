@@ -23,7 +23,7 @@ func MakeGuardDir(target string) (created bool, err error) {
 	perm := fs.FileMode(0o700)
 	info, statErr := os.Stat(target)
 	if statErr == nil {
-		perm |= info.Mode().Perm() | info.Mode().Perm()&0o444>>2
+		perm = dirPerm(info)
 	}
 	err = os.Mkdir(path, 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -46,4 +46,10 @@ func MakeGuardDir(target string) (created bool, err error) {
 		return true, err
 	}
 	return true, os.WriteFile(filepath.Join(path, ".gitignore"), []byte("*\n"), perm&0o666)
+}
+
+// dirPerm lets those search a directory who may read the target.
+func dirPerm(target fs.FileInfo) fs.FileMode {
+	perm := target.Mode().Perm()
+	return 0o700 | perm | perm&0o444>>2
 }

@@ -17,6 +17,11 @@ const nonblock = unix.O_NONBLOCK | unix.O_NOFOLLOW
 
 func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
 
+// noFlock: the filesystem knows no flock (FUSE says ENOSYS, NFS without its lock daemon ENOLCK).
+func noFlock(err error) bool {
+	return errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOLCK)
+}
+
 // giveTo makes the target's owner the owner of f, which only root may; others keep it, which the mode allows for.
 func giveTo(f *os.File, target fs.FileInfo) {
 	if st, ok := target.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,34 +20,62 @@ type pointerLock struct {
 	path string
 }
 
+const pointersName = "pointers"
+
 func acquirePointer(ctx context.Context, target string, o options) (*Lock, error) {
-	steps, err := prefixes(*o.pointer)
+	pointer := *o.pointer
+	steps, err := prefixes(pointer)
 	if err != nil {
-		return nil, &Error{Op: "lock", Path: *o.pointer, Err: err}
+		return nil, &Error{Op: "lock", Path: pointer, Err: err}
 	}
-	if _, err := MakeGuardDir(target); err != nil {
-		return nil, &Error{Op: "lock", Path: GuardDir(target), Err: err}
-	}
-	path := filepath.Join(GuardDir(target), "pointers")
+	path := filepath.Join(GuardDir(target), pointersName)
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
-	for {
-		l, err := takeRanges(ctx, path, steps, o)
-		if err != nil {
-			e := &Error{Op: "lock", Path: path + " at " + quoted(*o.pointer), Err: err}
-			if errors.Is(err, ErrTimeout) {
-				e.Holder = anyHolder(path, target, steps)
-			}
-			return nil, e
+	held, err := lockPointer(ctx, target, path, steps, o)
+	if err != nil {
+		e := &Error{Op: "lock", Path: fmt.Sprintf("%s at %q", path, pointer), Err: err}
+		if errors.Is(err, ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
+			e.Holder = pointerHolder(target, pointer)
 		}
-		if l.check() == nil {
-			return &Lock{path: path, held: l, record: recordHolder(target, "pointer:"+*o.pointer)}, nil
+		return nil, e
+	}
+	return &Lock{path: path, held: held, record: recordHolder(target, &pointer)}, nil
+}
+
+// lockPointer starts again when the file that it locked was removed meanwhile, as jsonguard clean does.
+func lockPointer(ctx context.Context, target, path string, steps []string, o options) (holding, error) {
+	for {
+		if _, err := MakeGuardDir(target); err != nil {
+			return nil, err
+		}
+		if !Excludes(GuardDir(target)) {
+			return lockAllPointers(ctx, path, o)
+		}
+		l, err := takeRanges(ctx, target, path, steps, o)
+		switch {
+		case errors.Is(err, errors.ErrUnsupported), noFlock(err):
+			return lockAllPointers(ctx, path, o)
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return nil, err
+		case l.check() == nil:
+			return l, nil
 		}
 		_ = l.release()
 	}
 }
 
-func quoted(pointer string) string { return fmt.Sprintf("%q", pointer) }
+// lockAllPointers stands in where ranges cannot be locked: one lock for all of them, which makes neighbours wait for
+// each other, but keeps every promise else.
+func lockAllPointers(ctx context.Context, path string, o options) (holding, error) {
+	o.shared, o.inherit = false, false
+	l, err := acquireFile(ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	return l.held, nil
+}
 
 // prefixes lists a pointer's ancestors from the document down, and itself last.
 func prefixes(pointer string) ([]string, error) {
@@ -75,8 +104,13 @@ func offset(pointer string) int64 {
 
 // takeRanges goes from the document down, so that two that wait for each other always meet at the first byte that
 // they share.
-func takeRanges(ctx context.Context, path string, steps []string, o options) (*pointerLock, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|nonblock, 0o666)
+func takeRanges(ctx context.Context, target, path string, steps []string, o options) (*pointerLock, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|nonblock, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = createLike(target, path); err == nil || errors.Is(err, fs.ErrExist) {
+			file, err = os.OpenFile(path, os.O_RDWR|nonblock, 0)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -91,34 +125,21 @@ func takeRanges(ctx context.Context, path string, steps []string, o options) (*p
 }
 
 func (l *pointerLock) takeOne(ctx context.Context, at int64, shared, once bool) error {
-	ok, err := lockRange(l.file, at, shared, false)
-	if ok || err != nil {
-		if err != nil {
-			err = errors.Join(err, l.file.Close())
-		}
-		return err
+	try := func() (bool, error) { return lockRange(l.file, at, shared, false) }
+	ok, err := try()
+	if ok {
+		return nil
+	}
+	if err != nil {
+		return errors.Join(err, l.file.Close())
 	}
 	if once {
 		return errors.Join(ErrTimeout, l.file.Close())
 	}
-	got := make(chan error, 1)
-	go func() {
+	return waitInKernel(ctx, try, func() error {
 		_, err := lockRange(l.file, at, shared, true)
-		got <- err
-	}()
-	select {
-	case err := <-got:
-		if err != nil {
-			err = errors.Join(err, l.file.Close())
-		}
 		return err
-	case <-ctx.Done():
-		go func() { // the call cannot be given up: let go when it got it
-			<-got
-			_ = l.file.Close()
-		}()
-		return context.Cause(ctx)
-	}
+	}, l.file.Close)
 }
 
 func (l *pointerLock) check() error {
@@ -135,20 +156,21 @@ func (l *pointerLock) check() error {
 
 func (l *pointerLock) release() error { return l.file.Close() }
 
-// anyHolder finds a record of a process that holds one of the pointers, or one below the last.
-func anyHolder(path, target string, steps []string) *Holder {
-	for i := len(steps) - 1; i >= 0; i-- {
-		if h := findHolder(path, target, "pointer:"+steps[i]); h != nil {
-			return h
-		}
-	}
-	names, _ := filepath.Glob(filepath.Join(GuardDir(target), "holders", "*"))
+// pointerHolder finds the record of a process that holds pointer, something above it or something below.
+func pointerHolder(target, pointer string) *Holder {
+	names, _ := filepath.Glob(filepath.Join(GuardDir(target), holdersName, "*"))
 	var newest *Holder
 	for _, name := range names {
-		h := readRecord(name)
-		if h != nil && (newest == nil || h.Since.After(newest.Since)) {
+		h := readRecord(target, filepath.Join(holdersName, filepath.Base(name)))
+		if h == nil || h.Pointer == nil || !above(*h.Pointer, pointer) && !above(pointer, *h.Pointer) {
+			continue
+		}
+		if newest == nil || h.Since.After(newest.Since) {
 			newest = h
 		}
 	}
 	return newest
 }
+
+// above says whether a is b or an ancestor of it.
+func above(a, b string) bool { return a == b || strings.HasPrefix(b, a+"/") }

@@ -4,9 +4,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/gofrs/flock"
 )
+
+// excludes remembers for each directory whether flock excludes there (bool). Filesystems are not expected to change
+// under a running process.
+var excludes sync.Map
 
 // Findings is what Probe found out about a directory's filesystem by trying.
 type Findings struct {
@@ -26,13 +31,56 @@ func Probe(dir string) (Findings, error) {
 	if err != nil {
 		return Findings{}, err
 	}
-	first, second := flock.New(path), flock.New(path)
+	first := flock.New(path)
 	defer first.Close()
-	defer second.Close()
 	ok, err := first.TryLock()
 	if err != nil || !ok {
 		return Findings{Err: errors.Join(err, errors.New("a new file could not be locked"))}, nil
 	}
-	again, err := second.TryLock()
-	return Findings{Excludes: !again && err == nil, Err: err}, nil
+	refused, err := refusesSecond(path)
+	return Findings{Excludes: refused, Err: err}, nil
+}
+
+// Excludes says whether flock excludes in dir, which is tried once for each directory and process. False means that
+// Acquire holds a lease there, and that a flock of your own keeps nobody out. A directory in which nothing can be tried
+// is believed.
+func Excludes(dir string) bool {
+	if known, ok := excludes.Load(absolute(dir)); ok {
+		return known.(bool)
+	}
+	found, err := Probe(dir)
+	if err != nil {
+		return true
+	}
+	excludes.Store(absolute(dir), found.Excludes)
+	return found.Excludes
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// excludes tries it on the lock that was just taken, so that finding out leaves no file behind.
+func (l *fileLock) excludes() bool {
+	dir := absolute(filepath.Dir(l.path))
+	if known, ok := excludes.Load(dir); ok {
+		return known.(bool)
+	}
+	refused, err := refusesSecond(l.path)
+	if err != nil || !refused && l.check() != nil {
+		return true // replaced in this moment: ask again at the next lock
+	}
+	excludes.Store(dir, refused)
+	return refused
+}
+
+// refusesSecond: the flock of path is held, so that another descriptor must not get it.
+func refusesSecond(path string) (bool, error) {
+	second := flock.New(path, openFlag(path))
+	defer second.Close()
+	got, err := second.TryLock()
+	return !got && err == nil, err
 }

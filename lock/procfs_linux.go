@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,7 +16,8 @@ import (
 //	1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF
 //
 // and "1: -> FLOCK" for waiters. The device is compared only loosely: btrfs and overlayfs report another one there
-// than stat(2) does.
+// than stat(2) does. The process named is the one that called flock(2), which may have ended: flock(1) on a descriptor
+// of its shell does. Then somebody who has the descriptor is named.
 func lockOwner(path string) int {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -30,33 +32,69 @@ func lockOwner(path string) int {
 		return 0
 	}
 	exact := fmt.Sprintf("%02x:%02x:%d", major(st.Dev), minor(st.Dev), st.Ino)
-	inode := fmt.Sprintf(":%d", st.Ino)
-	loose := 0
+	inode := inodeSuffix(st)
+	owner := 0
 	for line := range bytes.Lines(table) {
 		fields := strings.Fields(string(line))
-		if len(fields) < 8 || fields[1] != "FLOCK" {
+		if len(fields) < 8 || fields[1] != "FLOCK" || !strings.HasSuffix(fields[5], inode) {
 			continue
 		}
-		pid, err := strconv.Atoi(fields[4])
-		if err != nil || pid <= 0 {
-			continue
-		}
-		if fields[5] == exact {
-			return pid
-		}
-		if strings.HasSuffix(fields[5], inode) {
-			loose = pid
+		if pid, err := strconv.Atoi(fields[4]); err == nil && pid > 0 {
+			owner = pid
+			if fields[5] == exact {
+				break
+			}
 		}
 	}
-	return loose
+	if owner == 0 || startOf(owner) != "" {
+		return owner
+	}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && holdsDescriptor(pid, inode) {
+			return pid
+		}
+	}
+	return owner
 }
+
+func inodeSuffix(st *syscall.Stat_t) string { return fmt.Sprintf(":%d", st.Ino) }
 
 func major(dev uint64) uint64 { return dev>>8&0xfff | dev>>32&^uint64(0xfff) }
 func minor(dev uint64) uint64 { return dev&0xff | dev>>12&^uint64(0xff) }
 
+// holdsDescriptor says whether the process has an open file that holds the flock (proc_pid_fdinfo(5)):
+//
+//	flags:	02100002
+//	lock:	1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF
+//
+// Of this process only descriptors count that it got from its parent, which are not close-on-exec: the others are its
+// own holds, for which its goroutines queue.
+func holdsDescriptor(pid int, inode string) bool {
+	infos, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	for _, name := range infos {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		own := false
+		for line := range bytes.Lines(text) {
+			fields := strings.Fields(string(line))
+			if len(fields) == 2 && fields[0] == "flags:" && pid == os.Getpid() {
+				flags, err := strconv.ParseUint(fields[1], 8, 64)
+				own = err != nil || flags&syscall.O_CLOEXEC != 0
+			}
+			if !own && len(fields) >= 7 && fields[0] == "lock:" && fields[2] == "FLOCK" && strings.HasSuffix(fields[6], inode) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // startOf is the start time of a process in clock ticks since boot, "" if there is none (proc_pid_stat(5), field 22).
 func startOf(pid int) string {
-	if fields := statFields(pid); len(fields) > 19 {
+	if fields := statFields(pid); len(fields) > 19 && fields[0] != "Z" {
 		return fields[19]
 	}
 	return ""
@@ -72,37 +110,80 @@ func statFields(pid int) []string {
 }
 
 func describe(pid int) *Holder {
-	h := &Holder{PID: pid}
-	if cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil {
-		h.Command = shorten(strings.TrimSpace(strings.ReplaceAll(string(cmdline), "\x00", " ")))
-	}
+	h := &Holder{PID: pid, Command: commandOf(pid), Running: runningSince(pid)}
 	h.Host, _ = os.Hostname()
-	if info, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
-		h.Since = info.ModTime().Truncate(time.Second)
-	}
 	return h
 }
 
-// heldByAncestor says whether a process that waits for us, directly or not, holds the flock of path. An ancestor
-// cannot be somebody else with its pid: when it dies, its children get another parent.
-func heldByAncestor(path string) bool {
+// commandOf is the command line, as far as the kernel shows it to us.
+func commandOf(pid int) string {
+	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return shorten(strings.TrimSpace(strings.ReplaceAll(string(cmdline), "\x00", " ")))
+}
+
+// runningSince counts back from now, in units that are 1/100 s for every process of Linux (USER_HZ, time(7)).
+func runningSince(pid int) time.Time {
+	ticks, err := strconv.ParseFloat(startOf(pid), 64)
+	if err != nil {
+		return time.Time{}
+	}
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return time.Time{}
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	uptime, err := strconv.ParseFloat(first, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration((uptime - ticks/100) * float64(time.Second))).Truncate(time.Second)
+}
+
+// heldByAncestor says whether a process that waits for us, directly or not, holds the flock of path or the lease of
+// target, or whether we have an open file ourselves that holds it: a shell's "exec 9>results.json.lock; flock 9" leaves
+// both, and no process that called flock.
+func heldByAncestor(path, target string) bool {
+	if isAncestor(leaseHolder(target)) {
+		return true
+	}
 	owner := lockOwner(path)
-	if owner <= 1 {
+	if owner == 0 {
 		return false
 	}
-	for pid := os.Getppid(); pid > 1; {
-		if pid == owner {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	inode := inodeSuffix(info.Sys().(*syscall.Stat_t))
+	for pid := os.Getpid(); pid > 1; pid = parentOf(pid) {
+		if pid == owner && pid != os.Getpid() || holdsDescriptor(pid, inode) {
 			return true
 		}
-		fields := statFields(pid)
-		if len(fields) < 2 {
-			return false
-		}
-		next, err := strconv.Atoi(fields[1])
-		if err != nil || next == pid {
-			return false
-		}
-		pid = next
 	}
 	return false
+}
+
+// isAncestor: an ancestor cannot be somebody else with its pid: when it dies, its children get another parent.
+func isAncestor(h *Holder) bool {
+	if host, _ := os.Hostname(); h == nil || h.Host != host {
+		return false
+	}
+	for pid := parentOf(os.Getpid()); pid > 1; pid = parentOf(pid) {
+		if pid == h.PID {
+			return true
+		}
+	}
+	return false
+}
+
+func parentOf(pid int) int {
+	fields := statFields(pid)
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return 0
+	}
+	return parent
 }

@@ -2,11 +2,7 @@
 
 package lock
 
-import (
-	"os"
-	"strconv"
-	"strings"
-)
+import "os"
 
 // lockOwner is unknown: only Linux lists the locks of others.
 func lockOwner(string) int { return 0 }
@@ -14,11 +10,13 @@ func lockOwner(string) int { return 0 }
 // startOf cannot tell a process from its successor here.
 func startOf(int) string { return "" }
 
+func commandOf(int) string { return "" }
+
 func describe(pid int) *Holder { return &Holder{PID: pid} }
 
 // heldByAncestor knows the parent only, and only by its own record.
-func heldByAncestor(path string) bool {
-	target := strings.TrimSuffix(path, ".lock")
-	h := readRecord(recordPath(target, ""))
-	return h != nil && strconv.Itoa(h.PID) == strconv.Itoa(os.Getppid())
+func heldByAncestor(_, target string) bool {
+	return isAncestor(leaseHolder(target)) || isAncestor(readRecord(target, noteName(nil)))
 }
+
+func isAncestor(h *Holder) bool { return h != nil && h.PID == os.Getppid() }

@@ -30,9 +30,7 @@ func queueFor(path string) *queue {
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
 		key = filepath.Join(dir, filepath.Base(path))
 	}
-	if abs, err := filepath.Abs(key); err == nil {
-		key = abs
-	}
+	key = absolute(key)
 	queuesMu.Lock()
 	defer queuesMu.Unlock()
 	q := queues[key]
