@@ -43,6 +43,7 @@ type Guard struct {
 type seams struct {
 	lockTarget   func(ctx context.Context, name string) (targetLock, error)
 	makeGuardDir func() error
+	writable     func() error
 }
 
 // targetLock is what the fold needs of a *lock.Lock.
@@ -97,6 +98,7 @@ func Open(target string, o Options) (*Guard, error) {
 		_, err := lock.MakeGuardDir(resolved)
 		return err
 	}
+	g.seams.writable = func() error { return writable(resolved) }
 	if _, err := g.checkTarget(); err != nil && !isMissing(err) {
 		_ = parent.Close()
 		return nil, err
@@ -186,6 +188,17 @@ func (g *Guard) checkTarget() (vfs.Info, error) {
 			"a fold replaces the file, its other names would keep the old version; --follow-links accepts that")
 	}
 	return info, nil
+}
+
+// checkWritable refuses a change to a file that the process could not write itself.
+func (g *Guard) checkWritable(op string) error {
+	if g.seams.writable == nil {
+		return nil
+	}
+	if err := g.seams.writable(); err != nil && !isMissing(err) {
+		return g.fail(op, errors.Unwrap(err), "the file is read-only for you; nothing was changed")
+	}
+	return nil
 }
 
 func kindOf(m fs.FileMode) string {

@@ -128,6 +128,9 @@ func (g *Guard) foldPending(ctx context.Context, seq uint64) (Result, error) {
 
 // keepPending appends ops to this process's sidecar.
 func (g *Guard) keepPending(ops []merge.Op, sync bool) (uint64, error) {
+	if err := g.checkWritable("journal"); err != nil { // who may not write it leaves nothing for others to fold
+		return 0, err
+	}
 	if err := g.needJournal(sync); err != nil {
 		return 0, err
 	}

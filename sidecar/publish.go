@@ -26,6 +26,11 @@ func (f *fold) publish() (changed bool, err error) {
 	if !changed && maps.Equal(f.marks, f.after) {
 		return false, nil // a change that equals what is there writes nothing
 	}
+	if changed {
+		if err := f.g.checkWritable("fold"); err != nil {
+			return false, err
+		}
+	}
 	if f.s == nil {
 		return true, f.replace()
 	}

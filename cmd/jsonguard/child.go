@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 )
 
 // child is a program that exec or lock runs the way env(1) and nice(1) would: its argv exact, its streams the very
@@ -15,6 +16,8 @@ type child struct {
 	path string
 	argv []string
 	cmd  *exec.Cmd
+
+	forking atomic.Bool // from now on it is there, and gets what is typed at the terminal by itself
 }
 
 // findProgram looks a program up before anything is made for it. Its errors carry 126 and 127.
@@ -44,6 +47,7 @@ func cause(err error) error {
 // start runs the program. env is added to ours.
 func (c *child) start(a *app, env ...string) error {
 	c.cmd = c.command(a, c.path, c.argv, env)
+	c.forking.Store(true)
 	err := c.cmd.Start()
 	if isNoFormat(err) {
 		// A script without #!: execvp(3), and so env and nice, hand it to the shell.

@@ -35,13 +35,13 @@ func inherit(f *os.File) (release func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
-// forward passes signals on to the child until stop is called, which says whether one of them came after that:
+// forward passes signals on to c until stop is called, which says whether one of them came after that:
 // with is called for each of those.
 //
 // INT and QUIT need care. Typed at a terminal they reach the whole foreground process group, the child by itself;
 // sent by a process they reach us only. A signal that was ignored when we started stays ignored, for the child too
 // (nohup, & in a script).
-func forward(late func()) (started func(*os.Process), stop func()) {
+func forward(c *child, late func()) (started func(*os.Process), stop func()) {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT}
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		if !signal.Ignored(s) {
@@ -67,6 +67,7 @@ func forward(late func()) (started func(*os.Process), stop func()) {
 			case s := <-arrived:
 				typed := typed(s)
 				switch {
+				case p == nil && typed && c.forking.Load():
 				case p == nil:
 					early = append(early, s)
 				case typed:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -82,6 +83,9 @@ func hintSuffix(e *sidecar.Error) string {
 
 func (a *app) complain(cmd *cobra.Command, err error, status int) {
 	c := complaintOf(err)
+	if errors.Is(err, fs.ErrPermission) && c.hint == "" && kindOf(cmd) == writes {
+		c.hint = "a change makes a new file beside the old one: the directory must be writable"
+	}
 	if a.json && kindOf(cmd) != wraps {
 		var o object
 		o.add("error", c.text)

@@ -156,7 +156,7 @@ func (r *copyRun) run(ctx context.Context) error {
 
 	folding, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	started, stop := forward(giveUp) // after the program's end, a signal asks us not to wait for a lock
+	started, stop := forward(r.program, giveUp) // after the program's end, a signal asks us not to wait for a lock
 	defer stop()
 	// The program's processes hold the copy's lock, so that nobody takes the copy for abandoned if we are killed.
 	release, err := inherit(r.view.Owner())

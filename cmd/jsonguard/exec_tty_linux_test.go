@@ -117,10 +117,3 @@ func requireDeathBy(t *testing.T, cmd *exec.Cmd, s syscall.Signal) {
 	require.True(t, w.Signaled() && w.Signal() == s, "%v", err)
 	require.False(t, w.CoreDump())
 }
-
-func requireContent(t *testing.T, file, want string) {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	require.NoError(t, err)
-	require.Equal(t, want, string(content))
-}

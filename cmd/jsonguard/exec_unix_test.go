@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -71,5 +72,38 @@ func TestVerbsOfManyProcesses(t *testing.T) {
 		for i := range each {
 			require.Contains(t, string(content), fmt.Sprintf("\"k%d_%d\": 1", p, i))
 		}
+	}
+}
+
+func requireContent(t *testing.T, file, want string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, want, string(content))
+}
+
+// holdLock takes the lock as another program would, in a process of its own: what this one held, its children inherit.
+func holdLock(t *testing.T, file string) (release func()) {
+	holder := jsonguard(t, "lock", file, "--", "cat")
+	in, err := holder.StdinPipe()
+	require.NoError(t, err)
+	out, err := holder.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, holder.Start())
+	_, err = in.Write([]byte("x"))
+	require.NoError(t, err)
+	_, err = out.Read(make([]byte, 1))
+	require.NoError(t, err)
+	return func() {
+		require.NoError(t, in.Close())
+		require.NoError(t, holder.Wait())
+	}
+}
+
+// waitUntil polls; tests run on machines that are busy with others.
+func waitUntil(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		require.True(t, time.Now().Before(end), what)
 	}
 }

@@ -63,7 +63,7 @@ func (a *app) lock(ctx context.Context, what, argv []string) error {
 		}
 		defer file.Release()
 	}
-	started, stop := forward(func() {})
+	started, stop := forward(program, func() {})
 	defer stop()
 	if err := program.start(a); err != nil {
 		return err

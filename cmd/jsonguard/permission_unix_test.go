@@ -73,6 +73,7 @@ func TestPermissions(t *testing.T) {
 	dir, run := unprivileged(t)
 	file := filepath.Join(dir, "a.json")
 	write := func(mode os.FileMode) {
+		require.NoError(t, os.RemoveAll(filepath.Join(dir, ".a.json.guard")))
 		require.NoError(t, os.WriteFile(file, []byte("{\"a\": 1}\n"), 0o644))
 		require.NoError(t, os.Chmod(file, mode))
 		if os.Getuid() == 0 {
@@ -89,6 +90,39 @@ func TestPermissions(t *testing.T) {
 			require.Empty(t, stdout)
 			require.Contains(t, stderr, "a.json")
 		}
+		status, _, stderr := run("verify", "a.json")
+		require.Equal(t, statusPermission, status, stderr)
+	})
+
+	t.Run("a file that cannot be written, in a directory that can", func(t *testing.T) {
+		write(0o444)
+		defer os.Remove(file)
+		for _, args := range [][]string{{"set", "a.json", "/a", "2"}, {"incr", "a.json", "/a"}, {"update", "a.json", ".a = 2"}} {
+			status, stdout, stderr := run(args...)
+			require.Equal(t, statusPermission, status, "%q: %s", args, stderr)
+			require.Empty(t, stdout)
+			require.Contains(t, stderr, "hint: the file is read-only")
+			requireContent(t, file, "{\"a\": 1}\n")
+		}
+		status, _, stderr := run("set", "a.json", "/a", "1")
+		require.Equal(t, 0, status, "what is there already: %s", stderr)
+		status, _, stderr = run("exec", "--file", "a.json", "--", "sh", "-c", `echo '{"a": 2}' > "$0"`, "{}")
+		require.NotEqual(t, 0, status, "the program is refused as it would be without us: %s", stderr)
+		requireContent(t, file, "{\"a\": 1}\n")
+	})
+
+	t.Run("somebody else's file", func(t *testing.T) {
+		if os.Getuid() != 0 {
+			t.Skip("SKIPPED: needs root")
+		}
+		write(0o644)
+		defer os.Remove(file)
+		require.NoError(t, os.Chown(file, 0, 0))
+		status, _, stderr := run("set", "a.json", "/a", "2")
+		require.Equal(t, statusPermission, status, stderr)
+		require.NoError(t, os.Chmod(file, 0o666))
+		status, _, stderr = run("set", "a.json", "/a", "2")
+		require.Equal(t, 0, status, stderr)
 	})
 
 	t.Run("a directory that cannot be written", func(t *testing.T) {
@@ -98,6 +132,7 @@ func TestPermissions(t *testing.T) {
 		status, stdout, stderr := run("set", "a.json", "/a", "2")
 		require.Equal(t, statusPermission, status, stderr)
 		require.Empty(t, stdout)
+		require.Contains(t, stderr, "hint: ")
 		status, stdout, stderr = run("get", "a.json", "/a")
 		require.Equal(t, 0, status, stderr)
 		require.Equal(t, "1\n", stdout)

@@ -177,7 +177,7 @@ func (a *app) verify(cmd *cobra.Command, file string, repair bool) error {
 		switch {
 		case f.OK || f.Check == "unguarded":
 		case f.Check == "target":
-			status = worse(status, statusData)
+			status = worse(status, targetStatus(g.Target()))
 		default:
 			status = worse(status, statusIO)
 		}
@@ -208,4 +208,14 @@ func (a *app) verify(cmd *cobra.Command, file string, repair bool) error {
 		return ended{status: status} // the findings are the message
 	}
 	return nil
+}
+
+// targetStatus tells a file that cannot be read from one that cannot be parsed.
+func targetStatus(file string) int {
+	f, err := os.Open(file)
+	if err != nil {
+		return dataStatus(err, reads)
+	}
+	_ = f.Close()
+	return statusData
 }
