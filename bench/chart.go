@@ -1,0 +1,70 @@
+package main
+
+import (
+	"image/color"
+	"path/filepath"
+	"strings"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// chart is a picture of one table: a line for each peer, both axes logarithmic.
+type chart struct {
+	title, x, y string
+	names       []string
+	lines       map[string]plotter.XYs
+}
+
+func (b *bench) chart(title, x, y string) *chart {
+	c := &chart{title, x, y, nil, map[string]plotter.XYs{}}
+	b.charts = append(b.charts, c)
+	return c
+}
+
+func (c *chart) add(name string, x, y float64) {
+	if y <= 0 {
+		return // a logarithm has no place for it
+	}
+	if _, known := c.lines[name]; !known {
+		c.names = append(c.names, name)
+	}
+	c.lines[name] = append(c.lines[name], plotter.XY{X: x, Y: y})
+}
+
+// palette is Okabe and Ito's, which people with colour blindness can tell apart.
+var palette = []color.RGBA{
+	{0, 114, 178, 255}, {230, 159, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255},
+	{213, 94, 0, 255}, {86, 180, 233, 255}, {120, 120, 120, 255},
+}
+
+func (c *chart) write(dir string) error {
+	if len(c.names) == 0 {
+		return nil
+	}
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.title, c.x, c.y
+	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogTicks{Prec: -1}, plot.LogTicks{Prec: -1}
+	p.Add(plotter.NewGrid())
+	p.Legend.Top = true
+	for i, name := range c.names {
+		line, points, err := plotter.NewLinePoints(c.lines[name])
+		if err != nil {
+			return err
+		}
+		line.Color, points.Color = palette[i%len(palette)], palette[i%len(palette)]
+		line.Width, points.Shape = vg.Points(1.5), draw.CircleGlyph{}
+		p.Add(line, points)
+		p.Legend.Add(name, line, points)
+	}
+	base := filepath.Join(dir, strings.NewReplacer(" ", "-", ",", "").Replace(strings.ToLower(c.title)))
+	for _, ext := range []string{".svg", ".png"} {
+		if err := p.Save(18*vg.Centimeter, 11*vg.Centimeter, base+ext); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tally is what one worker process reports.
+type tally struct {
+	Ops   int     `json:"ops"`
+	Waits []int64 `json:"waits"` // of each operation, µs
+	Error string  `json:"error,omitempty"`
+}
+
+// contention is what N processes reached together.
+type contention struct {
+	perSecond float64
+	median    int64   // µs
+	longest   int64   // µs
+	share     float64 // of the slowest process, of what would be fair
+}
+
+// contend lets n worker processes of a peer work on one place for a while.
+func (b *bench) contend(p peer, n, megabytes int) (contention, error) {
+	var all []contention
+	for run := range b.runs {
+		one, err := b.contendOnce(p, n, megabytes, run)
+		if err != nil {
+			return contention{}, err
+		}
+		all = append(all, one)
+	}
+	pick := func(get func(contention) float64) float64 {
+		var values []float64
+		for _, c := range all {
+			values = append(values, get(c))
+		}
+		return median(values)
+	}
+	return contention{
+		perSecond: pick(func(c contention) float64 { return c.perSecond }),
+		median:    int64(pick(func(c contention) float64 { return float64(c.median) })),
+		longest:   int64(pick(func(c contention) float64 { return float64(c.longest) })),
+		share:     pick(func(c contention) float64 { return c.share }),
+	}, nil
+}
+
+func (b *bench) contendOnce(p peer, n, megabytes, run int) (contention, error) {
+	dir := filepath.Join(b.work, fmt.Sprintf("%s-%d-%d-%d", strings.ReplaceAll(p.name, " ", "-"), n, megabytes, run))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return contention{}, err
+	}
+	defer os.RemoveAll(dir)
+	if err := p.prepare(b, dir, megabytes); err != nil {
+		return contention{}, err
+	}
+	type running struct {
+		cmd *exec.Cmd
+		in  io.WriteCloser
+		out io.ReadCloser
+	}
+	var workers []running
+	for i := range n {
+		cmd := p.worker(b, dir, i)
+		cmd.Stderr = os.Stderr
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return contention{}, err
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return contention{}, err
+		}
+		if err := cmd.Start(); err != nil {
+			return contention{}, err
+		}
+		workers = append(workers, running{cmd, in, out})
+	}
+	for _, w := range workers { // everybody is up before anybody starts
+		var ready [6]byte
+		if _, err := io.ReadFull(w.out, ready[:]); err != nil {
+			return contention{}, fmt.Errorf("%s: a worker did not start: %w", p.name, err)
+		}
+	}
+	began := time.Now()
+	for _, w := range workers {
+		if _, err := fmt.Fprintf(w.in, "%d\n", began.Add(time.Duration(b.seconds*float64(time.Second))).UnixMilli()); err != nil {
+			return contention{}, err
+		}
+	}
+	total, least := 0, -1
+	var waits []int64
+	var last time.Duration
+	for _, w := range workers {
+		var t tally
+		if err := json.NewDecoder(w.out).Decode(&t); err != nil {
+			return contention{}, fmt.Errorf("%s: %w", p.name, err)
+		}
+		last = max(last, time.Since(began))
+		if err := w.cmd.Wait(); err != nil || t.Error != "" {
+			return contention{}, fmt.Errorf("%s: %v %s", p.name, err, t.Error)
+		}
+		total += t.Ops
+		waits = append(waits, t.Waits...)
+		if least < 0 || t.Ops < least {
+			least = t.Ops
+		}
+	}
+	c := contention{perSecond: float64(total) / last.Seconds(), median: median(waits), share: float64(least) * float64(n) / float64(max(total, 1))}
+	for _, w := range waits {
+		c.longest = max(c.longest, w)
+	}
+	return c, nil
+}
+
+// loop is the life of a worker written in Go: say that it is ready, read until when, work, report.
+func loop(operation func(i int) error) int {
+	fmt.Print("ready\n")
+	var until int64
+	if _, err := fmt.Scan(&until); err != nil {
+		return 1
+	}
+	deadline := time.UnixMilli(until)
+	var t tally
+	for i := 0; time.Now().Before(deadline); i++ {
+		began := time.Now()
+		if err := operation(i); err != nil {
+			t.Error = err.Error()
+			break
+		}
+		t.Ops++
+		t.Waits = append(t.Waits, time.Since(began).Microseconds())
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(t); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// name of the record that operation i of a worker writes: the same ones over and over, so that the document keeps the
+// size that the table says.
+func name(worker, i int) string { return "w" + strconv.Itoa(worker) + "-" + strconv.Itoa(i%50) }
