@@ -229,7 +229,7 @@ func (f *fold) happened() (bool, error) {
 	case kindNone:
 		return true, nil
 	case kindAppend:
-		return true, f.redoAppend()
+		return f.redoAppend()
 	}
 	now, err := f.target.identity()
 	if err != nil {

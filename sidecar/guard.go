@@ -183,7 +183,7 @@ func (g *Guard) checkTarget() (vfs.Info, error) {
 	if !info.Mode.IsRegular() {
 		return info, g.fail("open", fmt.Errorf("%w: it is a %s", ErrTarget, kindOf(info.Mode)), "name a regular file")
 	}
-	if info.Links > 1 && !g.options.FollowLinks {
+	if info.Links > 1 && !g.options.FollowLinks && info.Links > 1+g.tempLinks(info.Inode) {
 		return info, g.fail("open", fmt.Errorf("%w: it has %d hard links", ErrTarget, info.Links),
 			"a fold replaces the file, its other names would keep the old version; --follow-links accepts that")
 	}
@@ -199,6 +199,21 @@ func (g *Guard) checkWritable(op string) error {
 		return g.fail(op, errors.Unwrap(err), "the file is read-only for you; nothing was changed")
 	}
 	return nil
+}
+
+// tempLinks counts the names of temporary files that the target still has: where the filesystem does not keep the two
+// halves of a rename together, a power cut may leave both names.
+func (g *Guard) tempLinks(inode uint64) (n uint64) {
+	names, err := g.parent.Names()
+	if err != nil {
+		return 0
+	}
+	for _, name := range names {
+		if info, err := g.parent.Stat(name); g.isTemp(name) && err == nil && info.Inode == inode {
+			n++
+		}
+	}
+	return n
 }
 
 func kindOf(m fs.FileMode) string {

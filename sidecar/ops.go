@@ -112,7 +112,7 @@ func (g *Guard) foldPending(ctx context.Context, seq uint64) (Result, error) {
 	result, err := g.fold(ctx, ownChange{}, true)
 	if errors.Is(err, lock.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		// Nobody was told that it is done; but it is written down, and may be folded by anybody.
-		if serr := g.journal.file.Sync(); serr != nil {
+		if serr := g.syncJournal(); serr != nil {
 			return result, g.fail("journal", errors.Join(err, serr), "")
 		}
 		return result, g.fail("fold", fmt.Errorf("%w: %w", ErrPending, err), "the change is in a sidecar; the next use of the file brings it in")
@@ -124,6 +124,14 @@ func (g *Guard) foldPending(ctx context.Context, seq uint64) (Result, error) {
 		return result, g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+g.quarantined(rejectedName(g.journal.id, seq)))
 	}
 	return result, nil
+}
+
+// syncJournal puts this process's sidecar on disk, with its name.
+func (g *Guard) syncJournal() error {
+	if err := g.journal.file.Sync(); err != nil {
+		return err
+	}
+	return g.needJournal(true)
 }
 
 // keepPending appends ops to this process's sidecar.

@@ -269,53 +269,74 @@ func (f *fold) cancel(c *commit, cause error) error {
 	return cause
 }
 
-// redoAppend completes an append that a crash may have cut anywhere.
-func (f *fold) redoAppend() error {
+// redoAppend makes sure that an append is there and on disk, whatever a crash left of it. Its block is written again even
+// where it is found whole: the fsync behind it may have failed, which leaves the pages clean without being on disk, and
+// the same bytes in place give this fsync something to do.
+func (f *fold) redoAppend() (happened bool, err error) {
 	last := f.last
 	if f.target.missing {
-		return nil // removed since
+		return true, nil // removed since
 	}
 	if f.target.info.Inode != last.From.Inode {
 		now, err := f.target.identity()
-		if err != nil || !now.same(last.From) {
-			return err // replaced since
+		if err != nil {
+			return false, err
+		}
+		if !now.same(last.From) && !now.same(last.To) {
+			// Replaced since, by somebody who had read it with the block or without.
+			content, err := f.target.read()
+			return bytes.Contains(content, last.Block), err
 		}
 	}
-	file, err := f.g.parent.OpenFile(f.g.name, os.O_RDWR|os.O_APPEND, 0)
+	file, err := f.g.parent.OpenFile(f.g.name, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer file.Close()
-	size := f.target.info.Size
-	if size < last.From.Size {
-		return nil // cut by somebody since
+	// Shorter than before the append: cut by somebody, or a power cut took what others had appended without an fsync.
+	from := min(last.From.Size, f.target.info.Size)
+	tail := make([]byte, f.target.info.Size-from)
+	if _, err := file.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
 	}
-	tail := make([]byte, size-last.From.Size)
-	if _, err := file.ReadAt(tail, last.From.Size); err != nil && !errors.Is(err, io.EOF) {
-		return err
+	block := last.Block
+	at := placeOf(block, tail)
+	if at == len(tail) && !f.target.endsWithNewline() {
+		block = append([]byte{'\n'}, block...)
 	}
-	if !bytes.Contains(tail, last.Block) {
-		if torn := tornSuffix(tail, last.Block); torn > 0 {
-			if err := file.Truncate(size - int64(torn)); err != nil {
-				return err
-			}
-		}
-		if n, err := file.Write(last.Block); err != nil || n < len(last.Block) {
-			return errors.Join(err, file.Truncate(last.From.Size), fmt.Errorf("append again: wrote %d of %d bytes", n, len(last.Block)))
-		}
+	n, err := file.WriteAt(block, from+int64(at))
+	if err == nil && n < len(block) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return false, fmt.Errorf("append again: %w", err)
 	}
 	if err := file.Sync(); err != nil {
-		return fmt.Errorf("%w: sync: %w", ErrNotDurable, err)
+		return false, fmt.Errorf("sync: %w", err)
 	}
-	return f.readTarget()
+	return true, f.readTarget()
 }
 
-// tornSuffix is the length of the longest end of tail that is a beginning of block and starts at a line.
-func tornSuffix(tail, block []byte) int {
-	for start := max(0, len(tail)-len(block)+1); start < len(tail); start++ {
-		if (start == 0 || tail[start-1] == '\n') && bytes.HasPrefix(block, tail[start:]) {
-			return len(tail) - start
+// placeOf finds where in tail the block is or was going to be: others may have appended lines before and behind it. What
+// a crash left of it ends early, or has zeros where a sector did not reach the disk, which no JSON has. len(tail): nothing
+// of it is there.
+func placeOf(block, tail []byte) int {
+	if at := bytes.Index(tail, block); at >= 0 {
+		return at
+	}
+	for at := 0; at < len(tail); at++ {
+		if (at == 0 || tail[at-1] == '\n') && isRemainder(tail[at:], block) {
+			return at
 		}
 	}
-	return 0
+	return len(tail)
+}
+
+func isRemainder(there, block []byte) bool {
+	for i := range min(len(there), len(block)) {
+		if there[i] != block[i] && there[i] != 0 {
+			return false
+		}
+	}
+	return true
 }

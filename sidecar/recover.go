@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"jsonguard/internal/vfs"
 	"jsonguard/merge"
 )
 
@@ -155,53 +157,110 @@ func (g *Guard) Clean(ctx context.Context) (removed []string, err error) {
 	if _, err := g.fold(ctx, ownChange{}, false); err != nil {
 		return nil, err
 	}
-	if g.store == nil {
-		return nil, nil
-	}
-	held, err := g.lockAll(ctx, true)
+	held, err := g.lockAll(ctx, false)
 	if err != nil {
 		return nil, g.fail("clean", err, "")
 	}
 	defer held.release()
-	removed, err = g.removeGuard(held.store)
+	if held.store != nil {
+		if err := held.store.removeOrphans(); err != nil {
+			return nil, g.fail("clean", err, "")
+		}
+	}
+	removed, err = g.removeGuard()
 	return removed, g.fail("clean", err, "")
 }
 
 // removeGuard removes the guard directory if nothing in it is worth keeping: no sidecar (live ones included), no
-// view, no conflict, nothing in quarantine. pending/ goes first, on disk: a directory without it is a new one.
-func (g *Guard) removeGuard(s *store) ([]string, error) {
-	for _, d := range []interface{ Names() ([]string, error) }{s.pending, s.views, s.quarantine} {
-		if names, err := d.Names(); err != nil || len(names) > 0 {
+// view, no conflict, nothing in quarantine. pending/ goes first, on disk: a directory without it is a new one. Then
+// nothing is pending, and no temporary file is evidence of anything: they go too.
+func (g *Guard) removeGuard() (removed []string, err error) {
+	guard, err := g.parent.OpenDir(g.guardName())
+	switch {
+	case err == nil:
+		defer guard.Close()
+		if disposable, err := isDisposable(guard); err != nil || !disposable {
 			return nil, err
 		}
-	}
-	if _, err := s.guard.Stat(conflictsName); !isMissing(err) {
+		if err := guard.Remove(pendingName); err != nil && !isMissing(err) {
+			if errors.Is(err, fs.ErrExist) {
+				err = nil // somebody just started
+			}
+			return nil, err
+		}
+		if err := guard.Sync(); err != nil {
+			return nil, err
+		}
+	case !isMissing(err):
 		return nil, err
 	}
-	names, err := s.guard.Names()
+	names, err := g.parent.Names()
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]bool{pendingName: true, viewsName: true, quarantineName: true, guardLockName: true, settledName: true,
-		"commit.0": true, "commit.1": true, ".gitignore": true, "holders": true, "pointers": true}
+	for _, name := range names {
+		if g.isTemp(name) {
+			if err := g.parent.Remove(name); err != nil {
+				return removed, err
+			}
+			removed = append(removed, filepath.Join(g.dirPath, name))
+		}
+	}
+	if guard != nil {
+		if err := removeAll(g.parent, g.guardName()); err != nil {
+			return removed, err
+		}
+		removed = append(removed, g.GuardDir())
+		if g.store != nil {
+			g.store.close()
+			g.store = nil
+		}
+	}
+	if len(removed) == 0 {
+		return nil, nil
+	}
+	return removed, g.parent.Sync()
+}
+
+// isDisposable: there is nothing in the guard directory but what a new one has.
+func isDisposable(guard vfs.Dir) (bool, error) {
+	names, err := guard.Names()
+	if err != nil {
+		return false, err
+	}
 	for _, n := range names {
-		if !known[n] {
-			return nil, nil
+		switch n {
+		case pendingName, viewsName, quarantineName:
+			room, err := guard.OpenDir(n)
+			if err != nil {
+				return false, err
+			}
+			inside, err := room.Names()
+			_ = room.Close()
+			if err != nil || len(inside) > 0 {
+				return false, err
+			}
+		case guardLockName, settledName, "commit.0", "commit.1", ".gitignore", "holders", "pointers":
+		default:
+			return false, nil
 		}
 	}
-	if err := s.guard.Remove(pendingName); err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-			return nil, nil // somebody just started
+	return true, nil
+}
+
+// removeOrphans removes views without a sidecar: a view is handed out only when its sidecar is on disk.
+func (s *store) removeOrphans() error {
+	names, err := s.views.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := s.pending.Stat(name); !isMissing(err) {
+			continue
 		}
-		return nil, err
+		if _, err := s.removeView(name); err != nil {
+			return err
+		}
 	}
-	if err := s.guard.Sync(); err != nil {
-		return nil, err
-	}
-	if err := removeAll(g.parent, g.guardName()); err != nil {
-		return nil, err
-	}
-	g.store.close()
-	g.store = nil
-	return []string{g.GuardDir()}, g.parent.Sync()
+	return nil
 }

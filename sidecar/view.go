@@ -388,6 +388,14 @@ func (f *fold) adopt(sc *sidecarFile) error {
 		return err
 	}
 	sc.final = true
+	// Before its base: a removal takes the copy first, and a power cut may stop it anywhere behind that.
+	content, err := readCopy(view, f.g.name)
+	if errors.Is(err, errCopyGone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	base := sc.lastOurs
 	if base == "" {
 		if _, err := view.Stat(baseName); err == nil {
@@ -399,13 +407,6 @@ func (f *fold) adopt(sc *sidecarFile) error {
 		if before, err = readFile(view, base); err != nil {
 			return err
 		}
-	}
-	content, err := readCopy(view, f.g.name)
-	if errors.Is(err, errCopyGone) {
-		return nil
-	}
-	if err != nil {
-		return err
 	}
 	if bytes.Equal(content, before) {
 		return nil
