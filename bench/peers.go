@@ -27,9 +27,10 @@ type peer struct {
 
 const recordSize = 200
 
-// record is the value of one operation.
-func record() []byte {
-	return fmt.Appendf(nil, `{"ok":true,"score":0.875,"note":"%s"}`, strings.Repeat("x", recordSize-len(`{"ok":true,"score":0.875,"note":""}`)))
+// record is the value of operation i, a new one each time.
+func record(i int) []byte {
+	out := fmt.Appendf(nil, `{"ok":true,"i":%d,"note":"`, i)
+	return fmt.Appendf(out, `%s"}`, strings.Repeat("x", max(0, recordSize-len(out)-2)))
 }
 
 func always(*bench) string { return "" }
@@ -88,7 +89,7 @@ func script(file string) func(*bench, string, int) *exec.Cmd {
 	return func(b *bench, dir string, n int) *exec.Cmd {
 		path := filepath.Join(b.work, "peers", file)
 		interpreter := map[string]string{".py": python, ".sh": "sh", ".js": "node"}[filepath.Ext(file)]
-		cmd := exec.Command(interpreter, path, filepath.Join(dir, "data.json"), strconv.Itoa(n), string(record()))
+		cmd := exec.Command(interpreter, path, filepath.Join(dir, "data.json"), strconv.Itoa(n), string(record(0)))
 		cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(b.node, "node_modules"))
 		return cmd
 	}
@@ -118,7 +119,7 @@ func prepareTinyDB(_ *bench, dir string, megabytes int) error {
 		if i > 1 {
 			out.WriteString(", ")
 		}
-		fmt.Fprintf(&out, `"%d": %s`, i, record())
+		fmt.Fprintf(&out, `"%d": %s`, i, record(i))
 	}
 	out.WriteString("}}")
 	return os.WriteFile(filepath.Join(dir, "data.json"), []byte(out.String()), 0o644)
@@ -142,7 +143,7 @@ func prepareSQLite(_ *bench, dir string, megabytes int) error {
 		return err
 	}
 	for i := range megabytes << 20 / recordSize {
-		if _, err := tx.Exec("INSERT INTO records VALUES (?, ?)", fmt.Sprintf("r%07d", i), record()); err != nil {
+		if _, err := tx.Exec("INSERT INTO records VALUES (?, ?)", fmt.Sprintf("r%07d", i), record(i)); err != nil {
 			return err
 		}
 	}
@@ -168,7 +169,7 @@ func work(role string, args []string) int {
 		}
 		defer g.Close()
 		return loop(func(i int) error {
-			op := merge.Op{Kind: merge.OpSet, At: "/added/" + name(n, i), Value: record()}
+			op := merge.Op{Kind: merge.OpSet, At: "/added/" + name(n, i), Value: record(i)}
 			if role == "journaled" {
 				return g.Journal(ctx, op)
 			}
@@ -187,7 +188,7 @@ func work(role string, args []string) int {
 			return report(err)
 		}
 		return loop(func(i int) error {
-			_, err := insert.Exec(name(n, i), record())
+			_, err := insert.Exec(name(n, i), record(i))
 			return err
 		})
 	case "append":
@@ -195,7 +196,7 @@ func work(role string, args []string) int {
 		if err != nil {
 			return report(err)
 		}
-		line := append(record(), '\n')
+		line := append(record(0), '\n')
 		return loop(func(int) error {
 			_, err := f.Write(line)
 			return errors.Join(err, f.Sync())

@@ -9,7 +9,7 @@ lock = open(path + ".lock", "a")
 def add(i):
     fcntl.flock(lock, fcntl.LOCK_EX)
     try:
-        worker.rewrite(path, lambda data: data["added"].__setitem__("w%s-%d" % (n, i % 50), value))
+        worker.rewrite(path, lambda data: data["added"].__setitem__("w%s-%d" % (n, i % 50), dict(value, i=i)))
     finally:
         fcntl.flock(lock, fcntl.LOCK_UN)
 

@@ -10,7 +10,7 @@ async function add(i) {
   const release = await lockfile.lock(path, { retries: { retries: 10000, minTimeout: 1, maxTimeout: 50, factor: 1.1 } })
   try {
     const data = JSON.parse(fs.readFileSync(path, 'utf8'))
-    data.added[`w${n}-${i % 50}`] = value
+    data.added[`w${n}-${i % 50}`] = { ...value, i }
     await write(path, JSON.stringify(data, null, 2))
   } finally {
     await release()

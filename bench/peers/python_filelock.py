@@ -9,6 +9,6 @@ lock = filelock.FileLock(path + ".lock")
 
 def add(i):
     with lock:
-        worker.rewrite(path, lambda data: data["added"].__setitem__("w%s-%d" % (n, i % 50), value))
+        worker.rewrite(path, lambda data: data["added"].__setitem__("w%s-%d" % (n, i % 50), dict(value, i=i)))
 
 worker.loop(add)

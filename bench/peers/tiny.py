@@ -2,15 +2,15 @@
 import json, os, sys
 sys.path.insert(0, os.path.dirname(__file__))
 import worker
-from tinydb import TinyDB
+from tinydb import TinyDB, where
 
-path, value = sys.argv[1], json.loads(sys.argv[3])
-from tinydb.table import Document
-db, n = TinyDB(path), int(sys.argv[2])
+path, n, value = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+db = TinyDB(path)
 
 def add(i):
+    who = "w%s-%d" % (n, i % 50)
     try:
-        db.upsert(Document(value, doc_id=10**6 + n * 50 + i % 50))
+        db.upsert(dict(value, who=who, i=i), where("who") == who)
     except (ValueError, KeyError):  # it read what another process was writing
         pass
 
