@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-
 func inodeOf(t *testing.T, path string) uint64 {
 	t.Helper()
 	info, err := os.Lstat(path)

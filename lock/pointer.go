@@ -12,9 +12,17 @@ import (
 	"strings"
 )
 
-// A lock on a pointer is a set of byte ranges of one file, .NAME.guard/pointers: one byte for each ancestor, shared,
-// and one for the pointer itself. Where a byte lies comes from a hash; two pointers on one byte (a chance of 2^-62)
-// would wait for each other, and no more. One file for all pointers leaves nothing behind for each of them.
+// A lock on a pointer is a set of byte ranges of one file, .NAME.guard/pointers. Each pointer has a region of it, whose
+// place comes from a hash:
+//
+//	exclusive on the pointer      the whole region, for writing
+//	shared on it                  the whole region, for reading
+//	shared on something below     the region's first byte, for reading
+//	exclusive on something below  one byte behind the first, chosen by a hash of what is locked, for writing
+//
+// So a reader of a place keeps out those who write below it, and these do not keep out each other. Two hashes that are
+// the same (a chance of 2^-31) make two neighbours wait for each other, and no more. One file for all pointers leaves
+// nothing behind for each of them.
 type pointerLock struct {
 	file *os.File
 	path string
@@ -97,9 +105,35 @@ func prefixes(pointer string) ([]string, error) {
 	return all, nil
 }
 
-func offset(pointer string) int64 {
+// span is a byte range and how it is locked.
+type span struct {
+	at, length int64
+	shared     bool
+}
+
+const regionSize = 1 << 31
+
+// spans are what a lock on the last of steps takes.
+func spans(steps []string, shared bool) []span {
+	pointer := steps[len(steps)-1]
+	var all []span
+	for _, step := range steps {
+		at := int64(hash(step)>>33) * regionSize // 2^31 regions
+		switch {
+		case step == pointer:
+			all = append(all, span{at, regionSize, shared})
+		case shared:
+			all = append(all, span{at, 1, true})
+		default:
+			all = append(all, span{at + 1 + int64(hash(pointer)%(regionSize-1)), 1, false})
+		}
+	}
+	return all
+}
+
+func hash(pointer string) uint64 {
 	sum := sha256.Sum256([]byte(pointer))
-	return int64(binary.BigEndian.Uint64(sum[:]) >> 2)
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // takeRanges goes from the document down, so that two that wait for each other always meet at the first byte that
@@ -115,17 +149,16 @@ func takeRanges(ctx context.Context, target, path string, steps []string, o opti
 		return nil, err
 	}
 	l := &pointerLock{file, path}
-	for i, step := range steps {
-		shared := o.shared || i < len(steps)-1
-		if err := l.takeOne(ctx, offset(step), shared, o.timeout == 0); err != nil {
-			return nil, err // takeOne closed the file, or will
+	for _, place := range spans(steps, o.shared) {
+		if err := l.take(ctx, place, o.timeout == 0); err != nil {
+			return nil, err // take closed the file, or will
 		}
 	}
 	return l, nil
 }
 
-func (l *pointerLock) takeOne(ctx context.Context, at int64, shared, once bool) error {
-	try := func() (bool, error) { return lockRange(l.file, at, shared, false) }
+func (l *pointerLock) take(ctx context.Context, place span, once bool) error {
+	try := func() (bool, error) { return lockRange(l.file, place, false) }
 	ok, err := try()
 	if ok {
 		return nil
@@ -137,7 +170,7 @@ func (l *pointerLock) takeOne(ctx context.Context, at int64, shared, once bool) 
 		return errors.Join(ErrTimeout, l.file.Close())
 	}
 	return waitInKernel(ctx, try, func() error {
-		_, err := lockRange(l.file, at, shared, true)
+		_, err := lockRange(l.file, place, true)
 		return err
 	}, l.file.Close)
 }

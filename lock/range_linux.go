@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockRange locks one byte of an open file description (F_OFD_SETLK, fcntl_locking(2)): unlike a lock of the process,
+// lockRange locks a byte range of an open file description (F_OFD_SETLK, fcntl_locking(2)): unlike a lock of the process,
 // it excludes other goroutines and outlives the close of another descriptor of the file.
-func lockRange(f *os.File, at int64, shared, wait bool) (bool, error) {
+func lockRange(f *os.File, place span, wait bool) (bool, error) {
 	kind := int16(unix.F_WRLCK)
-	if shared {
+	if place.shared {
 		kind = unix.F_RDLCK
 	}
 	command := unix.F_OFD_SETLK
@@ -20,7 +20,7 @@ func lockRange(f *os.File, at int64, shared, wait bool) (bool, error) {
 		command = unix.F_OFD_SETLKW
 	}
 	for {
-		err := unix.FcntlFlock(f.Fd(), command, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: at, Len: 1})
+		err := unix.FcntlFlock(f.Fd(), command, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: place.at, Len: place.length})
 		switch {
 		case err == nil:
 			return true, nil

@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package lock
+
+import "runtime"
+
+const goos = runtime.GOOS
