@@ -26,6 +26,8 @@ type commit struct {
 	To         identity   `json:"to"`
 	Block      []byte     `json:"block,omitempty"` // kindAppend: the lines
 	Rejected   []Rejected `json:"rejected,omitempty"`
+
+	raw []byte // as it was read
 }
 
 const (
@@ -155,7 +157,7 @@ func parseCommit(raw []byte) *commit {
 	if !ok {
 		return nil
 	}
-	var c commit
+	c := commit{raw: raw}
 	if json.Unmarshal(object, &c) != nil {
 		return nil
 	}
@@ -171,12 +173,18 @@ func (s *store) writeCommit(c *commit) error {
 	return s.overwrite(commitName(c.Generation), sealed(object), true)
 }
 
-func (s *store) syncCommit(generation uint64) error {
-	f, err := s.guard.OpenFile(commitName(generation), os.O_RDWR, 0)
+// resyncCommit puts a record on disk that was read and may be in memory only. Its writer's fsync may have failed, which
+// leaves the pages clean (https://lwn.net/Articles/752063/): the same bytes are written again, in place, so that this
+// fsync has something to do.
+func (s *store) resyncCommit(c *commit) error {
+	f, err := s.guard.OpenFile(commitName(c.Generation), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if _, err = f.WriteAt(c.raw, 0); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // readSettled returns the last generation known durable. It is a hint that nobody syncs: anything unreadable
@@ -197,6 +205,6 @@ func (s *store) readSettled() uint64 {
 	return hint.Generation
 }
 
-func (s *store) writeSettled(generation uint64) error {
-	return s.overwrite(settledName, sealed(fmt.Appendf(nil, `{"generation":%d}`, generation)), false)
+func (s *store) writeSettled(generation uint64, sync bool) error {
+	return s.overwrite(settledName, sealed(fmt.Appendf(nil, `{"generation":%d}`, generation)), sync)
 }

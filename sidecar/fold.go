@@ -1,10 +1,12 @@
 package sidecar
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +20,7 @@ import (
 // the model in tests/model, where each of them was seen to be needed: change the model first.
 //
 //	1 lock     <target>.lock, then guard/lock
-//	2 settle   did the last commit's step happen?
+//	2 settle   did the last commit's step happen? A waiter whose change is in the target by now is done
 //	3 collect  pending changes above the watermarks
 //	4 apply    to the document in memory, each change with its own verdict
 //	5 prepare  quarantine, conflict log, temporary file, all synced
@@ -36,6 +38,7 @@ type fold struct {
 	target   *snapshot
 	sidecars []*sidecarFile
 	sessions []*sessionDir
+	held     int        // descriptors of dead processes' sidecars
 	after    watermarks // what will be
 	pending  []pendingLine
 	ownErr   error
@@ -48,23 +51,34 @@ type fold struct {
 	torn      []string // quarantined while adopting dead views
 }
 
-// ownChange is what the caller brings in memory: acknowledged when the fold is, lost without a trace before.
+// ownChange is what the caller brings in memory, acknowledged when the fold is and lost without a trace before, or
+// what it waits for.
 type ownChange struct {
-	ops   []merge.Op
-	apply func(*merge.Document) ([]merge.Conflict, error)
+	ops      []merge.Op
+	apply    func(*merge.Document) ([]merge.Conflict, error)
+	kept     change // already in a sidecar: the fold is to bring it in, if nobody did
+	all      bool   // fold what others left, too, where kept is in already
+	prepared preparedChange
 }
 
 func (o ownChange) empty() bool { return len(o.ops) == 0 && o.apply == nil }
+
+// change names one line of a sidecar. The zero value is none.
+type change struct {
+	sidecar string
+	seq     uint64
+}
+
+func (m watermarks) cover(c change) bool { return m[c.sidecar] >= c.seq }
 
 // sidecarFile is one file of pending/, open.
 type sidecarFile struct {
 	readJournal
 	name  string
-	file  vfs.File
-	dead  bool // its flock was to be had: it is ours now
-	final bool // a view that nobody used any more when it was adopted: its program may live longer than its wrapper
-	keep  bool // damaged, or not ours to fold: never removed
-	empty bool // not even a header
+	file  vfs.File // nil: released
+	dead  bool     // its flock was to be had: it is ours now
+	final bool     // a view that nobody used any more when it was adopted: its program may live longer than its wrapper
+	keep  bool     // damaged, or not ours to fold: never removed
 }
 
 type pendingLine struct {
@@ -84,34 +98,41 @@ var errRemoved = fmt.Errorf("%w: the target was removed or moved away", ErrRejec
 // errMoved: the target was replaced by somebody without a lock between our reading it and our renaming.
 var errMoved = errors.New("target was replaced meanwhile")
 
-// fold runs under g.mu.
-func (g *Guard) fold(ctx context.Context, own ownChange, needStore bool) (Result, error) {
-	held, err := g.lockAll(ctx, needStore)
-	if err != nil {
-		return Result{}, g.fail("lock", err, "")
-	}
-	result, err := g.foldUnder(ctx, held, own)
-	held.release()
+// errPassedOver: a fold went well, but could not read the sidecar that it was for.
+var errPassedOver = errors.New("its sidecar could not be read")
+
+// fold needs g.turn. It waits for locks until the given time.
+func (g *Guard) fold(ctx context.Context, own ownChange, until time.Time) (Result, error) {
+	result, err := g.foldOnce(ctx, own, false, until)
 	if errors.Is(err, errNeedsRecord) {
-		return g.fold(ctx, own, true)
+		return g.foldOnce(ctx, own, true, until)
 	}
 	return result, err
 }
 
-func (g *Guard) foldUnder(ctx context.Context, held *heldLocks, own ownChange) (Result, error) {
+func (g *Guard) foldOnce(ctx context.Context, own ownChange, needStore bool, until time.Time) (Result, error) {
+	held, err := g.lockAll(ctx, needStore, until)
+	if err != nil {
+		return Result{}, g.fail("lock", err, "")
+	}
+	defer held.release()
 	const attempts = 100 // each needs an outsider who replaces the target in the same moment
 	for range attempts {
 		if err := ctx.Err(); err != nil {
 			return Result{}, g.fail("fold", err, "")
 		}
-		f := &fold{g: g, s: held.store, own: own, lock: held}
-		result, err := f.run()
-		f.close()
+		result, err := g.attempt(held, own)
 		if !errors.Is(err, errMoved) {
 			return result, g.fail("fold", err, hintFor(err))
 		}
 	}
 	return Result{}, g.fail("fold", errMoved, "a program without a lock replaces it all the time: run it under jsonguard exec")
+}
+
+func (g *Guard) attempt(held *heldLocks, own ownChange) (Result, error) {
+	f := &fold{g: g, s: held.store, own: own, lock: held}
+	defer f.close() // fn of an Update may panic
+	return f.run()
 }
 
 func hintFor(err error) string {
@@ -128,32 +149,43 @@ func hintFor(err error) string {
 }
 
 func (f *fold) run() (Result, error) {
-	if f.s != nil {
-		defer func() { f.g.swept = true }()
-	}
 	if err := f.settle(); err != nil {
 		return Result{}, err
+	}
+	f.noteFolded()
+	if f.own.kept.seq > 0 && !f.own.all && f.marks.cover(f.own.kept) {
+		return f.result(true), nil // somebody folded it, durably: nothing to write and nothing to wait for
 	}
 	if err := f.collect(); err != nil {
 		return Result{}, err
 	}
-	if len(f.pending) == 0 && f.own.empty() {
-		if err := f.sweep(); err != nil {
+	changed := false
+	if len(f.pending) > 0 || !f.own.empty() {
+		if err := f.apply(); err != nil {
 			return Result{}, err
 		}
-		return f.result(false), nil
-	}
-	if err := f.apply(); err != nil {
-		return Result{}, err
-	}
-	changed, err := f.publish()
-	if err != nil {
-		return Result{}, err
+		var err error
+		if changed, err = f.publish(); err != nil {
+			return Result{}, err
+		}
+		f.noteFolded()
 	}
 	if err := f.sweep(); err != nil {
 		return Result{}, err
 	}
+	if !f.marks.cover(f.own.kept) {
+		return f.result(changed), errPassedOver
+	}
 	return f.result(changed), f.ownErr
+}
+
+// noteFolded remembers how much of the own sidecar is in the target for good.
+func (f *fold) noteFolded() {
+	f.g.mu.Lock()
+	defer f.g.mu.Unlock()
+	if j := f.g.journal; j != nil {
+		j.folded = max(j.folded, f.marks[j.id])
+	}
 }
 
 func (f *fold) result(changed bool) Result {
@@ -172,10 +204,18 @@ func (f *fold) close() {
 		f.target.close()
 	}
 	for _, sc := range f.sidecars {
-		_ = sc.file.Close()
+		sc.release()
 	}
 	for _, sd := range f.sessions {
 		_ = sd.dir.Close()
+	}
+}
+
+// release lets go of the file, and of its flock where that is ours.
+func (sc *sidecarFile) release() {
+	if sc.file != nil {
+		_ = sc.file.Close()
+		sc.file, sc.dead = nil, false
 	}
 }
 
@@ -197,14 +237,19 @@ func (f *fold) settle() error {
 	}
 	f.last = last
 	f.target.knownAs(last.To)
-	if f.s.readSettled() == last.Generation {
+	settled := f.s.readSettled()
+	if settled == last.Generation {
 		f.marks = last.After
 		return nil
 	}
+	if settled > last.Generation {
+		// It is written after its record is on disk. Going on with an older one would apply changes again.
+		return fmt.Errorf("%w: generation %d was settled, the newest valid commit record is %d", ErrDamaged, settled, last.Generation)
+	}
 	f.g.swept = false // somebody died in a fold: look for what it left
 	// A record that was written but not synced may vanish with the next power cut, and its neighbour is older.
-	if err := f.s.syncCommit(last.Generation); err != nil {
-		return fmt.Errorf("%w: sync commit record: %w", ErrNotDurable, err)
+	if err := f.s.resyncCommit(last); err != nil {
+		return fmt.Errorf("sync commit record: %w", err)
 	}
 	happened, err := f.happened()
 	if err != nil {
@@ -215,14 +260,29 @@ func (f *fold) settle() error {
 		return nil
 	}
 	// The rename may be in memory only: nothing may be built on it before it is on disk.
-	if err := f.g.parent.Sync(); err != nil {
-		return fmt.Errorf("%w: sync directory: %w", ErrNotDurable, err)
+	if err := f.g.resyncParent(); err != nil {
+		return fmt.Errorf("sync directory: %w", err)
 	}
 	f.marks = last.After
-	return f.s.writeSettled(last.Generation)
+	return f.s.writeSettled(last.Generation, last.Kind == kindOverwrite)
 }
 
-// happened judges by what is there: the new version, or the temporary file that would have become it.
+// resyncParent syncs the target's directory after a fold that may have failed to: where that leaves the directory clean
+// and not on disk, a new entry gives this fsync something to do.
+func (g *Guard) resyncParent() error {
+	name := g.newTempName()
+	file, err := g.parent.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(file.Close(), g.parent.Sync())
+	_ = g.parent.Remove(name) // else the next sweep does
+	return err
+}
+
+// happened judges by what is there: the new version, or the temporary file that would have become it. Content counts
+// only where no file tells (a target that was copied together with its guard has new inodes): somebody without a lock
+// may have written the very bytes that the fold was about to.
 func (f *fold) happened() (bool, error) {
 	last := f.last
 	switch last.Kind {
@@ -235,7 +295,7 @@ func (f *fold) happened() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if now.same(last.To) {
+	if now.sameFile(last.To) {
 		return true, nil
 	}
 	temp, err := f.readTemp(last.Temp)
@@ -245,13 +305,15 @@ func (f *fold) happened() (bool, error) {
 	intact := temp != nil && temp.id.same(last.To)
 	switch {
 	case last.Kind == kindOverwrite && intact:
-		// The target may be torn; its new content is safe in the temporary file: do it again.
+		// The target may be torn, or whole in memory only; its new content is safe in the temporary file: do it again.
 		if err := f.overwriteTarget(temp.content); err != nil {
 			return false, err
 		}
 		return true, f.readTarget()
 	case intact:
 		return false, nil
+	case now.same(last.To):
+		return true, nil
 	case now.same(last.From):
 		return false, nil
 	default:
@@ -274,16 +336,18 @@ func (f *fold) collect() error {
 			continue // being made
 		}
 		sc, err := f.openSidecar(name)
-		if err != nil {
-			return err
+		if isMissing(err) {
+			continue // its owner just left
 		}
-		if sc == nil {
+		// What cannot be read is neither folded nor removed, and keeps its watermark: it may be readable next time.
+		if mark := f.marks[name]; mark > 0 {
+			f.after[name] = mark
+		}
+		if err != nil {
+			f.g.warn("%s/%s/%s was passed over: %v", f.g.GuardDir(), pendingName, name, err)
 			continue
 		}
 		f.sidecars = append(f.sidecars, sc)
-		if mark := f.marks[sc.name]; mark > 0 {
-			f.after[sc.name] = mark
-		}
 		for _, l := range sc.lines {
 			f.pending = append(f.pending, pendingLine{line: l, from: sc})
 		}
@@ -291,7 +355,7 @@ func (f *fold) collect() error {
 	if err := f.collectScratches(); err != nil {
 		return err
 	}
-	if err := f.syncRemovals(names); err != nil {
+	if err := f.syncRemovals(); err != nil {
 		return err
 	}
 	slices.SortStableFunc(f.pending, comparePending)
@@ -326,54 +390,70 @@ func compare[T int64 | uint64](a, b T) int {
 	return 0
 }
 
-// openSidecar reads one file of pending/. It returns nil for what is no regular file: nobody who could write the
-// target put it there, and it is never followed nor waited for.
+// descriptorLimit bounds how many sidecars of dead processes one fold keeps open, and so removes: the next fold goes on.
+const descriptorLimit = 256
+
+// openSidecar reads one file of pending/. What is no regular file is an error: nobody who could write the target put it
+// there, and it is never followed nor waited for.
 func (f *fold) openSidecar(name string) (*sidecarFile, error) {
 	file, err := f.s.pending.OpenFile(name, os.O_RDWR, 0)
-	if isMissing(err) {
-		return nil, nil // its owner just left
-	}
 	if err != nil {
-		f.g.warn("%s/%s/%s cannot be opened and was passed over: %v", f.g.GuardDir(), pendingName, name, err)
-		return nil, nil
+		return nil, err
 	}
 	sc := &sidecarFile{name: name, file: file}
 	// Before reading: what a dead owner left is then final. Liveness decides removal only, never folding.
 	sc.dead, _ = file.TryLock()
-	content, info, err := readAll(file)
-	if err != nil {
-		_ = file.Close()
-		if errors.Is(err, ErrTarget) {
-			f.g.warn("%s/%s/%s is no regular file and was passed over", f.g.GuardDir(), pendingName, name)
-			return nil, nil
-		}
+	if err := f.readSidecar(sc); err != nil {
+		sc.release()
 		return nil, err
+	}
+	if sc.dead && f.held < descriptorLimit {
+		f.held++
+	} else {
+		sc.release()
+	}
+	return sc, nil
+}
+
+func (f *fold) readSidecar(sc *sidecarFile) error {
+	path := func() string { return filepath.Join(f.g.GuardDir(), pendingName, sc.name) }
+	content, info, err := readAll(sc.file)
+	if err != nil {
+		return err
 	}
 	if !f.mayWrite(info.UID) {
 		sc.keep = true
-		f.g.warn("%s/%s/%s belongs to user %d, who may not write the target: not folded", f.g.GuardDir(), pendingName, name, info.UID)
-		return sc, nil
+		f.g.warn("%s belongs to user %d, who may not write the target: not folded", path(), info.UID)
+		return nil
 	}
-	if sc.readJournal, err = parseJournal(content, f.marks[name]); err != nil {
+	if sc.readJournal, err = parseJournal(content, f.marks[sc.name]); err != nil {
 		sc.readJournal = readJournal{}
-		if !anyValid(content) && sc.dead {
-			sc.empty = true // died before its header was on disk: nothing in it was acknowledged
-			return sc, nil
+		if sc.dead && unborn(content) {
+			return nil
 		}
 		sc.keep = true
-		f.g.warn("%s/%s/%s: %v: not folded", f.g.GuardDir(), pendingName, name, err)
-		return sc, nil
+		f.g.warn("%s: %v: not folded", path(), err)
+		return nil
 	}
 	if sc.damage != "" {
 		sc.keep = true
-		f.g.warn("%s/%s/%s is damaged (%s): folded up to there; jsonguard verify --repair moves it to quarantine", f.g.GuardDir(), pendingName, name, sc.damage)
+		f.g.warn("%s is damaged (%s): folded up to there; jsonguard verify --repair moves it to quarantine", path(), sc.damage)
 	}
 	if sc.header.View && sc.dead && !sc.keep {
 		if err := f.adopt(sc); err != nil {
-			return nil, err
+			sc.keep = true
+			f.g.warn("%s: the copy of process %d (%s) was not taken in: %v", path(), sc.header.PID, sc.header.Command, err)
 		}
 	}
-	return sc, nil
+	return nil
+}
+
+// unborn: its process died before the header was on disk, so that nothing in it was ever promised. Anything behind the
+// place of the header means that there was one.
+func unborn(content []byte) bool {
+	content = bytes.Trim(content, "\x00") // what a power cut may leave of unsynced blocks
+	_, rest, _ := bytes.Cut(content, []byte("\n"))
+	return len(rest) == 0
 }
 
 // mayWrite: a sidecar is folded only if its owner could have written the target.
@@ -513,6 +593,9 @@ func (f *fold) appendOnly() bool {
 }
 
 func (f *fold) noteConflicts(p *pendingLine, conflicts []merge.Conflict) {
+	if len(conflicts) == 0 {
+		return
+	}
 	host, _ := os.Hostname()
 	for _, c := range conflicts {
 		entry := Conflict{
@@ -562,12 +645,13 @@ func (h *heldLocks) check() error {
 	return nil
 }
 
-// lockAll takes <target>.lock and, where there is or must be a guard directory, guard/lock.
-func (g *Guard) lockAll(ctx context.Context, needStore bool) (*heldLocks, error) {
+// lockAll takes <target>.lock and, where there is or must be a guard directory, guard/lock. It waits until the given
+// time; a past one means trying once.
+func (g *Guard) lockAll(ctx context.Context, needStore bool, until time.Time) (*heldLocks, error) {
 	h := &heldLocks{}
 	inherited := len(g.lockNames) == 0
 	for _, name := range g.lockNames {
-		l, err := g.seams.lockTarget(ctx, name)
+		l, err := g.seams.lockTarget(ctx, name, left(until))
 		if err != nil {
 			h.release()
 			return nil, err
@@ -577,69 +661,81 @@ func (g *Guard) lockAll(ctx context.Context, needStore bool) (*heldLocks, error)
 	}
 	// Under somebody else's hold <target>.lock excludes nobody of the same tree: guard/lock has to.
 	// JSON Lines are appended in place, and only a record tells a torn append from a whole one.
-	if err := g.lockStore(ctx, h, needStore || inherited || g.format == merge.Lines); err != nil {
+	if err := g.lockStore(ctx, h, needStore || inherited || g.format == merge.Lines, until); err != nil {
 		h.release()
 		return nil, err
 	}
 	return h, nil
 }
 
-func (g *Guard) lockStore(ctx context.Context, h *heldLocks, create bool) error {
+func (g *Guard) lockStore(ctx context.Context, h *heldLocks, create bool, until time.Time) error {
 	for {
-		if g.store == nil {
-			s, err := g.openStore(create)
-			if isMissing(err) && !create {
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("guard directory %s: %w", g.GuardDir(), err)
-			}
-			g.store = s
-		}
-		file, err := g.store.openGuardLock()
-		if err != nil {
-			return err
-		}
-		if err := waitLock(ctx, file, g.timeout()); err != nil {
-			return err
-		}
-		info, err := g.parent.Stat(g.guardName())
-		if err == nil && info.Inode == g.store.inode {
-			h.guard, h.store = file, g.store
+		s, err := g.openedStore(create)
+		if isMissing(err) && !create {
 			return nil
 		}
-		// The directory was removed or replaced while we waited. Our own sidecar in it is gone with it.
-		_ = file.Close()
-		if g.journal != nil {
-			return fmt.Errorf("%w: %s was removed with changes in it", ErrDamaged, g.GuardDir())
+		if err != nil {
+			return fmt.Errorf("guard directory %s: %w", g.GuardDir(), err)
 		}
-		g.store.close()
-		g.store = nil
+		file, err := s.openGuardLock()
+		if err == nil {
+			if err := waitLock(ctx, file, left(until)); err != nil {
+				return err
+			}
+			info, err := g.parent.Stat(g.guardName())
+			if err == nil && info.Inode == s.inode {
+				h.guard, h.store = file, s
+				return nil
+			}
+			_ = file.Close()
+		} else if !isMissing(err) {
+			return err
+		}
+		// The directory was removed or replaced while we waited.
+		if err := g.forget(s); err != nil {
+			return err
+		}
 	}
 }
 
-func (g *Guard) timeout() time.Duration {
-	switch {
-	case g.options.Timeout == 0:
+// patience is how long to wait for locks, all in all; 0 means trying once.
+func (g *Guard) patience() time.Duration {
+	if g.options.Timeout == 0 {
 		return lock.DefaultTimeout
-	case g.options.Timeout < 0:
-		return 0
 	}
-	return g.options.Timeout
+	return max(0, g.options.Timeout)
+}
+
+func (g *Guard) deadline() time.Time { return time.Now().Add(g.patience()) }
+
+// left is how long until then, never negative.
+func left(until time.Time) time.Duration { return max(0, time.Until(until)) }
+
+// enter takes this Guard's turn to fold. Calling into the same Guard from Update's fn ends here, at the timeout.
+func (g *Guard) enter(ctx context.Context, until time.Time) error {
+	err := g.turn.take(ctx, left(until))
+	if errors.Is(err, lock.ErrTimeout) {
+		return g.fail("lock", err, "another goroutine folds through the same Guard; an Update inside an Update waits for itself")
+	}
+	return g.fail("lock", err, "")
 }
 
 // waitLock takes file's flock, or closes file. flock(2) cannot be given up: a waiter that does is left behind and
 // lets go as soon as it gets it.
-func waitLock(ctx context.Context, file vfs.File, timeout time.Duration) error {
+func waitLock(ctx context.Context, file vfs.File, wait time.Duration) error {
 	if ok, err := file.TryLock(); ok || err != nil {
 		if err != nil {
 			_ = file.Close()
 		}
 		return err
 	}
+	timedOut := fmt.Errorf("guard lock: %w", lock.ErrTimeout)
+	if wait == 0 {
+		return errors.Join(timedOut, file.Close())
+	}
 	got := make(chan error, 1)
 	go func() { got <- file.Lock() }()
-	timer := time.NewTimer(timeout)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	var err error
 	select {
@@ -651,7 +747,7 @@ func waitLock(ctx context.Context, file vfs.File, timeout time.Duration) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-timer.C:
-		err = fmt.Errorf("guard lock: %w", lock.ErrTimeout)
+		err = timedOut
 	}
 	go func() {
 		<-got

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"jsonguard/internal/vfs"
 	"jsonguard/lock"
@@ -26,22 +27,59 @@ type Guard struct {
 	lockNames []string // whose <name>.lock is taken: a symbolic link's own, then the target's
 	seams     seams
 
-	mu       sync.Mutex // serialises folds and appends of this Guard
-	store    *store     // nil until a guard directory is there
-	journal  *journal   // nil until a change had to be kept
-	prepared preparedChange
-	session  *Session // whose scratch files this process made; nil if none
-	swept    bool     // this Guard looked for temporary files of dead folds
-	warned   map[string]bool
+	session *Session // whose scratch files this process made; nil if none
+
+	turn  turn // to fold: one goroutine of this Guard at a time, also while it waits for locks
+	swept bool // under turn: this Guard looked for temporary files of dead folds
+
+	// mu guards what follows. Nobody waits for another process while holding it: a journaled change never does.
+	mu       sync.Mutex
+	store    *store   // nil until a guard directory is there
+	replaced []*store // guard directories that were removed under us; a fold may still be using one
+	journal  *journal // nil until a change had to be kept
+
+	warning sync.Mutex // one at a time, and each once
+	warned  map[string]bool
 
 	background sync.WaitGroup
 	wake       chan struct{} // asks the background folder for a fold; nil until Journal is used
 	stop       context.CancelFunc
 }
 
+// turn is a mutex that obeys a context.
+type turn chan struct{}
+
+func (t turn) try() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t turn) take(ctx context.Context, wait time.Duration) error {
+	if t.try() {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return lock.ErrTimeout
+	}
+}
+
+func (t turn) give() { <-t }
+
 // seams are what a test replaces to run the fold on a filesystem that forgets.
 type seams struct {
-	lockTarget   func(ctx context.Context, name string) (targetLock, error)
+	// lockTarget waits that long for <name>.lock; 0: it tries once.
+	lockTarget   func(ctx context.Context, name string, wait time.Duration) (targetLock, error)
 	makeGuardDir func() error
 	writable     func() error
 }
@@ -84,11 +122,11 @@ func Open(target string, o Options) (*Guard, error) {
 	if o.LockInside {
 		g.lockNames = nil
 	}
-	g.seams.lockTarget = func(ctx context.Context, name string) (targetLock, error) {
+	g.seams.lockTarget = func(ctx context.Context, name string, wait time.Duration) (targetLock, error) {
 		if o.Held != nil && o.Held(lock.LockPath(name)) {
 			return heldByTree{}, nil
 		}
-		l, err := lock.Acquire(ctx, name, lock.Timeout(g.timeout()), lock.Inherit())
+		l, err := lock.Acquire(ctx, name, lock.Timeout(wait), lock.Inherit())
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +145,7 @@ func Open(target string, o Options) (*Guard, error) {
 }
 
 func newGuard(parent vfs.Dir, name string, o Options) *Guard {
-	g := &Guard{options: o, parent: parent, name: name, dirPath: parent.Path(), warned: map[string]bool{}}
+	g := &Guard{options: o, parent: parent, name: name, dirPath: parent.Path(), turn: make(turn, 1), warned: map[string]bool{}}
 	if g.options.Command == "" {
 		g.options.Command = commandLine()
 	}
@@ -248,17 +286,28 @@ func (g *Guard) fail(op string, err error, hint string) error {
 // warn says once that a promise is weaker here.
 func (g *Guard) warn(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	g.warning.Lock()
+	defer g.warning.Unlock()
 	if g.options.Warn != nil && !g.warned[text] {
 		g.warned[text] = true
 		g.options.Warn(text)
 	}
 }
 
-// Close gives up the process's own sidecar: removed when nothing in it is pending, else left for the next use.
+// Close folds what is pending where that is possible at once, and gives up the process's own sidecar: removed when
+// nothing in it is pending, else left for the next use.
 func (g *Guard) Close() error {
-	if g.stop != nil {
-		g.stop()
+	g.mu.Lock()
+	stop := g.stop
+	g.mu.Unlock()
+	if stop != nil {
+		stop()
 		g.background.Wait()
+	}
+	g.turn <- struct{}{}
+	defer g.turn.give()
+	if g.holdsPending() {
+		_, _ = g.fold(context.Background(), ownChange{}, time.Time{}) // what it cannot do now, the next use does
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -267,11 +316,66 @@ func (g *Guard) Close() error {
 		err = g.journal.close(g.store != nil && g.store.folded(g.journal))
 		g.journal = nil
 	}
-	if g.store != nil {
-		g.store.close()
-		g.store = nil
+	for _, s := range append(g.replaced, g.store) {
+		if s != nil {
+			s.close()
+		}
 	}
+	g.store, g.replaced = nil, nil
 	return errors.Join(err, g.parent.Close())
+}
+
+// holdsPending says whether this process's sidecar holds changes that are not in the target for good.
+func (g *Guard) holdsPending() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.journal != nil && g.store != nil && !g.store.folded(g.journal)
+}
+
+// openedStore returns the guard directory, opened once; errors.Is(err, fs.ErrNotExist) where there is none and none is
+// to be made.
+func (g *Guard) openedStore(create bool) (*store, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.needStore(create)
+}
+
+// needStore is openedStore under g.mu.
+func (g *Guard) needStore(create bool) (*store, error) {
+	if g.store == nil {
+		s, err := g.openStore(create)
+		if err != nil {
+			return nil, err
+		}
+		g.store = s
+	}
+	return g.store, nil
+}
+
+// forget lets go of a guard directory that was removed or replaced; the next use opens or makes another. Changes that
+// this process's sidecar in it still held are gone: ErrDamaged.
+func (g *Guard) forget(s *store) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.store != s {
+		return nil
+	}
+	g.replaced = append(g.replaced, s)
+	g.store = nil
+	if j := g.journal; j != nil {
+		g.abandon()
+		if j.seq > j.folded {
+			return fmt.Errorf("%w: %s was removed with changes in it", ErrDamaged, g.GuardDir())
+		}
+	}
+	return nil
+}
+
+// abandon, under g.mu, gives up the own sidecar and leaves its file to the next fold: after a failed fsync its pages may
+// be marked clean without being on disk, so that no later fsync says anything.
+func (g *Guard) abandon() {
+	_ = g.journal.close(false)
+	g.journal = nil
 }
 
 // folded says whether everything in j is in the target for good.

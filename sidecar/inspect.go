@@ -259,9 +259,12 @@ func (g *Guard) verifyLeftovers(s *store) []Finding {
 // repair does what is safe: fold what can be folded, and move sidecars that are damaged and dead to quarantine,
 // whole, so that they warn no more.
 func (g *Guard) repair(ctx context.Context) ([]Finding, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	result, err := g.fold(ctx, ownChange{}, false)
+	until := g.deadline()
+	if err := g.enter(ctx, until); err != nil {
+		return nil, err
+	}
+	defer g.turn.give()
+	result, err := g.fold(ctx, ownChange{}, until)
 	if err != nil {
 		return nil, err
 	}
@@ -269,15 +272,15 @@ func (g *Guard) repair(ctx context.Context) ([]Finding, error) {
 	if result.Folded > 0 {
 		done = append(done, Finding{Check: "sidecar", Path: g.Target(), OK: true, Repaired: true, Detail: fmt.Sprintf("folded %d pending changes", result.Folded)})
 	}
-	if g.store == nil {
-		return done, nil
-	}
-	held, err := g.lockAll(ctx, true)
+	held, err := g.lockAll(ctx, false, until)
 	if err != nil {
 		return done, g.fail("repair", err, "")
 	}
 	defer held.release()
 	s := held.store
+	if s == nil {
+		return done, nil
+	}
 	names, err := s.pending.Names()
 	if err != nil {
 		return done, g.fail("repair", err, "")

@@ -27,6 +27,7 @@ type journal struct {
 	inode  uint64
 	header header
 	seq    uint64 // of the last line
+	folded uint64 // as far as this process knows: the last seq that is in the target for good
 	size   int64
 
 	headerSize  int64
@@ -160,9 +161,8 @@ func (j *journal) write(b []byte) error {
 	return nil
 }
 
-// append writes l as the next line and, with sync, makes it durable. It returns once the change is acknowledged.
-// After a failed fsync the file is abandoned (its pages may be marked clean without being on disk): whether the
-// line counts is known from the watermark only.
+// append writes l as the next line and, with sync, makes it durable. An error with a seq of 0: the line is not there. With
+// another the file must be abandoned: whether the line counts, the watermark tells.
 func (j *journal) append(l line, sync bool) (uint64, error) {
 	l.Seq = j.seq + 1
 	object, err := json.Marshal(l)
@@ -178,11 +178,15 @@ func (j *journal) append(l line, sync bool) (uint64, error) {
 			return j.seq, fmt.Errorf("%w: %w", ErrNotDurable, err)
 		}
 	}
-	// Removed under our feet (rm -r of the guard): nobody would ever fold it.
+	return j.seq, j.linked()
+}
+
+// linked: nobody would ever fold a sidecar that was removed under our feet (rm -r of the guard).
+func (j *journal) linked() error {
 	if info, err := j.dir.Stat(j.id); err != nil || info.Inode != j.inode {
-		return j.seq, fmt.Errorf("sidecar was removed: %w", errors.Join(err, ErrDamaged))
+		return fmt.Errorf("sidecar was removed: %w", errors.Join(err, ErrDamaged))
 	}
-	return j.seq, nil
+	return nil
 }
 
 // close gives up the sidecar; with remove its file goes too, while its lock is still held.

@@ -17,15 +17,11 @@ const VisibleWithin = 100 * time.Millisecond
 // Read returns the current version. A missing target is fs.ErrNotExist. It takes no lock and waits for nobody;
 // what is pending is folded first where that is possible at once.
 func (g *Guard) Read(ctx context.Context) ([]byte, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.somethingPending() {
-		if held, err := g.tryLockAll(ctx); err == nil {
-			_, err = g.foldUnder(ctx, held, ownChange{})
-			held.release()
-			if errors.Is(err, ErrDamaged) {
-				g.warn("%v", err)
-			}
+	if g.somethingPending() && g.turn.try() {
+		_, err := g.fold(ctx, ownChange{}, time.Time{})
+		g.turn.give()
+		if errors.Is(err, ErrDamaged) {
+			g.warn("%v", err)
 		}
 	}
 	f := &fold{g: g}
@@ -51,17 +47,10 @@ func (g *Guard) somethingPending() bool {
 	return err == nil && len(names) > 0 || s.anyScratch()
 }
 
-// tryLockAll is lockAll for callers that would rather not wait.
-func (g *Guard) tryLockAll(ctx context.Context) (*heldLocks, error) {
-	patience := g.options.Timeout
-	g.options.Timeout = -1
-	defer func() { g.options.Timeout = patience }()
-	return g.lockAll(ctx, false)
-}
-
 // Update folds everything pending, runs fn on the result under the lock, and publishes what fn made of it:
 // a serializable read-check-write. It returns when that is on disk. When fn fails, nothing of fn is published.
-// Calling Update for the same target inside fn waits for itself until the timeout.
+// fn runs again, on a newer version, when a program without a lock replaced the target meanwhile: what it does besides
+// changing the document must bear that. Calling Update for the same target inside fn waits for itself until the timeout.
 func (g *Guard) Update(ctx context.Context, fn func(*merge.Document) error) (Result, error) {
 	return g.foldOwn(ctx, ownChange{apply: func(d *merge.Document) ([]merge.Conflict, error) { return nil, fn(d) }})
 }
@@ -78,116 +67,230 @@ func (g *Guard) Import(ctx context.Context, base, ours []byte) (Result, error) {
 	}})
 }
 
-func (g *Guard) foldOwn(ctx context.Context, own ownChange) (Result, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.fold(ctx, own, g.journal != nil)
+// Flush folds what this process journaled and everything else that is pending.
+func (g *Guard) Flush(ctx context.Context) (Result, error) {
+	return g.foldOwn(ctx, ownChange{kept: g.lastKept(), all: true})
 }
 
-// Apply does ops as one change (all or none) and returns when every reader sees it and it is on disk. Where another
-// process holds the lock, the change waits in a sidecar and one fold serves everybody.
+func (g *Guard) foldOwn(ctx context.Context, own ownChange) (Result, error) {
+	until := g.deadline()
+	if err := g.enter(ctx, until); err != nil {
+		return Result{}, err
+	}
+	defer g.turn.give()
+	return g.fold(ctx, own, until)
+}
+
+// Apply does ops as one change (all or none) and returns when every reader sees it and it is on disk. Where somebody
+// else holds the lock, the change waits in a sidecar and one fold serves everybody. ErrPending: it is still there, on
+// disk, and will be folded: it must not be repeated.
 func (g *Guard) Apply(ctx context.Context, ops ...merge.Op) (Result, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if held, err := g.tryLockAll(ctx); err == nil {
-		result, err := g.foldUnder(ctx, held, ownChange{ops: ops})
-		held.release()
-		if errors.Is(err, errNeedsRecord) {
-			return g.fold(ctx, ownChange{ops: ops}, true)
+	if err := checkOps(ops); err != nil {
+		return Result{}, g.fail("apply", err, "")
+	}
+	until := g.deadline()
+	if g.turn.try() {
+		result, err := g.applyAtOnce(ctx, ops)
+		if !errors.Is(err, lock.ErrTimeout) {
+			return result, err
 		}
-		return result, err
-	} else if !errors.Is(err, lock.ErrTimeout) {
-		return Result{}, g.fail("lock", err, "")
 	}
 	// Not synced: if the power fails before the fold, it was never acknowledged, and the fold syncs it.
-	seq, err := g.keepPending(ops, false)
+	c, err := g.keepPending(ops, false)
 	if err != nil {
 		return Result{}, g.fail("journal", err, "")
 	}
-	return g.foldPending(ctx, seq)
+	return g.foldKept(ctx, ownChange{kept: c}, until, g.keep)
 }
 
-// foldPending waits for the lock, finds the change folded by then or folds it, and says how it fared.
-func (g *Guard) foldPending(ctx context.Context, seq uint64) (Result, error) {
-	result, err := g.fold(ctx, ownChange{}, true)
-	if errors.Is(err, lock.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		// Nobody was told that it is done; but it is written down, and may be folded by anybody.
-		if serr := g.syncJournal(); serr != nil {
-			return result, g.fail("journal", errors.Join(err, serr), "")
-		}
-		return result, g.fail("fold", fmt.Errorf("%w: %w", ErrPending, err), "the change is in a sidecar; the next use of the file brings it in")
-	}
-	if err != nil {
-		return result, err
-	}
-	if reason, yes := g.store.wasRejected(g.journal.id, seq); yes {
-		return result, g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+g.quarantined(rejectedName(g.journal.id, seq)))
-	}
-	return result, nil
+// applyAtOnce does ops where the lock is free, else it is lock.ErrTimeout and nothing was done. It gives up the turn.
+func (g *Guard) applyAtOnce(ctx context.Context, ops []merge.Op) (Result, error) {
+	defer g.turn.give()
+	return g.fold(ctx, ownChange{ops: ops}, time.Time{})
 }
 
-// syncJournal puts this process's sidecar on disk, with its name.
-func (g *Guard) syncJournal() error {
-	if err := g.journal.file.Sync(); err != nil {
-		return err
-	}
-	return g.needJournal(true)
-}
-
-// keepPending appends ops to this process's sidecar.
-func (g *Guard) keepPending(ops []merge.Op, sync bool) (uint64, error) {
-	if err := g.checkWritable("journal"); err != nil { // who may not write it leaves nothing for others to fold
-		return 0, err
-	}
-	if err := g.needJournal(sync); err != nil {
-		return 0, err
-	}
-	_, err := g.parent.Stat(g.name)
-	return g.journal.append(line{Generation: g.generationSeen(), Monotonic: monotonic(), New: isMissing(err), Ops: encodeOps(ops)}, sync)
-}
-
-// generationSeen is what a writer without the lock knows: never more than is durable.
-func (g *Guard) generationSeen() uint64 { return g.store.readSettled() }
-
-// needJournal makes the sidecar; with durable its entry is on disk when it returns.
-func (g *Guard) needJournal(durable bool) error {
-	if g.store == nil {
-		s, err := g.openStore(true)
-		if err != nil {
+func checkOps(ops []merge.Op) error {
+	for _, op := range ops {
+		if err := op.Check(); err != nil {
 			return err
 		}
-		g.store = s
-	}
-	if g.journal == nil {
-		j, err := g.store.createJournal(g.options.Command, false)
-		if err != nil {
-			return err
-		}
-		g.journal = j
-	}
-	if durable && !g.journal.entrySynced {
-		if err := g.store.pending.Sync(); err != nil {
-			return err
-		}
-		g.journal.entrySynced = true
 	}
 	return nil
 }
 
-// Journal appends ops as one change to the process's own sidecar and returns when that is on disk. Readers see it
-// within VisibleWithin while the process lives, and with the next use after it died.
-func (g *Guard) Journal(ctx context.Context, ops ...merge.Op) error {
-	if err := ctx.Err(); err != nil {
-		return g.fail("journal", err, "")
+// foldKept waits for the lock, finds own.kept folded by then or folds it, and says how it fared. Where that fails, keep
+// puts the change on disk so that it can be promised to be pending.
+func (g *Guard) foldKept(ctx context.Context, own ownChange, until time.Time, keep func(change) error) (Result, error) {
+	var result Result
+	err := g.enter(ctx, until)
+	if err == nil {
+		result, err = g.foldInTurn(ctx, own, until)
+	}
+	switch {
+	case errors.Is(err, ErrNotDurable):
+		return result, err
+	case err != nil:
+		// Nobody was told that it is done; but it is written down, and may be folded by anybody.
+		if kerr := keep(own.kept); kerr != nil {
+			return result, g.fail("journal", errors.Join(kerr, err), "do not repeat the change: it may be folded")
+		}
+		return result, g.fail("fold", pendingError{err}, "the change is in a sidecar; the next use of the file brings it in")
+	}
+	s, err := g.openedStore(false)
+	if err != nil {
+		return result, g.fail("fold", err, "")
+	}
+	if reason, yes := s.wasRejected(own.kept.sidecar, own.kept.seq); yes {
+		return result, g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason),
+			"it is in quarantine: "+g.quarantined(rejectedName(own.kept.sidecar, own.kept.seq)))
+	}
+	return result, nil
+}
+
+// foldInTurn gives up the turn.
+func (g *Guard) foldInTurn(ctx context.Context, own ownChange, until time.Time) (Result, error) {
+	defer g.turn.give()
+	return g.fold(ctx, own, until)
+}
+
+// pendingError is ErrPending with why; the failed fold's own path and operation are said once.
+type pendingError struct{ cause error }
+
+func (e pendingError) Error() string {
+	cause := e.cause
+	var dressed *Error
+	if errors.As(cause, &dressed) {
+		cause = dressed.Err
+	}
+	return fmt.Sprintf("%v: %v", ErrPending, cause)
+}
+
+func (e pendingError) Unwrap() []error { return []error{ErrPending, e.cause} }
+
+// keepPending appends ops to this process's sidecar.
+func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
+	if err := g.checkWritable("journal"); err != nil { // who may not write it leaves nothing for others to fold
+		return change{}, err
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, err := g.keepPending(ops, true); err != nil {
-		if errors.Is(err, ErrNotDurable) {
-			// Its pages may be marked clean without being on disk: never sync it again. The file stays for the fold.
-			_ = g.journal.close(false)
-			g.journal = nil
+	if err := g.needJournal(); err != nil {
+		return change{}, err
+	}
+	if sync {
+		if err := g.syncEntry(); err != nil {
+			return change{}, err
 		}
+	}
+	_, err := g.parent.Stat(g.name)
+	j := g.journal
+	seq, err := j.append(line{Generation: g.store.readSettled(), Monotonic: monotonic(), New: isMissing(err), Ops: encodeOps(ops)}, sync)
+	if err == nil {
+		err = g.stillLinked()
+	}
+	if err != nil && seq > 0 { // the line is there, but nothing is known of it
+		g.abandon()
+	}
+	return change{j.id, seq}, err
+}
+
+// keep puts an unsynced line of the own sidecar on disk, so that it can be promised.
+func (g *Guard) keep(c change) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.journal == nil || g.journal.id != c.sidecar {
+		return fmt.Errorf("%w: its sidecar was given up", ErrNotDurable)
+	}
+	if err := g.journal.file.Sync(); err != nil {
+		g.abandon()
+		return fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	err := g.syncEntry()
+	if err == nil {
+		err = g.journal.linked()
+	}
+	if err == nil {
+		err = g.stillLinked()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	return nil
+}
+
+// lastKept is the last change in the own sidecar.
+func (g *Guard) lastKept() change {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.journal == nil {
+		return change{}
+	}
+	return change{g.journal.id, g.journal.seq}
+}
+
+// needJournal makes the sidecar where there is none. Under g.mu.
+func (g *Guard) needJournal() (err error) {
+	if g.journal == nil {
+		_, g.journal, err = g.createJournal(false)
+	}
+	return err
+}
+
+// newJournal makes a sidecar that is not this process's own.
+func (g *Guard) newJournal(view bool) (*store, *journal, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.createJournal(view)
+}
+
+// createJournal makes a sidecar in the guard directory, which is made where it is missing. Under g.mu.
+func (g *Guard) createJournal(view bool) (*store, *journal, error) {
+	for {
+		s, err := g.needStore(true)
+		if err != nil {
+			return nil, nil, err
+		}
+		j, err := s.createJournal(g.options.Command, view)
+		if !isMissing(err) {
+			return s, j, err
+		}
+		g.replaced, g.store = append(g.replaced, s), nil // it was cleaned away since it was opened
+	}
+}
+
+// syncEntry puts the name of the own sidecar on disk, and the way to it. Under g.mu.
+func (g *Guard) syncEntry() error {
+	if g.journal.entrySynced {
+		return nil
+	}
+	if err := errors.Join(g.store.pending.Sync(), g.store.root(g.parent)); err != nil {
+		return err
+	}
+	g.journal.entrySynced = true
+	return nil
+}
+
+// stillLinked: a guard directory that was moved away is folded by nobody. Under g.mu.
+func (g *Guard) stillLinked() error {
+	info, err := g.parent.Stat(g.guardName())
+	if err == nil && info.Inode == g.store.inode {
+		return nil
+	}
+	g.replaced, g.store = append(g.replaced, g.store), nil
+	return fmt.Errorf("guard directory was removed: %w", errors.Join(err, ErrDamaged))
+}
+
+// Journal appends ops as one change to the process's own sidecar and returns when that is on disk: it waits for no
+// lock. Readers see the change within VisibleWithin while the Guard is open, and with the next use after that.
+func (g *Guard) Journal(ctx context.Context, ops ...merge.Op) error {
+	err := ctx.Err()
+	if err == nil {
+		err = checkOps(ops)
+	}
+	if err == nil {
+		_, err = g.keepPending(ops, true)
+	}
+	if err != nil {
 		return g.fail("journal", err, "")
 	}
 	g.foldSoon()
@@ -196,10 +299,12 @@ func (g *Guard) Journal(ctx context.Context, ops ...merge.Op) error {
 
 // foldSoon lets a background goroutine fold within VisibleWithin; many changes share one fold.
 func (g *Guard) foldSoon() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.wake == nil {
 		ctx, stop := context.WithCancel(context.Background())
 		g.wake, g.stop = make(chan struct{}, 1), stop
-		g.background.Go(func() { g.foldInBackground(ctx) })
+		g.background.Go(func() { g.foldInBackground(ctx, g.wake) })
 	}
 	select {
 	case g.wake <- struct{}{}:
@@ -207,25 +312,34 @@ func (g *Guard) foldSoon() {
 	}
 }
 
-func (g *Guard) foldInBackground(ctx context.Context) {
+// foldInBackground tries again what failed, less and less often.
+func (g *Guard) foldInBackground(ctx context.Context, wake <-chan struct{}) {
+	const gather = VisibleWithin / 2 // the other half is for the fold
+	var again <-chan time.Time
+	delay := VisibleWithin
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-g.wake:
+		case <-wake:
+		case <-again:
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(VisibleWithin / 2): // half for gathering, half for the fold
+		case <-time.After(gather):
 		}
-		if _, err := g.foldOwn(ctx, ownChange{}); err != nil && ctx.Err() == nil {
-			g.mu.Lock()
-			g.warn("pending changes not folded yet: %v", err)
-			g.mu.Unlock()
+		again = nil
+		_, err := g.foldOwn(ctx, ownChange{kept: g.lastKept()})
+		if ctx.Err() != nil {
+			return
 		}
+		if err == nil {
+			delay = VisibleWithin
+			continue
+		}
+		g.warn("pending changes not folded yet: %v", err)
+		delay = min(2*delay, time.Minute)
+		again = time.After(delay)
 	}
 }
-
-// Flush folds what this process journaled and everything else that is pending.
-func (g *Guard) Flush(ctx context.Context) (Result, error) { return g.foldOwn(ctx, ownChange{}) }

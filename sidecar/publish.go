@@ -60,7 +60,9 @@ func (f *fold) publish() (changed bool, err error) {
 		return false, err
 	}
 	f.last, f.marks = next, f.after
-	return changed, f.s.writeSettled(next.Generation)
+	// Unsynced, but for an overwrite: its record makes whoever finds it unsettled write the target again, which would undo
+	// what others wrote since.
+	return changed, f.s.writeSettled(next.Generation, next.Kind == kindOverwrite)
 }
 
 // replace is the durable replace alone, for a change that only this call knows: killed anywhere, it is there or not.
@@ -149,10 +151,12 @@ func (g *Guard) isTemp(name string) bool {
 	return ok && len(id) == 16
 }
 
+func (g *Guard) newTempName() string { return tempPrefix + g.name + "." + newID() + tempSuffix }
+
 // createTemp writes content to a synced temporary file with a name that was never used, as the target in mode,
 // owner and attributes.
 func (f *fold) createTemp(content []byte) (string, identity, error) {
-	name := tempPrefix + f.g.name + "." + newID() + tempSuffix
+	name := f.g.newTempName()
 	file, err := f.g.parent.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", identity{}, err

@@ -24,32 +24,38 @@ type Salvaged struct {
 // what is not needed any more. With salvage, torn documents in quarantine give their complete leading records, as
 // additions only.
 func (g *Guard) Recover(ctx context.Context, salvage bool) (Result, []Salvaged, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	until := g.deadline()
+	if err := g.enter(ctx, until); err != nil {
+		return Result{}, nil, err
+	}
+	defer g.turn.give()
 	// Before salvaging: adopting a dead view may bring a torn document into quarantine.
-	result, err := g.fold(ctx, ownChange{}, false)
-	if err != nil || !salvage || g.store == nil {
+	result, err := g.fold(ctx, ownChange{}, until)
+	if err != nil || !salvage {
 		return result, nil, err
 	}
-	salvaged, err := g.salvage(ctx)
+	salvaged, err := g.salvage(ctx, until)
 	if err != nil || len(salvaged) == 0 {
 		return result, nil, g.fail("salvage", err, "")
 	}
 	torn := result.Torn
-	result, err = g.fold(ctx, ownChange{}, true)
+	result, err = g.fold(ctx, ownChange{}, until)
 	result.Torn = torn
 	return result, salvaged, err
 }
 
 // salvage turns each torn document into a sidecar of a dead process. The sidecar's name comes from the document's,
 // and it is on disk before the document counts as salvaged: a kill between the two repeats only what is there.
-func (g *Guard) salvage(ctx context.Context) ([]Salvaged, error) {
-	held, err := g.lockAll(ctx, true)
+func (g *Guard) salvage(ctx context.Context, until time.Time) ([]Salvaged, error) {
+	held, err := g.lockAll(ctx, false, until)
 	if err != nil {
 		return nil, err
 	}
 	defer held.release()
 	s := held.store
+	if s == nil {
+		return nil, nil
+	}
 	names, err := s.quarantine.Names()
 	if err != nil {
 		return nil, err
@@ -152,12 +158,15 @@ func (s *store) plantVersion(id string, base, ours []byte, command string) error
 // Clean folds what is pending and removes what dead processes left; a guard directory in which nothing is worth
 // keeping (no conflict, nothing in quarantine, no live process) goes too.
 func (g *Guard) Clean(ctx context.Context) (removed []string, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if _, err := g.fold(ctx, ownChange{}, false); err != nil {
+	until := g.deadline()
+	if err := g.enter(ctx, until); err != nil {
 		return nil, err
 	}
-	held, err := g.lockAll(ctx, false)
+	defer g.turn.give()
+	if _, err := g.fold(ctx, ownChange{}, until); err != nil {
+		return nil, err
+	}
+	held, err := g.lockAll(ctx, false, until)
 	if err != nil {
 		return nil, g.fail("clean", err, "")
 	}
@@ -167,14 +176,14 @@ func (g *Guard) Clean(ctx context.Context) (removed []string, err error) {
 			return nil, g.fail("clean", err, "")
 		}
 	}
-	removed, err = g.removeGuard()
+	removed, err = g.removeGuard(held.store)
 	return removed, g.fail("clean", err, "")
 }
 
 // removeGuard removes the guard directory if nothing in it is worth keeping: no sidecar (live ones included), no
 // view, no conflict, nothing in quarantine. pending/ goes first, on disk: a directory without it is a new one. Then
 // nothing is pending, and no temporary file is evidence of anything: they go too.
-func (g *Guard) removeGuard() (removed []string, err error) {
+func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 	guard, err := g.parent.OpenDir(g.guardName())
 	switch {
 	case err == nil:
@@ -200,20 +209,26 @@ func (g *Guard) removeGuard() (removed []string, err error) {
 	}
 	for _, name := range names {
 		if g.isTemp(name) {
-			if err := g.parent.Remove(name); err != nil {
+			if err := removeAll(g.parent, name); err != nil {
 				return removed, err
 			}
 			removed = append(removed, filepath.Join(g.dirPath, name))
 		}
 	}
 	if guard != nil {
-		if err := removeAll(g.parent, g.guardName()); err != nil {
+		// Out of the way in one step: whoever makes the next one must not find it half removed.
+		grave := g.newTempName()
+		if err := g.parent.Rename(g.guardName(), grave); err != nil {
 			return removed, err
 		}
 		removed = append(removed, g.GuardDir())
-		if g.store != nil {
-			g.store.close()
-			g.store = nil
+		if err := errors.Join(g.parent.Sync(), removeAll(g.parent, grave)); err != nil {
+			return removed, err
+		}
+		if s != nil {
+			if err := g.forget(s); err != nil {
+				return removed, err
+			}
 		}
 	}
 	if len(removed) == 0 {
@@ -255,6 +270,9 @@ func (s *store) removeOrphans() error {
 		return err
 	}
 	for _, name := range names {
+		if strings.HasPrefix(strings.TrimPrefix(name, "."), sessionPrefix) {
+			continue
+		}
 		if _, err := s.pending.Stat(name); !isMissing(err) {
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -44,22 +45,34 @@ func (f *fold) collectScratches() error {
 		if isMissing(err) {
 			continue
 		}
+		if err == nil {
+			sd := &sessionDir{id: id, dir: dir}
+			f.sessions = append(f.sessions, sd)
+			err = f.collectSession(sd)
+		}
 		if err != nil {
-			return err
-		}
-		sd := &sessionDir{id: id, dir: dir}
-		f.sessions = append(f.sessions, sd)
-		if sd.live, err = inUse(dir); err != nil {
-			return err
-		}
-		if err := f.collectSession(sd); err != nil {
-			return err
+			f.keepMarks(id)
+			f.g.warn("%s was passed over: %v", filepath.Join(f.g.GuardDir(), viewsName, id), err)
 		}
 	}
 	return nil
 }
 
+// keepMarks keeps the watermarks of a session that could not be read: its files may be readable next time.
+func (f *fold) keepMarks(session string) {
+	for sidecar, mark := range f.marks {
+		if id, _, ok := sessionOf(sidecar); ok && id == session {
+			f.after[sidecar] = mark
+		}
+	}
+}
+
 func (f *fold) collectSession(sd *sessionDir) error {
+	used, err := inUse(sd.dir)
+	sd.live = used || err != nil
+	if err != nil {
+		return err
+	}
 	names, err := sd.dir.Names()
 	if err != nil {
 		return err
@@ -76,7 +89,7 @@ func (f *fold) collectSession(sd *sessionDir) error {
 			continue
 		}
 		if err := f.collectScratch(sd, n); err != nil {
-			return fmt.Errorf("scratch file %s: %w", sidecar, err)
+			f.g.warn("%s was passed over: %v", filepath.Join(f.g.GuardDir(), viewsName, sd.id, name), err)
 		}
 	}
 	return nil
@@ -311,14 +324,10 @@ func (f *fold) sweepUnbornSessions() error {
 
 // syncRemovals makes the removal of sidecars durable whose watermark is about to be forgotten: one that a power cut
 // brought back without its watermark would be applied again.
-func (f *fold) syncRemovals(pending []string) error {
-	there := map[string]bool{}
-	for _, name := range pending {
-		there[name] = true
-	}
+func (f *fold) syncRemovals() error {
 	synced := map[string]bool{}
 	for id := range f.marks {
-		if _, kept := f.after[id]; kept || there[id] {
+		if _, kept := f.after[id]; kept {
 			continue
 		}
 		place, dir := pendingName, f.s.pending

@@ -396,19 +396,15 @@ func (s *Session) Fold(ctx context.Context) (Result, error) { return s.g.Flush(c
 // missing. It waits for no lock of a program, at most for a fold that is under way.
 func (s *Session) Current(ctx context.Context) (content []byte, overlay bool, result Result, err error) {
 	g := s.reader
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	if err := g.enter(ctx, g.deadline()); err != nil {
+		return nil, false, Result{}, err
+	}
+	defer g.turn.give()
 	if !g.somethingPending() {
 		return nil, false, Result{}, nil
 	}
-	held, err := g.tryLockAll(ctx)
-	if err == nil {
-		result, err = g.foldUnder(ctx, held, ownChange{})
-		held.release()
+	if result, err = g.fold(ctx, ownChange{}, time.Time{}); !errors.Is(err, lock.ErrTimeout) {
 		return nil, false, result, err
-	}
-	if !errors.Is(err, lock.ErrTimeout) {
-		return nil, false, Result{}, g.fail("lock", err, "")
 	}
 	content, overlay, err = g.overlay(ctx)
 	return content, overlay, Result{}, g.fail("read", err, hintFor(err))
@@ -417,7 +413,7 @@ func (s *Session) Current(ctx context.Context) (content []byte, overlay bool, re
 // overlay is a fold that publishes nothing.
 func (g *Guard) overlay(ctx context.Context) (content []byte, overlay bool, err error) {
 	held := &heldLocks{}
-	if err := g.lockStore(ctx, held, true); err != nil {
+	if err := g.lockStore(ctx, held, true, g.deadline()); err != nil {
 		return nil, false, err
 	}
 	defer held.release()

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ type store struct {
 	quarantine vfs.Dir
 	inode      uint64
 	perm       fs.FileMode // of files: the target's bits
+	rooted     bool        // the way from the target's directory to pending/ is on disk
 }
 
 const (
@@ -100,12 +102,16 @@ func (g *Guard) initStore(s *store) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	if err := l.Lock(); err != nil {
+	if err := waitLock(context.Background(), l, g.patience()); err != nil {
 		return err
 	}
+	defer l.Close()
 	if s.pending, err = s.guard.OpenDir(pendingName); !errors.Is(err, fs.ErrNotExist) {
 		return err // another process was first
+	}
+	// What an earlier guard in this directory left says nothing about this one.
+	if err := s.guard.Remove(settledName); err != nil && !isMissing(err) {
+		return err
 	}
 	for _, generation := range []uint64{1, 0} {
 		c := commit{Generation: generation, Kind: kindNone, Before: watermarks{}, After: watermarks{}}
@@ -125,7 +131,23 @@ func (g *Guard) initStore(s *store) error {
 	if err := s.guard.Sync(); err != nil {
 		return err
 	}
-	return g.parent.Sync()
+	if err := g.parent.Sync(); err != nil {
+		return err
+	}
+	s.rooted = true
+	return s.writeSettled(1, false)
+}
+
+// root makes sure that the way from the target's directory to pending/ is on disk before a change in there is promised:
+// whoever is making it may not be that far yet. A hint in settled says that it was.
+func (s *store) root(parent vfs.Dir) error {
+	if !s.rooted && s.readSettled() == 0 {
+		if err := errors.Join(s.guard.Sync(), parent.Sync()); err != nil {
+			return err
+		}
+	}
+	s.rooted = true
+	return nil
 }
 
 // openGuardLock opens the file whose flock excludes folds. Nobody deletes it while the guard directory is in use.

@@ -31,10 +31,11 @@ func (f *fold) sweep() error {
 	if err != nil {
 		return err
 	}
+	f.g.swept = true
 	for _, name := range names {
 		keep := name == f.last.Temp && f.last.Kind == kindReplace
 		if f.g.isTemp(name) && !keep {
-			_ = f.g.parent.Remove(name) // the next sweep tries again
+			_ = removeAll(f.g.parent, name) // the next sweep tries again
 		}
 	}
 	return nil
@@ -101,6 +102,8 @@ const journalLimit = 64 << 10
 
 // truncateOwn cuts this process's sidecar when all of it is in the target for good. Seqs go on.
 func (f *fold) truncateOwn() {
+	f.g.mu.Lock() // nothing is appended meanwhile
+	defer f.g.mu.Unlock()
 	j := f.g.journal
 	if j == nil || j.size < journalLimit || f.after[j.id] < j.seq || j.seq == 0 {
 		return

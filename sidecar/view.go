@@ -9,9 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"jsonguard/internal/vfs"
-	"jsonguard/lock"
 	"jsonguard/merge"
 )
 
@@ -24,7 +24,10 @@ import (
 //	views/<id>/<n>.ours   the version submitted as change n of the sidecar <id>
 type View struct {
 	g       *Guard
+	store   *store
+	mu      sync.Mutex // guards what follows: one Submit at a time
 	journal *journal
+	broken  error // the journal's fsync failed: nothing may follow in it
 	dir     vfs.Dir
 	owner   vfs.File
 	path    string
@@ -56,19 +59,11 @@ func (g *Guard) makeView(ctx context.Context) (*View, error) {
 	if _, err := merge.Parse(content, g.format); err != nil {
 		return nil, err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.store == nil {
-		if g.store, err = g.openStore(true); err != nil {
-			return nil, err
-		}
-	}
+	v := &View{g: g}
 	// The sidecar first: a view without one is what a removal left.
-	j, err := g.store.createJournal(g.options.Command, true)
-	if err != nil {
+	if v.store, v.journal, err = g.newJournal(true); err != nil {
 		return nil, err
 	}
-	v := &View{g: g, journal: j}
 	if err := v.fill(content, missing); err != nil {
 		v.abandon()
 		return nil, err
@@ -77,7 +72,7 @@ func (g *Guard) makeView(ctx context.Context) (*View, error) {
 }
 
 func (v *View) fill(content []byte, missing bool) error {
-	s := v.g.store
+	s := v.store
 	if err := s.views.Mkdir(v.journal.id, dirPerm(s.perm)); err != nil {
 		return err
 	}
@@ -117,7 +112,7 @@ func (v *View) fill(content []byte, missing bool) error {
 			return err
 		}
 	}
-	return nil
+	return s.root(v.g.parent)
 }
 
 // copyPerm: the program finds its file with the bits it knows.
@@ -152,8 +147,8 @@ func (v *View) Killed() { v.killed = true }
 // journals and folds it. ErrTorn: it is not complete (nothing is done, it may be in the middle of a write).
 // ErrPending: it is journaled, but the lock was not to be had.
 func (v *View) Submit(ctx context.Context) (Result, error) {
-	v.g.mu.Lock()
-	defer v.g.mu.Unlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	content, err := v.read()
 	if err != nil {
 		return Result{}, v.g.fail("read copy", err, "")
@@ -206,40 +201,36 @@ func checkComplete(content, before []byte, format merge.Format) error {
 
 // submit journals content, unless it was submitted already, and folds.
 func (v *View) submit(ctx context.Context, content []byte, additions bool) (Result, error) {
-	s := v.g.store
+	if v.broken != nil {
+		return Result{}, v.g.fail("journal", v.broken, "")
+	}
+	until := v.g.deadline()
+	own := ownChange{}
 	if !bytes.Equal(content, v.content) {
 		// Before any lock: only the fold itself is under it.
-		change, err := prepare(v.content, content, additions, v.g)
+		diff, err := prepare(v.content, content, additions, v.g)
 		if err != nil {
 			return Result{}, v.g.fail("diff", err, "")
 		}
-		l := line{Generation: v.g.generationSeen(), Monotonic: monotonic(), New: v.base == "", Base: v.base, Additions: additions}
-		seq, err := v.journal.appendVersion(v.dir, l, content, s.perm)
+		l := line{Generation: v.store.readSettled(), Monotonic: monotonic(), New: v.base == "", Base: v.base, Additions: additions}
+		seq, err := v.journal.appendVersion(v.dir, l, content, v.store.perm)
 		if err != nil {
+			if seq > 0 {
+				v.broken = err
+			}
 			return Result{}, v.g.fail("journal", err, "")
 		}
 		v.base, v.content = oursName(seq), content
-		v.g.prepared = preparedChange{v.journal.id, seq, change}
+		own.prepared = preparedChange{change{v.journal.id, seq}, diff}
 	}
-	before := v.journal.seq
-	result, err := v.g.fold(ctx, ownChange{}, true)
-	if errors.Is(err, lock.ErrTimeout) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return result, v.g.fail("fold", fmt.Errorf("%w: %w", ErrPending, err), "the change is in a sidecar; the next use of the file brings it in")
-	}
-	if err != nil {
-		return result, err
-	}
-	if reason, yes := s.wasRejected(v.journal.id, before); yes {
-		return result, v.g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+v.g.quarantined(rejectedName(v.journal.id, before)))
-	}
-	return result, nil
+	own.kept = change{v.journal.id, v.journal.seq}
+	return v.g.foldKept(ctx, own, until, func(change) error { return nil }) // it is on disk already
 }
 
 // preparedChange is a diff that was made before the lock was taken.
 type preparedChange struct {
-	sidecar string
-	seq     uint64
-	change  *merge.Change
+	of   change
+	diff *merge.Change
 }
 
 func prepare(base, ours []byte, additions bool, g *Guard) (*merge.Change, error) {
@@ -269,8 +260,8 @@ func (j *journal) appendVersion(view vfs.Dir, l line, content []byte, perm fs.Fi
 // Close submits once more and removes the view when nothing of it is pending. A copy that does not parse goes to
 // quarantine (ErrTorn). One that was removed leaves the target as it is, which the conflict log says.
 func (v *View) Close(ctx context.Context) (Result, error) {
-	v.g.mu.Lock()
-	defer v.g.mu.Unlock()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	var result Result
 	content, err := v.read()
 	switch {
@@ -283,7 +274,7 @@ func (v *View) Close(ctx context.Context) (Result, error) {
 	case errors.Is(err, errCopyGone):
 		result, err = v.reportRemoval()
 	}
-	if s := v.g.store; s.folded(v.journal) && (err == nil || errors.Is(err, ErrTorn) || errors.Is(err, ErrRejected)) {
+	if s := v.store; s.folded(v.journal) && (err == nil || errors.Is(err, ErrTorn) || errors.Is(err, ErrRejected)) {
 		_ = v.owner.Close()
 		if gone, rerr := s.removeView(v.journal.id); rerr == nil && gone {
 			_ = v.dir.Close()
@@ -309,12 +300,12 @@ func (v *View) abandon() {
 	if v.dir != nil {
 		_ = v.dir.Close()
 	}
-	_, _ = v.g.store.removeView(v.journal.id)
+	_, _ = v.store.removeView(v.journal.id)
 	_ = v.journal.close(true)
 }
 
 func (v *View) quarantineTorn(cause error) error {
-	name, err := v.g.store.keepTorn(v.dir, v.journal.id, v.g.name, v.base)
+	name, err := v.store.keepTorn(v.dir, v.journal.id, v.g.name, v.base)
 	if err != nil {
 		return errors.Join(cause, err)
 	}
@@ -457,8 +448,8 @@ func inUse(view vfs.Dir) (bool, error) {
 
 // applyVersion merges a complete new version, made from a base that is beside it.
 func (f *fold) applyVersion(p pendingLine) ([]merge.Conflict, error) {
-	change := f.g.prepared.change
-	if f.g.prepared.sidecar != p.from.name || f.g.prepared.seq != p.Seq || change == nil {
+	diff := f.own.prepared.diff
+	if diff == nil || f.own.prepared.of != (change{p.from.name, p.Seq}) {
 		var base []byte
 		var err error
 		if p.Base != "" {
@@ -470,11 +461,11 @@ func (f *fold) applyVersion(p pendingLine) ([]merge.Conflict, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: version: %w", ErrDamaged, err)
 		}
-		if change, err = prepare(base, ours, p.Additions, f.g); err != nil {
+		if diff, err = prepare(base, ours, p.Additions, f.g); err != nil {
 			return nil, err
 		}
 	}
-	outcome, err := f.doc.Merge(change, f.g.options.Policy)
+	outcome, err := f.doc.Merge(diff, f.g.options.Policy)
 	return outcome.Conflicts, err
 }
 
