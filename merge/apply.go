@@ -2,6 +2,7 @@ package merge
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 )
 
@@ -34,6 +35,8 @@ func (c Conflict) String() string {
 // Outcome is what a merge did beside changing the document.
 type Outcome struct {
 	Conflicts []Conflict
+	Moves     Moves   // of the writer's version, see [Change.From]
+	Underived []error // derived values that could not be computed, of [Merge] only; see [Document.Derive]
 }
 
 // Merge is the three-way merge of texts. A missing document is an empty text.
@@ -47,32 +50,43 @@ func Merge(base, ours, theirs []byte, f Format, pol *Policy) ([]byte, Outcome, e
 		return nil, Outcome{}, err
 	}
 	out, err := d.Merge(c, pol)
-	return d.Bytes(), out, err
+	if err != nil {
+		return nil, out, err
+	}
+	out.Underived = d.Derive(context.Background(), theirs, pol)
+	return d.Bytes(), out, nil
 }
 
 // Merge applies c to d, which is theirs.
-func (d *Document) Merge(c *Change, pol *Policy) (Outcome, error) {
-	if err := pol.Check(); err != nil {
+func (d *Document) Merge(c *Change, policy *Policy) (Outcome, error) {
+	pol, err := policy.compile()
+	if err != nil {
 		return Outcome{}, err
+	}
+	pol = pol.onFold()
+	if len(pol.renames) == 0 && d.names != nil {
+		pol.renames = d.names.renames
 	}
 	theirs := d.Bytes()
-	m := &merger{d: d, pol: pol, df: differ{pol.strict()}, additions: c.additions}
-	adopt := pol != nil && pol.Adopt
+	m := &merger{d: d, pol: pol, df: differ{pol.strict()}, additions: c.additions, style: &c.style, moves: c.moves.Clone()}
+	root, mapped := m.translate(c.root, nil)
+	m.mapped = mapped
+	asItIs := !mapped && len(c.moves) == 0 // the writer's text may stand in the document
 	switch {
-	case bytes.Equal(theirs, c.ours):
-	case bytes.Equal(theirs, c.base) && !c.additions && (c.root != nil || adopt || pol == nil):
+	case asItIs && bytes.Equal(theirs, c.ours) && !pol.accumulates(nil):
+	case asItIs && bytes.Equal(theirs, c.base) && !c.additions && (root != nil || pol.adopt || policy == nil):
 		d.become(c.ours) // nobody else wrote: the writer's own bytes
-	case c.root == nil && adopt && d.equals(c.base, pol.strict()):
+	case root == nil && pol.adopt && asItIs && d.equals(c.base, pol.strict()):
 		d.become(c.ours)
-	case c.root == nil:
+	case root == nil:
 	default:
 		m.verbatim = c.style == *d.styleOf()
-		m.whole(c)
+		m.whole(c, root)
 	}
-	if err := d.checkDuplicates(pol); err != nil {
+	if err := d.checkDuplicates(pol.duplicates); err != nil {
 		return Outcome{}, err
 	}
-	return Outcome{m.conflicts}, nil
+	return Outcome{Conflicts: m.conflicts, Moves: m.moves}, nil
 }
 
 // become takes over another text, byte for byte. It was parsed before.
@@ -81,7 +95,7 @@ func (d *Document) become(src []byte) {
 	if err != nil {
 		panic(err) // Diff parsed it
 	}
-	next.changed = true
+	next.changed, next.names = true, d.names
 	*d = *next
 }
 
@@ -93,16 +107,20 @@ func (d *Document) equals(src []byte, strict bool) bool {
 
 type merger struct {
 	d         *Document
-	pol       *Policy
+	pol       *rules
 	df        differ
+	style     *style // of ours
+	mapped    bool   // ours has names that are mapped
 	additions bool
 	verbatim  bool    // ours is written like theirs: its text fits as it is
 	chain     []*node // from the root to where we are
 	conflicts []Conflict
+	joins     []join
+	moves     Moves
 }
 
-func (m *merger) whole(c *Change) {
-	e, d := c.root, m.d
+func (m *merger) whole(c *Change, e *delta) {
+	d := m.d
 	rule := m.pol.rule(nil)
 	switch {
 	case d.root == nil: // created by ours, or changed by ours and deleted by theirs
@@ -110,6 +128,9 @@ func (m *merger) whole(c *Change) {
 			m.conflict(nil, e.base, e.ours, nil, TakenOurs, "changed by ours, deleted by theirs")
 		}
 		d.become(c.ours)
+		if m.mapped {
+			m.normalize(d.root, nil)
+		}
 	case e.ours == nil:
 		m.conflict(nil, e.base, nil, d.root, TakenTheirs, "deleted by ours, changed by theirs")
 	case m.descends(e, d.root, rule):
@@ -124,7 +145,7 @@ func (m *merger) whole(c *Change) {
 
 // descends says whether both sides are containers of one kind that are merged inside.
 func (m *merger) descends(e *delta, theirs *node, rule Rule) bool {
-	if rule.Merge == Atomic || e.ours == nil || !e.ours.container() || e.ours.kind != theirs.kind {
+	if rule.whole() || e.ours == nil || !e.ours.container() || e.ours.kind != theirs.kind {
 		return false
 	}
 	return e.base == nil || !e.replaces()
@@ -143,14 +164,19 @@ func (m *merger) rebased(e *delta, theirs *node) *delta {
 }
 
 func (m *merger) inside(theirs *node, at Pointer, e *delta, rule Rule) {
-	if equalNodes(theirs, e.ours, m.df.strict) {
+	if equalNodes(theirs, e.ours, m.df.strict) && !m.pol.accumulates(at) {
 		return
 	}
 	m.chain = append(m.chain, theirs)
 	defer func() { m.chain = m.chain[:len(m.chain)-1] }()
 	theirs.expand()
 	if e.list == nil {
+		names := m.pol.spellingsAt(at)
 		for _, member := range e.members {
+			member = m.spelled(theirs, names, member)
+			if rule.Merge == Renumber {
+				member = m.renumbered(theirs, at, e, member)
+			}
 			m.member(theirs, at, e, member)
 		}
 		return
@@ -185,8 +211,14 @@ func (m *merger) member(n *node, at Pointer, parent *delta, e memberDelta) {
 		if raw, take := m.revive(here, e.delta, rule); take {
 			m.insert(n, len(at), m.placeFor(n, parent, e), e.key, raw)
 		}
+	case e.ours == nil && e.alias:
+		m.takeBack(n, i, here, e.base)
 	case e.ours == nil:
-		if m.mayDelete(here, e.delta, n.kids[i].value, rule) {
+		m.forget(here)
+		if raw, ok := m.lessOf(here, e.base, n.kids[i].value); ok && !equalNodes(n.kids[i].value, e.base, m.df.strict) {
+			m.touched() // others went on counting: to delete a count is to take one's own part of it back
+			n.kids[i].value = newNode(raw)
+		} else if m.mayDelete(here, e.delta, n.kids[i].value, rule) {
 			m.touched()
 			n.removeAt(i)
 		}
@@ -205,7 +237,9 @@ func (m *merger) revive(here Pointer, e *delta, rule Rule) (raw []byte, take boo
 	case rule.Merge == Sum && e.base.kind == kindNumber && e.ours.kind == kindNumber:
 		diff, err := subNumbers(e.ours.raw, e.base.raw)
 		return diff, err == nil
-	case rule.Merge == Delete || rule.Merge == Theirs:
+	case m.pol.derives(here):
+		return e.ours.text(), true
+	case rule.Merge == Delete || rule.Merge == Theirs || rule.Merge == First:
 		m.conflict(here, e.base, e.ours, nil, TakenTheirs, "changed by ours, deleted by theirs")
 		return nil, false
 	case rule.Merge == Fail:
@@ -224,7 +258,9 @@ func (m *merger) mayDelete(here Pointer, e *delta, theirs *node, rule Rule) bool
 		return false
 	case equalNodes(theirs, e.base, m.df.strict):
 		return true
-	case rule.Merge == Delete:
+	case m.pol.derives(here):
+		return false
+	case rule.Merge == Delete || rule.Merge == Last:
 		m.conflict(here, e.base, nil, theirs, TakenOurs, reason)
 		return true
 	case rule.Merge == Fail:
@@ -242,6 +278,7 @@ func (m *merger) both(n *node, i int, here Pointer, e *delta, rule Rule) {
 		m.inside(theirs, here, m.rebased(e, theirs), rule)
 		return
 	}
+	m.forget(here)
 	raw, take := m.choose(here, e, theirs, rule)
 	if !take {
 		return
@@ -260,27 +297,29 @@ func (m *merger) both(n *node, i int, here Pointer, e *delta, rule Rule) {
 // choose settles a place that cannot be merged inside: a scalar, or values of different types.
 func (m *merger) choose(here Pointer, e *delta, theirs *node, rule Rule) (raw []byte, take bool) {
 	switch {
-	case equalNodes(theirs, e.ours, m.df.strict) && !reduces(rule.Merge):
-		return nil, false
 	case m.additions && e.base != nil:
 		return nil, false
+	case e.base != nil && equalNodes(theirs, e.base, m.df.strict):
+		return e.ours.text(), true
 	case reduces(rule.Merge):
 		if raw, ok := m.reduce(rule.Merge, e, theirs); ok {
 			return raw, !equalValues(raw, theirs.raw, true)
 		}
 	}
-	if e.base != nil && equalNodes(theirs, e.base, m.df.strict) {
-		return e.ours.text(), true
+	if equalNodes(theirs, e.ours, m.df.strict) {
+		return nil, false
 	}
 	reason := "changed by both"
 	if e.base == nil {
 		reason = "added by both"
 	}
 	switch {
+	case m.pol.derives(here): // computed afterwards
+		return e.ours.text(), true
 	case rule.Merge == Fail:
 		m.refuse(here, e, theirs, reason)
 		return nil, false
-	case rule.Merge == Theirs || m.additions:
+	case rule.Merge == Theirs || rule.Merge == First || m.additions:
 		m.conflict(here, e.base, e.ours, theirs, TakenTheirs, reason)
 		return nil, false
 	}
@@ -369,8 +408,8 @@ func (m *merger) refuse(at Pointer, e *delta, theirs *node, reason string) {
 }
 
 // checkDuplicates enforces a policy on names that come twice in one object.
-func (d *Document) checkDuplicates(pol *Policy) error {
-	if pol == nil || pol.Duplicates == "" || d.root == nil {
+func (d *Document) checkDuplicates(policy string) error {
+	if policy == "" || d.root == nil {
 		return nil
 	}
 	var walk func(n *node, at Pointer) (changed bool, err error)
@@ -382,7 +421,7 @@ func (d *Document) checkDuplicates(pol *Policy) error {
 			if n.kind == kindObject {
 				step = n.kids[i].name()
 				if n.lookup(step) != i {
-					if pol.Duplicates == "reject" {
+					if policy == "reject" {
 						return false, fmt.Errorf("%w: %s: two members are named %q", ErrRefused, quotePointer(at), step)
 					}
 					n.remove(i)

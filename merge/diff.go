@@ -12,6 +12,7 @@ type Change struct {
 	format     Format
 	style      style
 	additions  bool // nothing is deleted or changed, only added
+	moves      Moves
 	root       *delta
 }
 
@@ -27,6 +28,7 @@ type memberDelta struct {
 	name  string
 	key   []byte   // as ours writes it, as base does for a deletion
 	after []string // names in front of it in ours, nearest first: where a new one goes
+	alias bool     // the writer has another name for it
 	*delta
 }
 

@@ -15,6 +15,8 @@ type Document struct {
 	trail  []byte // white space behind it
 	style  *style // of src, found when new text has to be written
 
+	names *rules // of a policy that it is under, nil: none
+
 	changed bool
 	undo    []func() // of the Do that is under way
 }

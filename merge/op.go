@@ -127,7 +127,15 @@ func (d *Document) do(op Op) error {
 	if err != nil {
 		return err
 	}
+	p = d.spelled(p, op.Kind == OpDelete || op.Kind == OpRemove)
 	value := bytes.TrimSpace(op.Value)
+	switch op.Kind {
+	case OpPatch: // as it goes along
+	case OpAppend:
+		value = d.spelledValue(append(p[:len(p):len(p)], "-"), value)
+	default:
+		value = d.spelledValue(p, value)
+	}
 	switch op.Kind {
 	case OpSet:
 		return d.set(p, value)
@@ -364,6 +372,7 @@ func (d *Document) transfer(kind string, to Pointer, fromText string) error {
 	if err != nil {
 		return err
 	}
+	from = d.spelled(from, kind == OpMove)
 	raw, err := d.Get(from)
 	if err != nil {
 		return err
@@ -383,7 +392,7 @@ func (d *Document) transfer(kind string, to Pointer, fromText string) error {
 // patch is RFC 7396: null deletes, objects merge, everything else replaces.
 func (d *Document) patch(p Pointer, raw []byte) error {
 	if raw[0] != '{' {
-		return d.set(p, raw)
+		return d.set(p, d.spelledValue(p, raw))
 	}
 	if n := d.find(p); n == nil || n.kind != kindObject {
 		if err := d.set(p, []byte("{}")); err != nil {
@@ -397,8 +406,8 @@ func (d *Document) patch(p Pointer, raw []byte) error {
 		if patch.lookup(name) != i {
 			continue // a double: the last one counts
 		}
-		at := append(p[:len(p):len(p)], name)
 		value := patch.kids[i].value.raw
+		at := d.spelled(append(p[:len(p):len(p)], name), string(value) == "null")
 		if string(value) == "null" {
 			if _, err := d.delete(at); err != nil {
 				return err

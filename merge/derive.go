@@ -1,0 +1,140 @@
+package merge
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+)
+
+// Compute gives the value that is derived from an object, as JSON text. It must obey ctx.
+type Compute func(ctx context.Context, object []byte) ([]byte, error)
+
+type placedDerivation struct {
+	at      Pattern
+	compute Compute
+}
+
+// derives says whether the value at a place is computed: what writers think of it does not matter then.
+func (r *rules) derives(at Pointer) bool {
+	return slices.ContainsFunc(r.derived, func(p placedDerivation) bool { return p.at.Matches(at) })
+}
+
+// Derive computes the derived values of every object that is not what it was in before, the derived value itself left
+// out. It is called once, after the last merge; derivations follow each other in the order of the policy, so that a
+// later one sees what an earlier one computed. A derivation that fails, or that ctx ends, keeps the value that is there:
+// it is one of the errors returned, of which none undoes anything.
+func (d *Document) Derive(ctx context.Context, before []byte, pol *Policy) []error {
+	r, err := pol.compile()
+	if err != nil {
+		return []error{err}
+	}
+	if len(r.derived) == 0 || d.root == nil || bytes.Equal(before, d.Bytes()) {
+		return nil
+	}
+	var old *node
+	if was, err := Parse(before, d.format); err == nil {
+		old = was.root
+	}
+	var failed []error
+	for _, p := range r.derived {
+		last := len(p.at) - 1
+		v := deriver{d: d, ctx: ctx, name: p.at[last], holder: p.at[:last], compute: p.compute}
+		v.walk(d.root, old, nil)
+		failed = append(failed, v.failed...)
+	}
+	return failed
+}
+
+// deriver is one derivation on its way through a document.
+type deriver struct {
+	d       *Document
+	ctx     context.Context
+	name    string
+	holder  Pattern
+	compute Compute
+	failed  []error
+}
+
+func (v *deriver) walk(n, old *node, at Pointer) {
+	if !n.container() || !v.holder.reaches(at) {
+		return
+	}
+	if old != nil && !n.dirty && bytes.Equal(n.raw, old.raw) {
+		return
+	}
+	n.expand()
+	if n.kind == kindObject && v.holder.Matches(at) && v.inputChanged(n, old) {
+		v.set(n, at)
+	}
+	if n.list() {
+		v.elements(n, old, at)
+		return
+	}
+	for i := range n.kids {
+		name := n.kids[i].name()
+		if n.lookup(name) != i {
+			continue
+		}
+		var was *node
+		if old != nil {
+			was = old.child(name)
+		}
+		v.walk(n.kids[i].value, was, append(at[:len(at):len(at)], name))
+	}
+}
+
+// elements have no name that says which they were: one that was anywhere in the list is no new one.
+func (v *deriver) elements(n, old *node, at Pointer) {
+	known := map[uint64]*node{}
+	if old != nil && old.list() {
+		old.expand()
+		for i := range old.kids {
+			known[v.printWithout(old.kids[i].value)] = old.kids[i].value
+		}
+	}
+	for i := range n.kids {
+		e := n.kids[i].value
+		was := known[v.printWithout(e)]
+		if was == nil && old != nil && old.list() && i < len(old.kids) {
+			was = old.kids[i].value // for what is below it
+		}
+		v.walk(e, was, append(at[:len(at):len(at)], fmt.Sprint(i)))
+	}
+}
+
+func (v *deriver) inputChanged(n, old *node) bool {
+	return old == nil || old.kind != kindObject || v.printWithout(n) != v.printWithout(old)
+}
+
+// printWithout is the fingerprint of a value, a member that is derived left out.
+func (v *deriver) printWithout(n *node) uint64 {
+	if n.kind != kindObject {
+		return fingerprint(n.text())
+	}
+	n.expand()
+	sum := uint64(kindObject)
+	for i := range n.kids {
+		if name := n.kids[i].name(); name != v.name && n.lookup(name) == i {
+			sum += mix(hashBytes(1, name) ^ mix(fingerprint(n.kids[i].value.text())))
+		}
+	}
+	return mix(sum)
+}
+
+func (v *deriver) set(n *node, at Pointer) {
+	here := append(at[:len(at):len(at)], v.name)
+	raw, err := v.compute(v.ctx, n.text())
+	if err == nil {
+		err = Valid(raw, JSON)
+	}
+	if err == nil && len(bytes.TrimSpace(raw)) == 0 {
+		err = fmt.Errorf("%w: no value", ErrType)
+	}
+	if err == nil {
+		err = v.d.Do(Op{Kind: OpSet, At: here.String(), Value: bytes.TrimSpace(raw)})
+	}
+	if err != nil {
+		v.failed = append(v.failed, fmt.Errorf("%s is not derived: %w", here, err))
+	}
+}

@@ -1,0 +1,96 @@
+package merge
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+)
+
+// Moves tells how the document calls what one writer's version calls otherwise, because Renumber moved it: pointer of
+// the object in the document → the writer's name → the document's. They belong to that version of the writer's: a
+// change made from another base has nothing to do with them.
+type Moves map[string]map[string]string
+
+// Clone returns a copy that shares nothing.
+func (m Moves) Clone() Moves {
+	out := make(Moves, len(m))
+	for at, names := range m {
+		out[at] = maps.Clone(names)
+	}
+	return out
+}
+
+// From says where the document has what the base of c holds: the Moves of the Outcome when that base was merged as a
+// writer's version. It returns a change that is merged accordingly.
+func (c *Change) From(m Moves) *Change {
+	out := *c
+	out.moves = m
+	return &out
+}
+
+// renumbered decides about a member of an object in which new members get the next free integer as their name. What
+// both sides added under one name is two members; what the writer does later to the one that was moved follows it, for
+// as long as its own version has it.
+func (m *merger) renumbered(n *node, at Pointer, e *delta, member memberDelta) memberDelta {
+	path := at.String()
+	to, moved := m.moves[path][member.name]
+	_, integer := integerName(member.name)
+	switch {
+	case moved && member.base != nil:
+		if member.ours == nil {
+			delete(m.moves[path], member.name)
+		}
+	case member.base == nil && integer && n.lookup(member.name) >= 0:
+		to = strconv.FormatInt(nextInteger(n, e.base, e.ours), 10)
+		if m.moves == nil {
+			m.moves = Moves{}
+		}
+		if m.moves[path] == nil {
+			m.moves[path] = map[string]string{}
+		}
+		m.moves[path][member.name] = to
+	default:
+		delete(m.moves[path], member.name)
+		return member
+	}
+	member.name, member.key = to, m.d.encodeName(to)
+	member.after = []string{n.kids[len(n.kids)-1].name()}
+	return member
+}
+
+// nextInteger is above every integer that anybody knows of as a name: one that is free in the document only may be the
+// writer's name for something else.
+func nextInteger(objects ...*node) int64 {
+	next := int64(1)
+	for _, n := range objects {
+		if n == nil || n.kind != kindObject {
+			continue
+		}
+		n.expand()
+		for i := range n.kids {
+			if v, ok := integerName(n.kids[i].name()); ok && v >= next {
+				next = v + 1
+			}
+		}
+	}
+	return next
+}
+
+// integerName reads a name as programs write an integer: digits without a leading zero, small enough to have a successor.
+func integerName(name string) (int64, bool) {
+	if name == "" || len(name) > 18 || name[0] == '0' && len(name) > 1 || strings.Trim(name, "0123456789") != "" {
+		return 0, false
+	}
+	v, err := strconv.ParseInt(name, 10, 64)
+	return v, err == nil
+}
+
+// forget drops the moves at and below a place that the writer gave up.
+func (m *merger) forget(at Pointer) {
+	path := at.String()
+	for object := range m.moves {
+		if object == path || strings.HasPrefix(object, path+"/") {
+			delete(m.moves, object)
+		}
+	}
+}
