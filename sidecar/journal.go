@@ -94,7 +94,7 @@ var errSweptUnborn = errors.New("new sidecar was swept")
 func (s *store) tryCreateJournal(command string, view bool) (*journal, error) {
 	host, _ := os.Hostname()
 	j := &journal{dir: s.pending}
-	j.header = header{Version: journalVersion, Host: host, Boot: bootID(), PID: os.Getpid(), Command: command, Since: time.Now().UTC(), View: view}
+	j.header = header{Version: journalVersion, Host: host, Boot: s.boot, PID: os.Getpid(), Command: command, Since: time.Now().UTC(), View: view}
 	j.id = fmt.Sprintf("%s.%d.%s", fileSafe(host), j.header.PID, newID())
 	j.header.ID = j.id
 	head, err := j.header.marshal()

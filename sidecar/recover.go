@@ -134,7 +134,7 @@ func (s *store) plantVersion(id string, base, ours []byte, command string) error
 	}
 	defer file.Close()
 	host, _ := os.Hostname()
-	head, err := header{Version: journalVersion, ID: id, Host: host, Boot: bootID(), PID: os.Getpid(), Command: command, Since: time.Now().UTC(), View: true}.marshal()
+	head, err := header{Version: journalVersion, ID: id, Host: host, Boot: s.boot, PID: os.Getpid(), Command: command, Since: time.Now().UTC(), View: true}.marshal()
 	if err != nil {
 		return err
 	}

@@ -191,7 +191,7 @@ func (s *Session) begin(w Writer, bases [][]byte, skip int64, additions bool) (*
 	host, _ := os.Hostname()
 	x := &Scratch{s: s, n: newID(), skip: skip}
 	x.about = about{
-		header:     header{Version: journalVersion, Host: host, Boot: bootID(), PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
+		header:     header{Version: journalVersion, Host: host, Boot: s.g.boot, PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
 		Generation: s.store.readSettled(), Monotonic: monotonic(), Bases: []string{}, Skip: skip, Additions: additions,
 	}
 	x.about.ID = s.sidecar(x.n)

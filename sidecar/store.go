@@ -28,6 +28,7 @@ type store struct {
 	inode      uint64
 	perm       fs.FileMode // of files: the target's bits
 	rooted     bool        // the way from the target's directory to pending/ is on disk
+	boot       string      // for the headers of sidecars
 }
 
 const (
@@ -60,7 +61,7 @@ func (g *Guard) openStore(create bool) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{guard: dir, perm: g.guardPerm()}
+	s := &store{guard: dir, perm: g.guardPerm(), boot: g.boot}
 	info, err := g.parent.Stat(name)
 	if err != nil {
 		s.close()

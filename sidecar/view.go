@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 
 	"jsonguard/internal/vfs"
@@ -42,7 +43,9 @@ const (
 	copyName  = "copy"
 )
 
-func oursName(seq uint64) string { return strconv.FormatUint(seq, 10) + ".ours" }
+const oursSuffix = ".ours"
+
+func oursName(seq uint64) string { return strconv.FormatUint(seq, 10) + oursSuffix }
 
 // View makes a private copy of the current version.
 func (g *Guard) View(ctx context.Context) (*View, error) {
@@ -402,7 +405,17 @@ func (f *fold) adopt(sc *sidecarFile) error {
 	if bytes.Equal(content, before) {
 		return nil
 	}
-	if err := checkComplete(content, before, f.g.format); err != nil {
+	err = checkComplete(content, before, f.g.format)
+	if err == nil && sc.header.Boot != f.g.boot {
+		var old bool
+		if old, err = f.checkSurvived(view, content, before); old {
+			return nil
+		}
+	}
+	if err != nil && !errors.Is(err, ErrTorn) {
+		return err
+	}
+	if err != nil {
 		name, kerr := f.s.keepTorn(view, sc.name, f.g.name, base)
 		if kerr != nil {
 			return kerr
@@ -430,6 +443,31 @@ func (f *fold) adopt(sc *sidecarFile) error {
 	sc.lines = append(sc.lines, l)
 	sc.seqEnd, sc.end, sc.lastOurs = l.Seq, j.size, l.Ours
 	return nil
+}
+
+// checkSurvived looks at a copy that was written before the machine was started again, without an fsync: what is on
+// disk may be an earlier version of it, which would take back what was submitted since, or sectors of several.
+func (f *fold) checkSurvived(view vfs.Dir, content, before []byte) (old bool, err error) {
+	if f.g.format == merge.Lines && bytes.HasPrefix(content, before) {
+		return false, nil // appended lines are whole or zeros
+	}
+	names, err := view.Names()
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		if name != baseName && !strings.HasSuffix(name, oursSuffix) {
+			continue
+		}
+		version, err := readFile(view, name)
+		if err != nil {
+			return false, err
+		}
+		if bytes.Equal(content, version) {
+			return true, nil
+		}
+	}
+	return false, fmt.Errorf("%w: the machine was restarted before it was known to be on disk", ErrTorn)
 }
 
 // inUse says whether a process holds the view.
