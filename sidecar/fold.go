@@ -34,6 +34,7 @@ type fold struct {
 	lock *heldLocks
 
 	last     *commit    // newest valid record
+	settled  bool       // its step happened and is on disk
 	marks    watermarks // what is in the target now
 	target   *snapshot
 	sidecars []*sidecarFile
@@ -239,7 +240,7 @@ func (f *fold) settle() error {
 	f.target.knownAs(last.To)
 	settled := f.s.readSettled()
 	if settled == last.Generation {
-		f.marks = last.After
+		f.marks, f.settled = last.After, true
 		return nil
 	}
 	if settled > last.Generation {
@@ -263,7 +264,7 @@ func (f *fold) settle() error {
 	if err := f.g.resyncParent(); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
-	f.marks = last.After
+	f.marks, f.settled = last.After, true
 	return f.s.writeSettled(last.Generation, last.Kind == kindOverwrite)
 }
 

@@ -59,7 +59,7 @@ func (f *fold) publish() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	f.last, f.marks = next, f.after
+	f.last, f.marks, f.settled = next, f.after, true
 	// Unsynced, but for an overwrite: its record makes whoever finds it unsettled write the target again, which would undo
 	// what others wrote since.
 	return changed, f.s.writeSettled(next.Generation, next.Kind == kindOverwrite)

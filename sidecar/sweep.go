@@ -6,7 +6,7 @@ import (
 )
 
 // sweep removes what nobody needs any more. It runs when the last record is known durable or is known not to have
-// happened; the temporary file that the last record names is evidence and stays.
+// happened: then the temporary file that it names is the evidence and stays.
 func (f *fold) sweep() error {
 	if f.s == nil {
 		return nil
@@ -33,7 +33,7 @@ func (f *fold) sweep() error {
 	}
 	f.g.swept = true
 	for _, name := range names {
-		keep := name == f.last.Temp && f.last.Kind == kindReplace
+		keep := name == f.last.Temp && !f.settled
 		if f.g.isTemp(name) && !keep {
 			_ = removeAll(f.g.parent, name) // the next sweep tries again
 		}
@@ -59,6 +59,7 @@ func (f *fold) sweepSidecars() error {
 		if f.s.pending.Remove(sc.name) == nil {
 			removed = true
 		}
+		sc.release() // a power cut may have left it a second, hidden name, which goes next
 	}
 	if removed {
 		return f.s.pending.Sync()

@@ -612,11 +612,12 @@ func (m *Model) seesSettled(s *state, p *process) bool {
 	return false
 }
 
-// needlessTemp is a temporary file that the newest record does not name, 0 if there is none.
+// needlessTemp is a temporary file that the newest record does not name, or that is its second name after a power cut
+// that kept the two halves of the rename apart; 0 if there is none.
 func (m *Model) needlessTemp(s *state) uint8 {
 	last := s.newest()
 	for i, inode := range s.parent.temps {
-		if inode != 0 && (uint8(i) != last.temp || m.weak == sweepEvidence) {
+		if inode != 0 && (uint8(i) != last.temp || s.settled == last.gen || m.weak == sweepEvidence) {
 			return uint8(i)
 		}
 	}
