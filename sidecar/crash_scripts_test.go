@@ -1,0 +1,313 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"jsonguard/internal/vfs"
+	"jsonguard/lock"
+	"jsonguard/merge"
+)
+
+// pad makes the target longer than a sector.
+var pad = strings.Repeat("0123456789", 60)
+
+var document = fmt.Sprintf("{\n  \"keep\": {\"pad\": %q},\n  \"n\": {}\n}\n", pad)
+
+const lines = `{"keep":"first"}` + "\n"
+
+// scripts are the histories that are cut off at every call.
+var scripts = []*script{
+	{name: "apply alone", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		check(w.apply(g, 0))
+		check(w.apply(g, 1, 2))
+		check(g.Close())
+	}},
+	{name: "apply makes the file", target: "a.json", run: func(w *world) {
+		g := w.open()
+		check(w.apply(g, 0))
+		check(g.Close())
+		g = w.open()
+		check(w.apply(g, 1))
+		check(g.Close())
+	}},
+	{name: "journal", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		check(w.journal(g, 0))
+		check(w.journal(g, 1, 2))
+		check(w.flush(g))
+		check(w.journal(g, 3))
+		check(w.flush(g))
+		check(g.Close())
+	}},
+	{name: "journal makes the file", target: "a.json", run: func(w *world) {
+		g := w.open()
+		check(w.journal(g, 0))
+		check(w.journal(g, 1))
+		check(w.flush(g))
+		check(g.Close())
+	}},
+	{name: "fold of many", target: "a.json", content: document, refused: 1 << 2, run: func(w *world) {
+		var all []*Guard
+		for i := range 4 {
+			g := w.open()
+			check(w.journal(g, i))
+			all = append(all, g)
+		}
+		check(w.update(all[0], 4))
+		check(w.journal(all[1], 5))
+		check(w.flush(all[3]))
+		for _, g := range all {
+			check(g.Close())
+		}
+	}},
+	{name: "fold for the dead", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		check(w.journal(g, 0))
+		check(w.journal(g, 1))
+		w.kill()
+		g = w.open()
+		check(w.apply(g, 2))
+		check(w.journal(g, 3))
+		w.kill()
+		g = w.open()
+		check(w.update(g, 4))
+		check(g.Close())
+	}},
+	{name: "fold killed", target: "a.json", content: document, run: func(w *world) {
+		for i := range 3 {
+			g := w.open()
+			check(w.journal(g, 2*i))
+			w.killAtRename(func() { _ = w.update(g, 2*i+1) })
+			w.kill()
+		}
+		check(w.recover())
+	}},
+	{name: "lock not to be had", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		check(w.journal(g, 0))
+		check(w.flush(g))
+		held := must(must(w.mem.OpenDir(home)).OpenFile("a.json.lock", os.O_RDWR, 0))
+		must(held.TryLock())
+		h := w.open()
+		for i := 1; i < 4; i++ {
+			if err := w.apply(h, i); !errors.Is(err, ErrPending) || !errors.Is(err, lock.ErrTimeout) {
+				check(fmt.Errorf("want a timeout: %w", err))
+			}
+		}
+		check(held.Close())
+		check(w.apply(h, 4))
+		check(h.Close())
+		check(g.Close())
+	}},
+	{name: "read folds", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		check(w.journal(g, 0))
+		w.kill()
+		g = w.open()
+		_, err := g.Read(context.Background())
+		check(err)
+		check(g.Close())
+	}},
+	{name: "conflicts", target: "a.json", content: document, refused: 1<<1 | 1<<3, run: func(w *world) {
+		for i := range 5 {
+			g := w.open()
+			set := merge.Op{Kind: merge.OpSet, At: "/keep/place", Value: fmt.Appendf(nil, "%d", i)}
+			check(w.done(g.Journal(context.Background(), append(w.try(i), set)...), i))
+		}
+		check(w.flush(w.guards[0]))
+		check(w.journal(w.guards[1], 5))
+		check(w.flush(w.guards[2]))
+		for _, g := range w.guards {
+			check(g.Close())
+		}
+	}},
+	{name: "append lines", target: "a.jsonl", content: lines, run: func(w *world) {
+		g := w.open()
+		check(w.apply(g, 0))
+		check(w.journal(g, 1, 2, 3))
+		check(w.apply(g, 4))
+		h := w.open()
+		check(w.journal(h, 5, 6, 7, 8, 9, 10, 11))
+		check(w.apply(h, 12))
+		check(h.Close())
+		check(g.Close())
+	}},
+	{name: "rewrite lines", target: "a.jsonl", content: lines + `{"keep":"no newline"}`, run: func(w *world) {
+		g := w.open()
+		check(w.apply(g, 0))
+		check(w.journal(g, 1))
+		check(w.update(g, 2))
+		check(w.apply(g, 3))
+		check(g.Close())
+	}},
+	{name: "lines make the file", target: "a.jsonl", run: func(w *world) {
+		g := w.open()
+		check(w.apply(g, 0))
+		check(w.journal(g, 1, 2))
+		check(w.apply(g, 3))
+		check(g.Close())
+	}},
+	{name: "mount point", target: "a.json", content: document, fault: busy, run: func(w *world) {
+		g := w.open()
+		check(w.apply(g, 0))
+		check(w.journal(g, 1))
+		check(w.apply(g, 2))
+		check(g.Close())
+	}},
+	{name: "view", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		v := must(g.View(context.Background()))
+		w.submitEdit(v, 0)
+		w.submitEdit(v, 1)
+		w.writeCopy(v, w.edit(readCopyOf(w, v), 2))
+		w.copied |= 1 << 2
+		_, err := v.Close(context.Background())
+		check(w.done(err, 2))
+		check(g.Close())
+	}},
+	{name: "view of a dead process", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		v := must(g.View(context.Background()))
+		w.submitEdit(v, 0)
+		w.writeCopy(v, w.edit(readCopyOf(w, v), 1))
+		w.copied |= 1 << 1
+		w.kill()
+		g = w.open()
+		check(w.apply(g, 2))
+		check(g.Close())
+	}},
+	{name: "view of lines", target: "a.jsonl", content: lines, run: func(w *world) {
+		g := w.open()
+		v := must(g.View(context.Background()))
+		w.submitEdit(v, 0, 1)
+		h := w.open()
+		check(w.apply(h, 2))
+		w.writeCopy(v, w.edit(readCopyOf(w, v), 3))
+		w.copied |= 1 << 3
+		w.kill()
+		check(w.recover())
+	}},
+	{name: "torn view", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		v := must(g.View(context.Background()))
+		w.submitEdit(v, 0)
+		whole := w.edit(readCopyOf(w, v), 1)
+		w.writeCopy(v, whole[:len(whole)/2])
+		w.kill()
+		g = w.open()
+		check(w.journal(g, 2))
+		check(w.flush(g))
+		check(g.Close())
+	}},
+	{name: "salvage", target: "a.jsonl", content: lines, salvage: true, run: func(w *world) {
+		g := w.open()
+		v := must(g.View(context.Background()))
+		whole := w.edit(readCopyOf(w, v), 0, 1)
+		w.writeCopy(v, append(whole, `{"change":7,"pa`...))
+		w.kill()
+		g = w.open()
+		check(w.apply(g, 2))
+		_, _, err := g.Recover(context.Background(), true)
+		check(err)
+		w.acked |= 3
+		check(g.Close())
+	}},
+	{name: "clean", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		check(w.journal(g, 0))
+		w.kill()
+		for i := 1; i < 3; i++ {
+			g = w.open()
+			_, err := g.Clean(context.Background())
+			check(err)
+			check(w.journal(g, i))
+			check(w.flush(g))
+			check(g.Close())
+			g = w.open()
+			_, err = g.Clean(context.Background())
+			check(err)
+			check(g.Close())
+		}
+	}},
+	{name: "outsider", target: "a.json", content: document, inOrder: true, run: func(w *world) {
+		g := w.open()
+		check(w.journal(g, 0))
+		check(w.flush(g))
+		w.outsiderAdds(1)
+		check(w.journal(g, 2))
+		w.killAtRename(func() { _ = w.flush(g) })
+		w.kill()
+		w.outsiderAdds(3)
+		g = w.open()
+		check(w.update(g, 4))
+		check(g.Close())
+	}},
+	{name: "target deleted", target: "a.json", content: document, either: 1<<1 | 1<<0, run: func(w *world) {
+		g := w.open()
+		check(w.journal(g, 0))
+		check(w.flush(g))
+		check(w.journal(g, 1))
+		dir := must(w.mem.OpenDir(home))
+		w.acked &^= 1 // folded, and deleted with the target
+		check(dir.Remove("a.json"))
+		check(dir.Sync())
+		check(w.flush(g))
+		check(g.Close())
+	}},
+}
+
+// submitEdit is one round of a program: read the copy, write it back with changes; then the watcher submits.
+func (w *world) submitEdit(v *View, changes ...int) {
+	w.writeCopy(v, w.edit(readCopyOf(w, v), changes...))
+	for _, i := range changes {
+		w.copied |= 1 << i
+	}
+	_, err := v.Submit(context.Background())
+	check(w.done(err, changes...))
+}
+
+// outsiderAdds replaces the target by what it is and one more change, without any lock.
+func (w *world) outsiderAdds(i int) {
+	content := must(readFile(must(w.mem.OpenDir(home)), w.script.target))
+	edited := w.edit(content, i)
+	w.outside(w.script.target, string(edited))
+	w.acked |= 1 << i
+}
+
+// killAtRename runs do and stops it just before it renames something over the target.
+func (w *world) killAtRename(do func()) {
+	type stop struct{}
+	before := w.before
+	defer func() {
+		w.before = before
+		if r := recover(); r != nil {
+			if _, ok := r.(stop); !ok {
+				panic(r)
+			}
+		}
+	}()
+	w.before = func(c vfs.Call) {
+		if before != nil {
+			before(c)
+		}
+		if c.Op == "rename" && c.Path == home+"/"+w.script.target {
+			w.proc.Kill()
+			panic(stop{})
+		}
+	}
+	do()
+}
+
+// busy is a bind-mounted single file: nothing can be renamed over it (rename(2), EBUSY).
+func busy(w *world, c vfs.Call) error {
+	if c.Op == "rename" && c.Path == home+"/"+w.script.target {
+		return syscall.EBUSY
+	}
+	return nil
+}
