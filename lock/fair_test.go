@@ -21,7 +21,7 @@ func TestNoneOf17ProcessesStarves(t *testing.T) {
 	for _, p := range all {
 		p.say("go")
 	}
-	time.Sleep(3 * time.Second)
+	time.Sleep(2 * time.Second)
 	var turns []int
 	sum := 0
 	for _, p := range all {

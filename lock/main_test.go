@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 }
 
 var roles = map[string]func(args []string) error{
-	"hold": holdRole, "count": countRole, "turns": turnsRole, "acquire": acquireRole, "probe": probeRole,
+	"hold": holdRole, "count": countRole, "turns": turnsRole, "acquire": acquireRole, "probe": probeRole, "add slowly": slowRole,
 }
 
 // parseOptions reads what asked wrote.
@@ -114,7 +114,7 @@ func countRole(args []string) error {
 	}
 	target, opts := parseOptions(args[1:])
 	for range n {
-		if err := addOne(target, opts...); err != nil {
+		if err := addOne(target, nil, opts...); err != nil {
 			return err
 		}
 		fmt.Println("added")
@@ -122,7 +122,24 @@ func countRole(args []string) error {
 	return nil
 }
 
-func addOne(target string, opts ...Option) error {
+// slowRole adds one, and waits between reading and publishing until it is told to go on.
+func slowRole(args []string) error {
+	target, opts := parseOptions(args)
+	err := addOne(target, func() {
+		fmt.Println("has read")
+		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	}, opts...)
+	if errors.Is(err, ErrLost) {
+		fmt.Println("lost")
+		return nil
+	}
+	if err == nil {
+		fmt.Println("added")
+	}
+	return err
+}
+
+func addOne(target string, between func(), opts ...Option) error {
 	l, err := Acquire(context.Background(), target, opts...)
 	if err != nil {
 		return err
@@ -135,6 +152,9 @@ func addOne(target string, opts ...Option) error {
 	n, err := strconv.Atoi(strings.TrimSpace(string(raw)))
 	if err != nil {
 		return fmt.Errorf("two at once: %q: %w", raw, err)
+	}
+	if between != nil {
+		between()
 	}
 	next := fmt.Sprintf("%s.%d", target, os.Getpid())
 	if err := os.WriteFile(next, []byte(strconv.Itoa(n+1)), 0o600); err != nil {

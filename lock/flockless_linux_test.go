@@ -1,0 +1,403 @@
+package lock
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// A filesystem whose flock is missing or excludes nobody is made by a seccomp filter, under which flock(2) and the
+// byte-range locks of fcntl(2) do nothing and return an error or success. The code under test has no switch for it: it
+// finds out by trying.
+
+func init() { roles["flockless"] = flocklessRole }
+
+// flocklessRole installs the filter and becomes another program: ERRNO ROLE ARG...
+func flocklessRole(args []string) error {
+	errno, err := strconv.ParseUint(args[0], 10, 16)
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	if err := filterLocks(uint32(errno)); err != nil {
+		return err
+	}
+	if err := os.Setenv("LOCK_ROLE", args[1]); err != nil {
+		return err
+	}
+	return syscall.Exec(os.Args[0], append([]string{os.Args[0]}, args[2:]...), os.Environ())
+}
+
+// filterLocks makes the calls return errno, 0 included, without being carried out (seccomp(2), SECCOMP_RET_ERRNO).
+func filterLocks(errno uint32) error {
+	const loadWord = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+	const ifEqual = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
+	const result = unix.BPF_RET | unix.BPF_K
+	const number, secondArgument = 0, 24 // offsets in struct seccomp_data, little-endian
+	filter := []unix.SockFilter{
+		{Code: loadWord, K: number},
+		{Code: ifEqual, K: unix.SYS_FLOCK, Jt: 5},
+		{Code: ifEqual, K: unix.SYS_FCNTL, Jf: 3},
+		{Code: loadWord, K: secondArgument},
+		{Code: ifEqual, K: unix.F_OFD_SETLK, Jt: 2},
+		{Code: ifEqual, K: unix.F_OFD_SETLKW, Jt: 1},
+		{Code: result, K: unix.SECCOMP_RET_ALLOW},
+		{Code: result, K: unix.SECCOMP_RET_ERRNO | errno},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
+	if e != 0 {
+		return fmt.Errorf("seccomp: %w", e)
+	}
+	return nil
+}
+
+// leaseTestTime is short enough for a test to wait for, and long enough for a holder on a loaded machine to beat.
+const leaseTestTime = 2 * time.Second
+
+func init() {
+	if text := os.Getenv("LOCK_LEASE"); text != "" {
+		leaseTime, _ = time.ParseDuration(text)
+	}
+}
+
+// flockless starts a role on a filesystem whose flock returns errno.
+func flockless(t *testing.T, errno syscall.Errno, role string, args ...string) *process {
+	t.Helper()
+	return start(t, "flockless", append([]string{strconv.Itoa(int(errno)), role}, args...), func(cmd *exec.Cmd) {
+		cmd.Env = append(cmd.Env, "LOCK_LEASE="+leaseTestTime.String())
+	})
+}
+
+var withoutFlock = []struct {
+	name  string
+	errno syscall.Errno
+}{
+	{"flock is given to everybody", 0}, {"no such call", unix.ENOSYS}, {"no lock daemon", unix.ENOLCK}, {"not supported", unix.EOPNOTSUPP},
+}
+
+func TestProbeFindsOut(t *testing.T) {
+	for _, fs := range withoutFlock {
+		t.Run(fs.name, func(t *testing.T) {
+			dir := t.TempDir()
+			flockless(t, fs.errno, "probe", dir).expect("false").end()
+			entries, err := os.ReadDir(dir)
+			require.NoError(t, err)
+			require.Empty(t, entries)
+		})
+	}
+	start(t, "probe", []string{t.TempDir()}).expect("true").end()
+	found, err := Probe(filepath.Join(t.TempDir(), "missing"))
+	require.Error(t, err)
+	require.False(t, found.Excludes)
+}
+
+// Where flock excludes there is no lease: no file, no beats.
+func TestNoLeaseWhereFlockExcludes(t *testing.T) {
+	path := target(t, "{}")
+	hold(t, path)
+	require.NoDirExists(t, leaseDir(path))
+}
+
+func TestLeaseExcludes(t *testing.T) {
+	t.Parallel()
+	for _, fs := range withoutFlock {
+		t.Run(fs.name, func(t *testing.T) {
+			const procs, each = 8, 15
+			path := target(t, "0")
+			var all []*process
+			for range procs {
+				all = append(all, flockless(t, fs.errno, "count", strconv.Itoa(each), path))
+			}
+			for _, p := range all {
+				p.end()
+			}
+			requireCount(t, path, procs*each)
+			numbers, err := leaseNumbers(leaseDir(path))
+			require.NoError(t, err)
+			require.Equal(t, []uint64{procs * each}, numbers, "one number for each hold, and only the last one is left")
+		})
+	}
+}
+
+// Processes that are killed while they hold it, wait for it or take it over: those that live go on, and lose nothing.
+func TestLeaseUnderKill(t *testing.T) {
+	t.Parallel()
+	const procs, each = 6, 30
+	path := target(t, "0")
+	acknowledged := make(chan int)
+	var victims, survivors []*process
+	for range procs {
+		victims = append(victims, flockless(t, 0, "count", "1000000", path))
+		survivors = append(survivors, flockless(t, 0, "count", strconv.Itoa(each), path))
+	}
+	for _, p := range append(victims, survivors...) {
+		go func() {
+			n := 0
+			for {
+				text, err := p.out.ReadString('\n')
+				if err != nil || text != "added\n" {
+					acknowledged <- n
+					return
+				}
+				n++
+			}
+		}()
+	}
+	for i, p := range victims {
+		time.Sleep(50 * time.Millisecond)
+		if i%3 == 0 { // one that surely holds it: the others are killed wherever they are
+			eventually(t, func() bool { return holderOf(t, path) == p.cmd.Process.Pid }, "it holds the lease")
+		}
+		require.NoError(t, p.cmd.Process.Kill())
+	}
+	sum := 0
+	for range 2 * procs {
+		sum += <-acknowledged
+	}
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	got, err := strconv.Atoi(string(raw))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, sum, procs*each)
+	require.GreaterOrEqual(t, got, sum, "each acknowledged addition is there")
+	require.LessOrEqual(t, got, sum+procs, "and at most one more for each victim")
+}
+
+func holderOf(t *testing.T, path string) int {
+	t.Helper()
+	if h := leaseHolder(path); h != nil {
+		return h.PID
+	}
+	return 0
+}
+
+// A holder that is stopped for longer than the lease finds out before it publishes.
+func TestAStoppedHolderFindsOut(t *testing.T) {
+	t.Parallel()
+	path := target(t, "{}")
+	first := flockless(t, 0, "hold", path).expect("held")
+	first.say("check").expect("ok")
+	require.NoError(t, first.cmd.Process.Signal(syscall.SIGSTOP))
+	began := time.Now()
+	second := flockless(t, 0, "hold", path).expect("held")
+	require.GreaterOrEqual(t, time.Since(began), leaseTestTime, "not before the lease has run out")
+	require.NoError(t, first.cmd.Process.Signal(syscall.SIGCONT))
+	first.say("check").expect("lost")
+	second.say("check").expect("ok")
+	first.end() // gives back what it does not hold
+	second.say("check").expect("ok")
+	third := flockless(t, 0, "acquire", path, "timeout=0")
+	require.Contains(t, third.line(), `"Timeout":true`)
+	second.end()
+}
+
+// The same, with what is at stake: a stopped holder that goes on would set the counter back to what it had read.
+func TestAStoppedHolderDoesNotPublish(t *testing.T) {
+	t.Parallel()
+	path := target(t, "0")
+	stopped := flockless(t, 0, "add slowly", path).expect("has read")
+	require.NoError(t, stopped.cmd.Process.Signal(syscall.SIGSTOP))
+	flockless(t, 0, "count", "20", path).end()
+	require.NoError(t, stopped.cmd.Process.Signal(syscall.SIGCONT))
+	stopped.say("go on").expect("lost")
+	requireCount(t, path, 20)
+	awake := flockless(t, 0, "add slowly", path).expect("has read")
+	awake.say("go on").expect("added")
+	requireCount(t, path, 21)
+}
+
+// A waiter that was stopped itself does not take over from a holder that beats.
+func TestAStoppedWaiterDidNotWatch(t *testing.T) {
+	t.Parallel()
+	path := target(t, "{}")
+	holder := flockless(t, 0, "hold", path).expect("held")
+	waiting := flockless(t, 0, "hold", path)
+	time.Sleep(leaseTestTime / 2)
+	require.NoError(t, holder.cmd.Process.Signal(syscall.SIGSTOP))
+	require.NoError(t, waiting.cmd.Process.Signal(syscall.SIGSTOP)) // as when the whole machine sleeps
+	time.Sleep(3 * leaseTestTime / 2)
+	require.NoError(t, waiting.cmd.Process.Signal(syscall.SIGCONT))
+	time.Sleep(leaseTestTime / 4)
+	require.NoError(t, holder.cmd.Process.Signal(syscall.SIGCONT))
+	holder.say("check").expect("ok")
+	holder.end()
+	waiting.expect("held")
+}
+
+func TestWatchCountsOnlyWhatItSaw(t *testing.T) {
+	w := watch{}
+	require.False(t, w.stale(1, []byte("held 1")))
+	w.looked = w.looked.Add(-time.Hour)
+	require.False(t, w.stale(1, []byte("held 1")), "an hour between two looks is a beat's time")
+	require.Equal(t, beatInterval(), w.unchanged)
+	for range 3 {
+		w.looked = w.looked.Add(-time.Hour)
+		require.False(t, w.stale(1, []byte("held 1")))
+	}
+	w.looked = w.looked.Add(-time.Hour)
+	require.True(t, w.stale(1, []byte("held 1")))
+	require.False(t, w.stale(1, []byte("held 2")), "a beat")
+	require.Zero(t, w.unchanged)
+}
+
+// Many waiters see the same stale lease at once: one of them gets it.
+func TestOneTakesOver(t *testing.T) {
+	t.Parallel()
+	path := target(t, "{}")
+	flockless(t, 0, "hold", path).expect("held").kill()
+	said := make(chan *process)
+	for range 6 {
+		p := flockless(t, 0, "hold", path)
+		go func() {
+			if text, err := p.out.ReadString('\n'); err == nil && text == "held\n" {
+				said <- p
+			}
+		}()
+	}
+	for range 6 {
+		holder := <-said
+		holder.say("check").expect("ok")
+		select {
+		case <-said:
+			t.Fatal("two took over")
+		case <-time.After(50 * time.Millisecond):
+		}
+		holder.end()
+	}
+}
+
+// A claimant that slept since it looked: whatever happened to the numbers meanwhile, what it creates counts for nothing.
+func TestALateClaim(t *testing.T) {
+	path := target(t, "{}")
+	dir := leaseDir(path)
+	take := func() *lease {
+		l, err := takeLease(context.Background(), path, options{})
+		require.NoError(t, err)
+		return l
+	}
+	require.NoError(t, take().release())
+	require.NoError(t, take().release()) // 2 is free
+	current := take()                    // 3
+	for seen := range uint64(3) {        // looked when 0, 1 or 2 was the newest
+		late, err := claimLease(path, dir, seen)
+		require.NoError(t, err)
+		require.Nil(t, late, "after %d", seen)
+		require.NoError(t, current.check())
+	}
+	numbers, err := leaseNumbers(dir)
+	require.NoError(t, err)
+	require.Equal(t, []uint64{3}, numbers)
+	require.NoError(t, current.release())
+	require.NoError(t, take().release())
+}
+
+// The lower number is there only if nobody held the next: also when the list of names says less than it should.
+func TestALateClaimWhoseListIsStale(t *testing.T) {
+	path := target(t, "{}")
+	dir := leaseDir(path)
+	for range 3 {
+		l, err := takeLease(context.Background(), path, options{})
+		require.NoError(t, err)
+		require.NoError(t, l.release())
+	}
+	l := &lease{dir: dir, number: 2}
+	require.NoError(t, os.Remove(leaseName(dir, 3))) // the list misses it
+	require.NoError(t, createLike(path, l.path()))
+	require.ErrorIs(t, l.first(1), ErrLost)
+}
+
+// Killed between creating its file and writing into it.
+func TestAnEmptyLeaseBecomesStale(t *testing.T) {
+	t.Parallel()
+	path := target(t, "{}")
+	require.NoError(t, makeLeaseDir(path, leaseDir(path)))
+	require.NoError(t, createLike(path, leaseName(leaseDir(path), 7)))
+	p := flockless(t, 0, "acquire", path, "timeout=0")
+	require.Contains(t, p.line(), `"Timeout":true`)
+	flockless(t, 0, "hold", path).expect("held").end()
+	numbers, err := leaseNumbers(leaseDir(path))
+	require.NoError(t, err)
+	require.Equal(t, []uint64{8}, numbers)
+}
+
+func TestTheHolderOfALeaseIsNamed(t *testing.T) {
+	path := target(t, "{}")
+	holder := flockless(t, unix.ENOSYS, "hold", path).expect("held")
+	var said outcome
+	require.NoError(t, json.Unmarshal([]byte(flockless(t, unix.ENOSYS, "acquire", path, "timeout=50ms").line()), &said))
+	require.True(t, said.Timeout)
+	require.Contains(t, said.Error, fmt.Sprintf("held by process %d (", holder.cmd.Process.Pid))
+	require.Contains(t, said.Error, " since 2")
+}
+
+func TestALeaseIsInherited(t *testing.T) {
+	path := target(t, "{}")
+	l, err := takeLease(context.Background(), path, options{})
+	require.NoError(t, err)
+	defer l.release()
+	require.Contains(t, flockless(t, 0, "acquire", path, "inherit").line(), `"Inherited":true`)
+	require.Contains(t, flockless(t, 0, "acquire", path, "timeout=50ms").line(), `"Timeout":true`)
+}
+
+// Pointers have one lock together there.
+func TestPointersWithoutFlock(t *testing.T) {
+	for _, fs := range withoutFlock {
+		t.Run(fs.name, func(t *testing.T) {
+			path := target(t, "{}")
+			p := flockless(t, fs.errno, "hold", path, "at=/a").expect("held")
+			require.Contains(t, flockless(t, fs.errno, "acquire", path, "at=/a", "timeout=0").line(), `"Timeout":true`)
+			require.Contains(t, flockless(t, fs.errno, "acquire", path, "at=/b", "timeout=0").line(), `"Timeout":true`)
+			require.Contains(t, flockless(t, fs.errno, "acquire", path, "timeout=0").line(), `"Error":""`)
+			p.end()
+			require.Contains(t, flockless(t, fs.errno, "acquire", path, "at=/a", "timeout=0").line(), `"Error":""`)
+		})
+	}
+}
+
+func TestModesOfTheLease(t *testing.T) {
+	path := target(t, "{}")
+	require.NoError(t, os.Chmod(path, 0o640))
+	old := unix.Umask(0)
+	l, err := takeLease(context.Background(), path, options{})
+	unix.Umask(old)
+	require.NoError(t, err)
+	defer l.release()
+	for name, want := range map[string]os.FileMode{leaseDir(path): 0o750, l.path(): 0o640} {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		require.Equal(t, want, info.Mode().Perm(), name)
+	}
+	content, err := os.ReadFile(l.path())
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(string(content), "held 0"))
+}
+
+// A disk that is full, or a directory that is read-only, is an error and no endless loop.
+func TestLeaseErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "missing", "results.json")
+	_, err := takeLease(context.Background(), path, options{})
+	require.ErrorIs(t, err, os.ErrNotExist)
+	path = target(t, "{}")
+	require.NoError(t, os.WriteFile(leaseDir(path), nil, 0o600))
+	_, err = takeLease(context.Background(), path, options{})
+	require.Error(t, err)
+	require.False(t, errors.Is(err, ErrTimeout))
+}
