@@ -14,11 +14,12 @@ type Supervisor struct{ s *supervisor }
 // It returns ErrUnsupported, ErrNested, or the error of executing the command as an *fs.PathError. A script without #!
 // is given to /bin/sh, as execvp(3) does.
 func Start(cmd Command, h Handler) (*Supervisor, error) {
-	s, err := start(cmd, h)
+	s := &Supervisor{}
+	err := start(s, cmd, h)
 	if err != nil {
 		return nil, err
 	}
-	return &Supervisor{s}, nil
+	return s, nil
 }
 
 // PID is the command's process.
@@ -66,8 +67,9 @@ func Ask(ctx context.Context, request []byte) ([]byte, error) { return ask(ctx, 
 
 // Call is one call of one thread, while it waits for its answer.
 type Call struct {
-	Process *Process
-	TID     int // the thread's id
+	Supervisor *Supervisor // whose handler is asked; Start may not have returned it yet
+	Process    *Process
+	TID        int // the thread's id
 
 	n *notification
 }

@@ -1,3 +1,5 @@
+//go:build !linux || !(amd64 || arm64)
+
 package intercept
 
 import (
@@ -16,7 +18,7 @@ type (
 	notification struct{}
 )
 
-func start(Command, Handler) (*supervisor, error)     { return nil, unsupported() }
+func start(*Supervisor, Command, Handler) error       { return unsupported() }
 func probe() (Findings, error)                        { return Findings{}, unsupported() }
 func ask(context.Context, []byte) ([]byte, error)     { return nil, unsupported() }
 func hasWriters(*os.File) (bool, error)               { return false, unsupported() }

@@ -1,0 +1,94 @@
+//go:build linux && (amd64 || arm64)
+
+package intercept
+
+import "golang.org/x/sys/unix"
+
+// op is what a call asks for, whichever system call it came by.
+type op uint8
+
+const (
+	opOther op = iota
+	opOpen
+	opOpen2 // openat2: flags are in memory
+	opCreat
+	opRename
+	opRemove
+	opRmdir
+	opLink
+	opSymlink
+	opTruncate
+	opFlock
+	opFcntl
+	opSync
+	opView // may change what paths mean for the caller
+)
+
+// none: there is no such argument.
+const none = -1
+
+// meaning says which argument is what; the numbers are argument indices.
+type meaning struct {
+	op          op
+	dir, path   int8 // dir none: the working directory
+	dir2, path2 int8
+	text        int8
+	arg         int8 // open: flags, followed by mode; unlinkat, renameat2, linkat: flags; truncate: length
+}
+
+func (m meaning) two() bool { return m.op == opRename || m.op == opLink }
+
+func (m meaning) descriptor() bool { return m.op == opFlock || m.op == opFcntl || m.op == opSync }
+
+// follows says whether a symlink at the end of the path is followed.
+func (m meaning) follows(d *seccompData) bool {
+	switch m.op {
+	case opOpen:
+		const create = unix.O_CREAT | unix.O_EXCL
+		flags := d.args[m.arg]
+		return flags&unix.O_NOFOLLOW == 0 && flags&create != create
+	case opOpen2, opCreat, opTruncate:
+		return true
+	case opLink:
+		return m.arg != none && d.args[m.arg]&unix.AT_SYMLINK_FOLLOW != 0
+	}
+	return false
+}
+
+func meaningOf(nr int32) meaning {
+	switch nr {
+	case unix.SYS_OPENAT:
+		return meaning{op: opOpen, dir: 0, path: 1, arg: 2}
+	case unix.SYS_OPENAT2:
+		return meaning{op: opOpen2, dir: 0, path: 1, arg: 2}
+	case unix.SYS_RENAMEAT:
+		return meaning{op: opRename, dir: 0, path: 1, dir2: 2, path2: 3, arg: none}
+	case unix.SYS_RENAMEAT2:
+		return meaning{op: opRename, dir: 0, path: 1, dir2: 2, path2: 3, arg: 4}
+	case unix.SYS_UNLINKAT:
+		return meaning{op: opRemove, dir: 0, path: 1, arg: 2}
+	case unix.SYS_LINKAT:
+		return meaning{op: opLink, dir: 0, path: 1, dir2: 2, path2: 3, arg: 4}
+	case unix.SYS_SYMLINKAT:
+		return meaning{op: opSymlink, text: 0, dir: 1, path: 2, arg: none}
+	case unix.SYS_TRUNCATE:
+		return meaning{op: opTruncate, dir: none, path: 0, arg: 1}
+	case unix.SYS_FLOCK:
+		return meaning{op: opFlock}
+	case unix.SYS_FCNTL:
+		return meaning{op: opFcntl}
+	case unix.SYS_FSYNC, unix.SYS_FDATASYNC:
+		return meaning{op: opSync}
+	case unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT, unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_CLONE:
+		return meaning{op: opView}
+	}
+	return legacyMeaning(nr)
+}
+
+// dirOf is the directory that a path starts from, as the caller names it.
+func dirOf(d *seccompData, index int8) int {
+	if index == none {
+		return unix.AT_FDCWD
+	}
+	return int(int32(d.args[index]))
+}

@@ -1,0 +1,37 @@
+package intercept
+
+import "golang.org/x/sys/unix"
+
+const (
+	nativeArch  = unix.AUDIT_ARCH_AARCH64
+	foreignArch = unix.AUDIT_ARCH_ARM
+	x32Bit      = 0
+)
+
+var trappedAlways = []uint32{
+	unix.SYS_OPENAT2,
+	unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2,
+	unix.SYS_UNLINKAT,
+	unix.SYS_LINKAT, unix.SYS_SYMLINKAT,
+	unix.SYS_TRUNCATE, unix.SYS_FLOCK, unix.SYS_FSYNC, unix.SYS_FDATASYNC,
+	unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT, unix.SYS_UNSHARE, unix.SYS_SETNS,
+}
+
+var trappedOpens = []trappedOpen{{"openat", unix.SYS_OPENAT, 2}}
+
+// Of a 32-bit program: arch/arm/tools/syscall.tbl.
+var foreignNumbers = []uint32{
+	5, 322, 437, 8, // open openat openat2 creat
+	38, 329, 382, // rename renameat renameat2
+	10, 328, 40, // unlink unlinkat rmdir
+	9, 330, 83, 331, // link linkat symlink symlinkat
+	92, 193, 143, 118, 148, // truncate truncate64 flock fsync fdatasync
+	425, // io_uring_setup
+}
+
+const (
+	foreignFcntl   = 55
+	foreignFcntl64 = 221
+)
+
+func legacyMeaning(int32) meaning { return meaning{} }

@@ -1,0 +1,233 @@
+//go:build linux && (amd64 || arm64)
+
+package intercept
+
+import (
+	"bytes"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A guardian outlives a supervisor that is killed, and kills its tree. Without it the kernel would answer ENOSYS to
+// every trapped call of the tree from then on, and what is open would stay open and be written.
+//
+// It is a fork of the supervisor that waits for the other end of a pipe to close, holding the listener: as long as it
+// does, a trapped call waits instead of failing, so nothing of the tree gets past the supervisor's death. Then it
+// executes this program anew, in the role of kill: it finds the tree by the mark in the processes' environment and
+// by descent, and whoever is left (a daemon with an empty environment) when it makes its next call.
+//
+// Not a control group: only root may make one where it would be needed, and the tree would leave the one that its
+// service manager has put it into.
+type guardian struct {
+	pid   int
+	alive int // our end of the pipe
+}
+
+// guardianName is argv[0] of a program in the role of a guardian.
+const guardianName = "jsonguard: guardian"
+
+// The guardian's descriptors.
+const (
+	guardianPipe     = 3
+	guardianListener = 4
+)
+
+func init() {
+	if len(os.Args) == 2 && os.Args[0] == guardianName {
+		guard(os.Args[1])
+		os.Exit(0)
+	}
+}
+
+func newGuardian(l listener, mark string) (*guardian, error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("pipe2", err)
+	}
+	defer unix.Close(pipe[0])
+	path, err := syscall.BytePtrFromString("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	argv, err := syscall.SlicePtrFromStrings([]string{guardianName, mark})
+	if err != nil {
+		return nil, err
+	}
+	env := []*byte{nil}
+	pid, err := fork(func() *forked {
+		return &forked{pipe: pipe[0], listener: l.fd, path: path, argv: &argv[0], env: &env[0]}
+	}())
+	if err != nil {
+		unix.Close(pipe[1])
+		return nil, os.NewSyscallError("fork", err)
+	}
+	return &guardian{pid: pid, alive: pipe[1]}, nil
+}
+
+// dismiss ends the guardian: the tree has ended by itself.
+func (g *guardian) dismiss() {
+	_ = unix.Kill(g.pid, unix.SIGKILL)
+	for {
+		if _, err := unix.Wait4(g.pid, nil, 0, nil); err != unix.EINTR {
+			break
+		}
+	}
+	unix.Close(g.alive)
+}
+
+// forked is what the child of fork needs, laid out before.
+type forked struct {
+	pipe, listener int
+	path           *byte
+	argv, env      **byte
+}
+
+// fork makes the guardian. The child runs without the Go runtime, as the one of package syscall does before execve: no
+// allocation, no growing stack, no signal handler.
+func fork(f *forked) (int, error) {
+	var all, old unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = math.MaxUint64
+	}
+	syscall.ForkLock.Lock() // nobody else forks while descriptors are in the making
+	defer syscall.ForkLock.Unlock()
+	return forkBlocked(f, &all, &old)
+}
+
+//go:norace
+//go:noinline
+func forkBlocked(f *forked, all, old *unix.Sigset_t) (int, error) {
+	const size = 8 // of the kernel's sigset_t
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(all)), uintptr(unsafe.Pointer(old)), size, 0, 0)
+	pid, _, e := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if e == 0 && pid == 0 {
+		beGuardian(f)
+	}
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(old)), 0, size, 0, 0)
+	if e != 0 {
+		return 0, e
+	}
+	return int(pid), nil
+}
+
+// beGuardian never returns.
+//
+//go:nosplit
+//go:norace
+func beGuardian(f *forked) {
+	// Everything else that is open here is closed: a lock that we kept, a pipe's end, would outlive the supervisor.
+	high := uintptr(f.pipe)
+	if uintptr(f.listener) > high {
+		high = uintptr(f.listener)
+	}
+	high++
+	syscall.RawSyscall(unix.SYS_DUP3, uintptr(f.pipe), high, 0)
+	syscall.RawSyscall(unix.SYS_DUP3, uintptr(f.listener), high+1, 0)
+	syscall.RawSyscall(unix.SYS_DUP3, high, guardianPipe, 0)
+	syscall.RawSyscall(unix.SYS_DUP3, high+1, guardianListener, 0)
+	syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 0, guardianPipe-1, 0)
+	syscall.RawSyscall(unix.SYS_CLOSE_RANGE, guardianListener+1, uintptr(math.MaxUint32), 0)
+	// Not the terminal's: ^C is for the others.
+	syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+	var b [1]byte
+	for {
+		_, _, e := syscall.RawSyscall(unix.SYS_READ, guardianPipe, uintptr(unsafe.Pointer(&b[0])), 1)
+		if e != unix.EINTR {
+			break
+		}
+	}
+	syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(f.path)), uintptr(unsafe.Pointer(f.argv)), uintptr(unsafe.Pointer(f.env)))
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 1, 0, 0)
+	}
+}
+
+// guard kills the tree with this mark, and whoever still calls.
+func guard(mark string) {
+	l := listener{guardianListener}
+	_ = killTree(mark, 0)
+	for {
+		p := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(p, -1); err != nil && err != unix.EINTR {
+			return
+		}
+		if p[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0 {
+			return // nobody is left
+		}
+		if p[0].Revents&unix.POLLIN == 0 {
+			continue
+		}
+		var n seccompNotif
+		if e := l.receive(&n); e == 0 {
+			if t, err := readTask(int(n.pid)); err == nil && l.valid(n.id) {
+				_ = unix.Kill(t.tgid, unix.SIGKILL)
+			}
+		}
+	}
+}
+
+// killTree kills the processes that carry the mark, and all that descend from them or from pid, until none is found.
+func killTree(mark string, pid int) error {
+	const (
+		rounds = 100
+		pause  = 2 * time.Millisecond
+	)
+	needle := []byte(markName + "=" + mark + "\x00")
+	var failure error
+	for range rounds {
+		found := false
+		for p := range treeOf(needle, pid) {
+			found = true
+			if err := unix.Kill(p, unix.SIGKILL); err != nil && err != unix.ESRCH {
+				failure = os.NewSyscallError("kill", err)
+			}
+		}
+		if !found {
+			return nil
+		}
+		time.Sleep(pause)
+	}
+	return failure
+}
+
+// treeOf finds the live processes of a tree, but this one.
+func treeOf(needle []byte, first int) map[int]bool {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	tree, parents := map[int]bool{}, map[int]int{}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		st, err := readStat(pid)
+		if err != nil || strings.IndexByte("ZXx", st.state) >= 0 {
+			continue
+		}
+		parents[pid] = st.parent
+		env, _ := os.ReadFile(procPath(pid, "environ"))
+		if pid == first || bytes.HasPrefix(env, needle) || bytes.Contains(env, append([]byte{0}, needle...)) {
+			tree[pid] = true
+		}
+	}
+	for grown := true; grown; {
+		grown = false
+		for pid, parent := range parents {
+			if tree[parent] && !tree[pid] {
+				tree[pid], grown = true, true
+			}
+		}
+	}
+	return tree
+}

@@ -1,0 +1,238 @@
+//go:build linux && (amd64 || arm64)
+
+package intercept
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// processes are those of the tree that made a call of interest, their ancestors in the tree, and the children that
+// they had then. fork itself is not trapped: a call that waits for a supervisor can be interrupted by a signal before
+// it was received, and programs do not expect that of fork (dash gives up: "Cannot fork"). Instead, before a call of
+// interest is answered, the children that its process has by then are told: they were born before it.
+type processes struct {
+	s         *supervisor
+	mu        sync.Mutex
+	byPID     map[int]*entry
+	dead      map[int]*Process // by pid, as parents of orphans
+	ancestors map[int]bool     // of the supervisor, itself included: who adopts orphans
+	first     int              // the command
+}
+
+type entry struct {
+	*Process
+	pidfd int
+}
+
+// maxDead bounds what is remembered of the dead.
+const maxDead = 1024
+
+func newProcesses(s *supervisor) *processes {
+	p := &processes{s: s, byPID: map[int]*entry{}, dead: map[int]*Process{}, ancestors: map[int]bool{0: true, 1: true}}
+	for pid := os.Getpid(); pid > 1 && !p.ancestors[pid]; {
+		p.ancestors[pid] = true
+		st, err := readStat(pid)
+		if err != nil {
+			break
+		}
+		pid = st.parent
+	}
+	return p
+}
+
+func (p *processes) setFirst(pid int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.first = pid
+}
+
+// before returns the caller's process, ready for a call to be answered; nil if it has ended.
+func (p *processes) before(t *task) *Process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.ensure(t.tgid)
+	if e == nil {
+		return nil
+	}
+	for _, child := range children(t.tgid) {
+		p.ensure(child)
+	}
+	return e.Process
+}
+
+// find returns the caller's process, which may be unknown to the handler; never nil.
+func (p *processes) find(t *task) *Process {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e := p.ensure(t.tgid); e != nil {
+		return e.Process
+	}
+	return &Process{PID: t.tgid}
+}
+
+// ensure registers a process, its parents first.
+func (p *processes) ensure(pid int) *entry {
+	st, err := readStat(pid)
+	if err != nil {
+		return nil
+	}
+	if known := p.byPID[pid]; known != nil {
+		if known.Start == st.start {
+			return known
+		}
+		p.bury(known) // its number was given away before we heard of its end
+	}
+	e := &entry{Process: &Process{PID: pid, Start: st.start, Command: st.command}}
+	switch {
+	case pid == p.first:
+	case p.ancestors[st.parent]:
+		e.Parent = p.adopter(st)
+	default:
+		if parent := p.ensure(st.parent); parent != nil {
+			e.Parent = parent.Process
+		}
+	}
+	if e.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+		return nil
+	}
+	p.byPID[pid] = e
+	p.s.handler.Forked(e.Parent, e.Process)
+	p.s.events.addProcess(e)
+	return e
+}
+
+// adopter is the likeliest parent of an orphan: the leader of its process group or session. Nothing better is to be
+// had when the parent of a process has ended without ever being noticed.
+func (p *processes) adopter(st stat) *Process {
+	for _, leader := range []int{st.group, st.session} {
+		if leader == st.pid {
+			continue
+		}
+		if e := p.byPID[leader]; e != nil && e.Start <= st.start {
+			return e.Process
+		}
+		if d := p.dead[leader]; d != nil && d.Start <= st.start {
+			return d
+		}
+	}
+	return nil
+}
+
+// ended is called when a pidfd says so.
+func (p *processes) ended(e *entry) {
+	p.s.drain()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byPID[e.PID] == e {
+		p.bury(e)
+	}
+}
+
+func (p *processes) bury(e *entry) {
+	delete(p.byPID, e.PID)
+	if len(p.dead) >= maxDead {
+		clear(p.dead)
+	}
+	p.dead[e.PID] = e.Process
+	signal := p.killer(e)
+	p.s.events.remove(e.pidfd)
+	unix.Close(e.pidfd)
+	p.s.handler.Exited(e.Process, signal)
+}
+
+// buryAll is for the end of the tree.
+func (p *processes) buryAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.byPID {
+		p.bury(e)
+	}
+}
+
+// killer is the signal that ended a process, as far as can be known.
+func (p *processes) killer(e *entry) syscall.Signal {
+	if e.PID == p.first {
+		status, err := p.s.wait()
+		if err != nil {
+			return 0
+		}
+		return status.Signal
+	}
+	// Its parent may have waited for it already: then only newer kernels tell.
+	if st, err := readStat(e.PID); err == nil && st.start == e.Start {
+		return signalOf(syscall.WaitStatus(st.exit))
+	}
+	const infoExit = 1 << 3 // PIDFD_INFO_EXIT, Linux 6.15
+	info := unix.PidfdInfo{Mask: infoExit}
+	if err := unix.IoctlPidfdInfo(e.pidfd, &info); err == nil && info.Mask&infoExit != 0 {
+		return signalOf(syscall.WaitStatus(info.Exit_code))
+	}
+	return 0
+}
+
+// signalOf is the signal that ended a process; 0 if it exited.
+func signalOf(w syscall.WaitStatus) syscall.Signal {
+	if w.Signaled() {
+		return w.Signal()
+	}
+	return 0
+}
+
+// stat is what /proc/<pid>/stat says.
+type stat struct {
+	pid, parent, group, session int
+	command                     string
+	state                       byte
+	start                       uint64
+	exit                        uint32
+}
+
+func readStat(pid int) (stat, error) {
+	raw, err := os.ReadFile(procPath(pid, "stat"))
+	if err != nil {
+		return stat{}, err
+	}
+	// The name is in parentheses and may hold any, and spaces.
+	text := string(raw)
+	open, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
+	if open < 0 || end < open {
+		return stat{}, unix.EINVAL
+	}
+	f := strings.Fields(text[end+1:])
+	const least = 50
+	if len(f) < least {
+		return stat{}, unix.EINVAL
+	}
+	number := func(i int) int { n, _ := strconv.Atoi(f[i-3]); return n } // as proc_pid_stat(5) counts
+	s := stat{pid: pid, command: text[open+1 : end], state: f[0][0], parent: number(4), group: number(5), session: number(6)}
+	s.start, _ = strconv.ParseUint(f[22-3], 10, 64)
+	s.exit = uint32(number(52))
+	return s, nil
+}
+
+// children of all threads of a process.
+func children(pid int) []int {
+	threads, err := os.ReadDir(procPath(pid, "task"))
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, t := range threads {
+		raw, err := os.ReadFile(procPath(pid, "task/"+t.Name()+"/children"))
+		if err != nil {
+			continue
+		}
+		for f := range strings.FieldsSeq(string(raw)) {
+			if n, err := strconv.Atoi(f); err == nil {
+				pids = append(pids, n)
+			}
+		}
+	}
+	return pids
+}

@@ -1,0 +1,297 @@
+//go:build linux && (amd64 || arm64)
+
+package intercept
+
+import (
+	"bytes"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A receiver takes calls from the listener as soon as they come: before a call is received, a signal can interrupt it
+// (and open fails with EINTR in a program whose handlers do not restart), after that it cannot. It lets everything
+// through that is of no interest, with at most three system calls, and starts a goroutine for the rest.
+//
+// What it looks at may block, on a dead network filesystem for example. One that stays busy with one call for
+// replaceAfter gets a successor and ends when it is free again.
+type receiver struct {
+	s       *supervisor
+	mem     memory
+	path    [pathMax]byte
+	at      [pathMax + 64]byte // a path as we reach it
+	busy    atomic.Uint64      // the call being looked at; 0 none
+	retired atomic.Bool
+}
+
+const (
+	replaceAfter = 20 * time.Millisecond
+	idleTicks    = 50 // of replaceAfter, until the replacer sleeps
+)
+
+// replacer keeps one receiver free.
+type replacer struct {
+	wake   chan struct{}
+	asleep atomic.Bool
+}
+
+func (s *supervisor) receive() {
+	s.replacer.wake = make(chan struct{}, 1)
+	current := s.newReceiver()
+	go func() {
+		var last uint64
+		idle := 0
+		for {
+			select {
+			case <-s.over:
+				return
+			case <-time.After(replaceAfter):
+			}
+			switch busy := current.busy.Load(); {
+			case busy == 0:
+				if idle++; idle < idleTicks {
+					break
+				}
+				s.replacer.asleep.Store(true)
+				if current.busy.Load() == 0 {
+					select {
+					case <-s.over:
+						return
+					case <-s.replacer.wake:
+					}
+				}
+				s.replacer.asleep.Store(false)
+				idle = 0
+			case busy == last:
+				current.retired.Store(true)
+				current = s.newReceiver()
+				last = 0
+			default:
+				last, idle = busy, 0
+			}
+		}
+	}()
+}
+
+func (s *supervisor) newReceiver() *receiver {
+	r := &receiver{s: s}
+	s.receivers.Add(1)
+	go r.run()
+	return r
+}
+
+func (r *receiver) run() {
+	defer r.s.receivers.Done()
+	// Not unlocked: the thread, whose signals are blocked, ends with the goroutine.
+	runtime.LockOSThread()
+	blockSignals()
+	r.s.threads.Store(unix.Gettid(), nil)
+	defer r.s.threads.Delete(unix.Gettid())
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -10) // only a privileged supervisor may, and can do without
+	for !r.retired.Load() {
+		var n seccompNotif
+		switch e := r.s.listener.receive(&n); e {
+		case 0:
+			r.busy.Store(n.id)
+			if r.s.replacer.asleep.Load() {
+				select {
+				case r.s.replacer.wake <- struct{}{}:
+				default:
+				}
+			}
+			if r.ofInterest(&n) {
+				r.s.answers.Go(func() { r.s.answer(n) })
+			} else {
+				r.s.listener.passOn(n.id)
+			}
+			r.busy.Store(0)
+		case unix.EINTR, unix.ENOENT: // the caller was killed first, or there are no callers left
+			if r.s.listener.abandoned() {
+				return
+			}
+		default:
+			r.s.fail("receive a call", e)
+			return
+		}
+	}
+}
+
+// blockSignals for this thread. Faults stay: blocked, they would kill instead of telling. So does SIGURG, by which the
+// runtime and dismissReceivers interrupt us.
+func blockSignals() {
+	set := unix.Sigset_t{}
+	for i := range set.Val {
+		set.Val[i] = ^uint64(0)
+	}
+	for _, s := range []unix.Signal{unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGSYS, unix.SIGTRAP, unix.SIGURG} {
+		set.Val[0] &^= 1 << (uint(s) - 1)
+	}
+	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &set, nil)
+}
+
+// abandoned says that no process is left that could call.
+func (l listener) abandoned() bool {
+	p := []unix.PollFd{{Fd: int32(l.fd)}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n == 1 && p[0].Revents&unix.POLLHUP != 0
+}
+
+// ofInterest says whether somebody should look closer. It errs on that side.
+func (r *receiver) ofInterest(n *seccompNotif) bool {
+	m := meaningOf(n.data.number)
+	if m.op == opView {
+		r.s.views.Store(true)
+		return false
+	}
+	tid := int(n.pid)
+	if m.descriptor() {
+		return r.descriptorOfInterest(tid, int(int32(n.data.args[0])))
+	}
+	if r.foreign(tid) {
+		return true
+	}
+	follow := m.follows(&n.data)
+	if r.pathOfInterest(tid, dirOf(&n.data, m.dir), n.data.args[m.path], follow) {
+		return true
+	}
+	return m.two() && r.pathOfInterest(tid, dirOf(&n.data, m.dir2), n.data.args[m.path2], false)
+}
+
+func (r *receiver) pathOfInterest(tid, dir int, address uint64, follow bool) bool {
+	path, err := r.mem.path(tid, address, r.path[:])
+	switch err {
+	case nil:
+	case unix.EFAULT, unix.ENAMETOOLONG, unix.ESRCH:
+		return false // the kernel says so better
+	default:
+		return true
+	}
+	trimmed := bytes.TrimRight(path, "/")
+	last := trimmed[bytes.LastIndexByte(trimmed, '/')+1:]
+	if r.s.handler.Named(string(last)) || throughProcess(path, last) {
+		return true
+	}
+	if len(trimmed) == 0 {
+		return false
+	}
+	var st unix.Statx_t
+	at := appendReach(r.at[:0], tid, dir, path)
+	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_STATX_DONT_SYNC
+	const mask = unix.STATX_TYPE | unix.STATX_INO
+	if e := statxBytes(at, flags, mask, &st); e != 0 {
+		// Of what the caller can see and we cannot, the slow way finds out more.
+		return e != unix.ENOENT && e != unix.ENOTDIR && e != unix.ENAMETOOLONG
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK && follow {
+		return true
+	}
+	return r.s.handler.Known(idOfStatx(&st))
+}
+
+// throughProcess: paths that mean something else to us than to the caller, /proc/self/… and /dev/stdout.
+func throughProcess(path, last []byte) bool {
+	if bytes.Contains(path, []byte("self/")) {
+		return true
+	}
+	digits := len(last) > 0
+	for _, c := range last {
+		digits = digits && '0' <= c && c <= '9'
+	}
+	if digits {
+		return true
+	}
+	switch string(last) {
+	case "stdin", "stdout", "stderr":
+		return true
+	}
+	return false
+}
+
+// appendReach makes a path by which we reach what the caller means, with a NUL at its end.
+func appendReach(to []byte, tid, dir int, path []byte) []byte {
+	if len(path) == 0 || path[0] != '/' {
+		to = append(to, "/proc/"...)
+		to = strconv.AppendInt(to, int64(tid), 10)
+		if dir == unix.AT_FDCWD {
+			to = append(to, "/cwd/"...)
+		} else {
+			to = append(to, "/fd/"...)
+			to = strconv.AppendInt(to, int64(dir), 10)
+			to = append(to, '/')
+		}
+	}
+	to = append(to, path...)
+	return append(to, 0)
+}
+
+func statxBytes(path []byte, flags, mask int, st *unix.Statx_t) unix.Errno {
+	at := unix.AT_FDCWD
+	_, _, e := unix.Syscall6(unix.SYS_STATX, uintptr(at), uintptr(unsafe.Pointer(&path[0])), uintptr(flags),
+		uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
+	return e
+}
+
+func idOfStatx(st *unix.Statx_t) ID {
+	return ID{Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino}
+}
+
+// descriptorOfInterest: by the object, and by the name that it was opened as.
+func (r *receiver) descriptorOfInterest(tid, fd int) bool {
+	var st unix.Statx_t
+	at := append(r.at[:0], "/proc/"...)
+	at = strconv.AppendInt(at, int64(tid), 10)
+	at = append(at, "/fd/"...)
+	at = strconv.AppendInt(at, int64(fd), 10)
+	at = append(at, 0)
+	if e := statxBytes(at, unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO, &st); e != 0 {
+		return e != unix.ENOENT && e != unix.ESRCH // no such descriptor: the kernel says EBADF
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return false
+	}
+	if r.s.handler.Known(idOfStatx(&st)) {
+		return true
+	}
+	n, _, e := unix.Syscall6(unix.SYS_READLINKAT, ^uintptr(0), uintptr(unsafe.Pointer(&at[0])),
+		uintptr(unsafe.Pointer(&r.path[0])), uintptr(len(r.path)), 0, 0)
+	if e != 0 {
+		return true
+	}
+	name := r.path[:n]
+	return r.s.handler.Named(string(name[bytes.LastIndexByte(name, '/')+1:]))
+}
+
+// foreign says whether an absolute path may lead the caller elsewhere than us: it has another root or mount namespace.
+// A thread is looked at once; once any made a call that could change that, every time.
+func (r *receiver) foreign(tid int) bool {
+	seen := &r.s.sameRoot[tid%len(r.s.sameRoot)]
+	if !r.s.views.Load() && seen.Load() == int32(tid) {
+		return false
+	}
+	var st unix.Statx_t
+	at := append(r.at[:0], "/proc/"...)
+	at = strconv.AppendInt(at, int64(tid), 10)
+	at = append(at, "/root\x00"...)
+	if e := statxBytes(at, unix.AT_STATX_DONT_SYNC, rootMask, &st); e != 0 {
+		return true
+	}
+	if rootOf(&st) != r.s.root {
+		return true
+	}
+	seen.Store(int32(tid))
+	return false
+}
+
+// root identifies a root directory, and by its mount the mount namespace.
+type root struct {
+	id    ID
+	mount uint64
+}
+
+const rootMask = unix.STATX_INO | unix.STATX_MNT_ID
+
+func rootOf(st *unix.Statx_t) root { return root{idOfStatx(st), st.Mnt_id} }

@@ -1,0 +1,248 @@
+//go:build linux && (amd64 || arm64)
+
+package intercept
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// supervisor is what Supervisor stands for here.
+type supervisor struct {
+	public    *Supervisor
+	handler   Handler
+	listener  listener
+	root      root
+	views     atomic.Bool // a process changed its root or mount namespace
+	sameRoot  [1024]atomic.Int32
+	replacer  replacer
+	receivers sync.WaitGroup
+	threads   sync.Map // ids of the receivers' threads
+	answers   sync.WaitGroup
+	events    *events
+	processes *processes
+	actors    actors
+	guardian  *guardian
+	nested    *outer
+	mark      string // in the environment of every process of the tree
+
+	command int
+	ended   chan struct{} // the command's status is there
+	status  Status
+	waitErr error
+	over    chan struct{} // no process is left
+	told    chan struct{} // and the handler knows
+
+	failed  sync.Mutex
+	failure error
+}
+
+// markName is the environment variable by which nested supervisors find us, and a guardian the tree.
+const markName = "JSONGUARD_SUPERVISOR"
+
+func start(public *Supervisor, cmd Command, h Handler) error {
+	s := &supervisor{public: public, handler: h, ended: make(chan struct{}), over: make(chan struct{}), told: make(chan struct{})}
+	public.s = s
+	own, err := readTask(unix.Gettid())
+	if err != nil {
+		return missing("procfs", err)
+	}
+	s.actors.own = own.credentials
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, "/proc/self/root", unix.AT_STATX_DONT_SYNC, rootMask, &st); err != nil {
+		return missing("procfs", err)
+	}
+	s.root = rootOf(&st)
+	s.mark = strings.ToLower(rand.Text())
+
+	launch := newLauncher()
+	defer launch.close()
+	if s.listener, err = launch.install(filter(), true); err != nil {
+		return err
+	}
+	if err := s.open(); err != nil {
+		s.closeAll()
+		return err
+	}
+	s.receive()
+	go s.untilOver()
+	pid, err := launch.run(cmd, markName+"="+s.mark)
+	if err != nil {
+		launch.close() // the last user of the filter: everything ends
+		<-s.told
+		return err
+	}
+	s.begin(pid)
+	return nil
+}
+
+// open makes everything that the supervisor needs beside the listener.
+func (s *supervisor) open() (err error) {
+	if s.events, err = newEvents(s); err != nil {
+		return err
+	}
+	s.processes = newProcesses(s)
+	if s.nested, err = listen(s); err != nil {
+		return err
+	}
+	s.guardian, err = newGuardian(s.listener, s.mark)
+	return err
+}
+
+func (s *supervisor) closeAll() {
+	if s.guardian != nil {
+		s.guardian.dismiss()
+	}
+	if s.nested != nil {
+		s.nested.close()
+	}
+	if s.events != nil {
+		s.events.close()
+	}
+	s.actors.close()
+	unix.Close(s.listener.fd)
+}
+
+// untilOver waits for the end of the tree, and tells the handler the last of it.
+func (s *supervisor) untilOver() {
+	s.events.run()
+	close(s.over)
+	s.dismissReceivers()
+	s.answers.Wait()
+	s.drain()
+	s.processes.buryAll()
+	s.drain()
+	s.closeAll()
+	close(s.told)
+}
+
+// dismissReceivers interrupts those that still wait for a call: kernels before 6.11 do not tell them that none will
+// come. One that hangs in a dead filesystem is left behind.
+func (s *supervisor) dismissReceivers() {
+	const patience, step = time.Second, time.Millisecond
+	gone := make(chan struct{})
+	go func() { s.receivers.Wait(); close(gone) }()
+	for waited := time.Duration(0); waited < patience; waited += step {
+		s.threads.Range(func(tid, _ any) bool {
+			_ = unix.Tgkill(os.Getpid(), tid.(int), unix.SIGURG)
+			return true
+		})
+		select {
+		case <-gone:
+			return
+		case <-time.After(step):
+		}
+	}
+}
+
+func (s *supervisor) fail(what string, err error) {
+	s.failed.Lock()
+	defer s.failed.Unlock()
+	if s.failure == nil {
+		s.failure = fmt.Errorf("intercept: %s: %w", what, err)
+	}
+}
+
+func (s *supervisor) err() error {
+	s.failed.Lock()
+	defer s.failed.Unlock()
+	return s.failure
+}
+
+func (s *supervisor) done() <-chan struct{} { return s.told }
+func (s *supervisor) pid() int              { return s.command }
+func (s *supervisor) watch(f *os.File, key any, what Change) error {
+	return s.events.watch(f, key, what)
+}
+func (s *supervisor) unwatch(key any) { s.events.unwatch(key) }
+func (s *supervisor) drain()          { s.events.drain() }
+func (s *supervisor) kill() error     { return killTree(s.mark, s.command) }
+
+// A launcher is the thread that carries the filter: the command is forked from it and inherits the filter, and nobody
+// else does. The thread ends with the launcher.
+type launcher struct {
+	work   chan func()
+	gone   chan struct{}
+	closed bool
+}
+
+func newLauncher() *launcher {
+	l := &launcher{work: make(chan func()), gone: make(chan struct{})}
+	go l.thread()
+	return l
+}
+
+func (l *launcher) thread() {
+	runtime.LockOSThread()
+	if unix.Gettid() == os.Getpid() {
+		// The main thread never ends, and would keep the filter. While it is held here the next goroutine gets another.
+		other := make(chan struct{})
+		go func() { l.thread(); close(other) }()
+		<-other
+		runtime.UnlockOSThread()
+		return
+	}
+	defer close(l.gone)
+	for f := range l.work {
+		f()
+	}
+}
+
+func (l *launcher) do(f func()) {
+	done := make(chan struct{})
+	l.work <- func() { f(); close(done) }
+	<-done
+}
+
+func (l *launcher) close() {
+	if !l.closed {
+		l.closed = true
+		close(l.work)
+	}
+}
+
+func (l *launcher) install(program []unix.SockFilter, killable bool) (k listener, err error) {
+	l.do(func() { k, err = install(program, killable) })
+	return k, err
+}
+
+// run forks and executes the command. Between the two the child shares our memory while its parent thread keeps a
+// processor of the Go runtime, so none of the calls it makes there may be trapped: the receiver might not get one.
+func (l *launcher) run(cmd Command, mark string) (pid int, err error) {
+	env := cmd.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	env = append(slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, markName+"=") }), mark)
+	files := cmd.Files
+	if files == nil {
+		files = []*os.File{os.Stdin, os.Stdout, os.Stderr}
+	}
+	attr := &syscall.ProcAttr{Dir: cmd.Dir, Env: env}
+	for _, f := range files {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	l.do(func() {
+		pid, err = syscall.ForkExec(cmd.Path, cmd.Args, attr)
+		if errors.Is(err, unix.ENOEXEC) && len(cmd.Args) > 0 {
+			const shell = "/bin/sh"
+			pid, err = syscall.ForkExec(shell, append([]string{shell, cmd.Path}, cmd.Args[1:]...), attr)
+		}
+	})
+	runtime.KeepAlive(files)
+	if err != nil {
+		return 0, &os.PathError{Op: "exec", Path: cmd.Path, Err: err}
+	}
+	return pid, nil
+}

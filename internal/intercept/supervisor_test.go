@@ -1,0 +1,99 @@
+//go:build linux && (amd64 || arm64)
+
+package intercept
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// started is a supervised command and what it says.
+type started struct {
+	*Supervisor
+	out *bytes.Buffer
+	eof chan struct{}
+}
+
+// launch runs a command under the handler. Its stdout and stderr are kept.
+func launch(t testing.TB, h Handler, argv ...string) *started {
+	t.Helper()
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		t.Skipf("SKIPPED: %s is not installed", argv[0])
+	}
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	null, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer null.Close()
+	s, err := Start(Command{Path: path, Args: argv, Files: []*os.File{null, w, w}}, h)
+	w.Close()
+	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrNested) {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	require.NoError(t, err)
+	out := &started{Supervisor: s, out: &bytes.Buffer{}, eof: make(chan struct{})}
+	go func() {
+		_, _ = io.Copy(out.out, r)
+		r.Close()
+		close(out.eof)
+	}()
+	t.Cleanup(func() {
+		_ = s.Kill()
+		<-s.Done()
+	})
+	return out
+}
+
+// finish waits for the command and its tree, and returns what was said.
+func (s *started) finish(t testing.TB) (string, Status) {
+	t.Helper()
+	const patience = 2 * time.Minute
+	select {
+	case <-s.Done():
+	case <-time.After(patience):
+		t.Fatal("the tree does not end")
+	}
+	status, err := s.Wait()
+	require.NoError(t, err)
+	require.NoError(t, s.Err())
+	<-s.eof
+	return s.out.String(), status
+}
+
+// run is launch and finish, for a command that must succeed.
+func run(t testing.TB, h *scratchHandler, argv ...string) string {
+	t.Helper()
+	out, status := launch(t, h, argv...).finish(t)
+	require.Equal(t, Status{}, status, out)
+	h.check(t)
+	return out
+}
+
+func (h *scratchHandler) check(t testing.TB) {
+	t.Helper()
+	if err := h.failed.Load(); err != nil {
+		t.Fatal(*err)
+	}
+}
+
+func (h *scratchHandler) content(t testing.TB) string {
+	t.Helper()
+	raw, err := os.ReadFile(h.target())
+	require.NoError(t, err)
+	return string(raw)
+}
+
+func TestShellWritesThroughScratch(t *testing.T) {
+	h := newScratchHandler(t)
+	run(t, h, "sh", "-c", "echo one > "+h.target()+"; echo two >> "+h.target()+"; cat "+h.target())
+	require.Equal(t, "one\ntwo\n", h.content(t))
+	require.Equal(t, []string{"write guarded.json", "write guarded.json", "read guarded.json"}, h.logged())
+}

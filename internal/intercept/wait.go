@@ -1,0 +1,67 @@
+//go:build linux && (amd64 || arm64)
+
+package intercept
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// begin supervises the command that was started.
+func (s *supervisor) begin(pid int) {
+	s.command = pid
+	s.processes.setFirst(pid)
+	go s.reap()
+}
+
+func (s *supervisor) wait() (Status, error) {
+	<-s.ended
+	return s.status, s.waitErr
+}
+
+// reap waits for the command, and for its stops on the way.
+func (s *supervisor) reap() {
+	defer close(s.ended)
+	for {
+		var w syscall.WaitStatus
+		_, err := syscall.Wait4(s.command, &w, syscall.WUNTRACED, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil:
+			s.waitErr = os.NewSyscallError("wait4", err)
+			return
+		case w.Stopped():
+			s.stopAlong()
+		case w.Signaled():
+			s.status = Status{Signal: w.Signal(), Core: w.CoreDump()}
+			return
+		case w.Exited():
+			s.status = Status{Code: w.ExitStatus()}
+			return
+		}
+	}
+}
+
+// stopAlong stops this process with the command, so that a shell takes its terminal back: a program may stop itself
+// alone. What the terminal stops, it stops with us, and then the command may run again already. In a group of its own
+// or without anybody to continue us, we go on: the command's stop is between it and whoever stopped it.
+func (s *supervisor) stopAlong() {
+	st, err := readStat(s.command)
+	if err != nil || st.state != 'T' || st.group != unix.Getpgrp() || orphanedGroup() {
+		return
+	}
+	_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+	_ = unix.Kill(s.command, unix.SIGCONT)
+}
+
+// orphanedGroup: our parent is no shell of our session that could continue us.
+func orphanedGroup() bool {
+	own, err := readStat(os.Getpid())
+	if err != nil {
+		return true
+	}
+	parent, err := readStat(own.parent)
+	return err != nil || parent.session != own.session || parent.group == own.group
+}
