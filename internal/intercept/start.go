@@ -71,6 +71,7 @@ func start(public *Supervisor, cmd Command, h Handler) error {
 	if s.listener, err = launch.install(filter(), true); err != nil {
 		return err
 	}
+	s.listener.syncWakeup()
 	if err := s.open(); err != nil {
 		s.closeAll()
 		return err
