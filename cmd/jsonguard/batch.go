@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -60,44 +60,12 @@ type operation struct {
 	pending bool
 }
 
-// linesAtOnce bounds how long the first of many lines waits for its acknowledgement.
-const linesAtOnce = 256
-
 func (b *batch) run(ctx context.Context) error {
-	lines := make(chan []byte, linesAtOnce)
-	var readErr error
-	go func() {
-		defer close(lines)
-		in := bufio.NewReaderSize(b.a.stdin, 1<<16)
-		for {
-			line, err := in.ReadBytes('\n')
-			if len(bytes.TrimSpace(line)) > 0 {
-				lines <- line
-			}
-			if err != nil {
-				if !errors.Is(err, io.EOF) {
-					readErr = err
-				}
-				return
-			}
-		}
-	}()
-	for {
-		var line []byte
-		var more bool
-		select {
-		case line, more = <-lines:
-		case <-ctx.Done():
-			return &problem{op: "batch", path: b.g.Target(), err: ctx.Err()}
-		}
-		if !more {
-			break
-		}
-		group := []*operation{parseOperation(line)}
-		for len(group) < linesAtOnce && len(lines) > 0 {
-			if line, ok := <-lines; ok {
-				group = append(group, parseOperation(line))
-			}
+	input := readLines(b.a.stdin)
+	for lines := input.take(ctx); len(lines) > 0; lines = input.take(ctx) {
+		group := make([]*operation, len(lines))
+		for i, line := range lines {
+			group[i] = parseOperation(line)
 		}
 		for len(group) > 0 {
 			n := b.some(ctx, group)
@@ -107,14 +75,17 @@ func (b *batch) run(ctx context.Context) error {
 			group = group[n:]
 		}
 	}
+	if ctx.Err() != nil {
+		return &problem{op: "batch", path: b.g.Target(), err: ctx.Err(), hint: "what was acknowledged is done"}
+	}
 	if b.journaled {
 		// Nobody is left who would fold them within the time that was promised.
 		if _, err := b.g.Flush(ctx); err != nil {
 			b.a.warn(fmt.Sprintf("journaled changes are on disk, and come in with the next use of the file: %v", complaintOf(err).text))
 		}
 	}
-	if readErr != nil {
-		return &problem{op: "read", path: "standard input", err: readErr, status: statusIO}
+	if input.err != nil {
+		return &problem{op: "read", path: "standard input", err: bare(input.err), status: statusIO}
 	}
 	if b.worst != 0 {
 		return ended{status: b.worst} // each line said why
@@ -135,19 +106,35 @@ func (b *batch) some(ctx context.Context, group []*operation) int {
 		first.err = b.g.Journal(ctx, first.op)
 		b.journaled = b.journaled || first.err == nil
 		return 1
-	case b.g.Format() == merge.Lines: // an append there goes to the end of the file, without a rewrite
-		if first.op.Kind == "append" {
-			_, first.err = b.g.Apply(ctx, first.op)
-			first.pending = errors.Is(first.err, sidecar.ErrPending)
-			return 1
-		}
 	}
+	lines := b.appendsLine(first)
 	n := 1
-	for n < len(group) && group[n].err == nil && group[n].op.Kind != "get" && !group[n].journaled {
+	for n < len(group) && group[n].err == nil && group[n].op.Kind != "get" && !group[n].journaled && b.appendsLine(group[n]) == lines {
 		n++
 	}
-	b.together(ctx, group[:n])
+	if lines {
+		b.appendLines(ctx, group[:n])
+	} else {
+		b.together(ctx, group[:n])
+	}
 	return n
+}
+
+// appendsLine: a line goes to the end of a JSON Lines file in place, without a rewrite.
+func (b *batch) appendsLine(o *operation) bool {
+	return b.g.Format() == merge.Lines && o.op.Kind == "append" && o.op.At == ""
+}
+
+// appendLines appends all or none: of valid values, none can fail alone.
+func (b *batch) appendLines(ctx context.Context, group []*operation) {
+	ops := make([]merge.Op, len(group))
+	for i, o := range group {
+		ops[i] = o.op
+	}
+	_, err := b.g.Apply(ctx, ops...)
+	for _, o := range group {
+		o.err, o.pending = err, errors.Is(err, sidecar.ErrPending)
+	}
 }
 
 // together does operations in one rewrite; each has its own outcome.
@@ -202,7 +189,11 @@ func (b *batch) answer(ops []*operation) error {
 		line.raw("id", o.id)
 		line.add("ok", o.err == nil)
 		if o.err != nil {
-			status := dataStatus(o.err, writes)
+			does := writes
+			if o.op.Kind == "get" {
+				does = reads
+			}
+			status := dataStatus(o.err, does)
 			b.worst = worse(b.worst, status)
 			c := complaintOf(o.err)
 			line.add("error", c.text)
@@ -279,6 +270,9 @@ func parseOperation(line []byte) *operation {
 	default:
 		return refuse("unknown op %q", o.op.Kind)
 	}
+	if at := member("at"); at != nil && strings.ContainsRune(o.op.At, utf8.RuneError) && loneSurrogate(at) {
+		return refuse("at has an unpaired surrogate, which is no character")
+	}
 	if _, err := pointer(o.op.At); err != nil {
 		o.err = err
 		return o
@@ -291,4 +285,10 @@ func parseOperation(line []byte) *operation {
 		return refuse("unknown ack %q", ack)
 	}
 	return o
+}
+
+// loneSurrogate: text decodes one to U+FFFD, which would name another member.
+func loneSurrogate(value []byte) bool {
+	lower := bytes.ToLower(value)
+	return !bytes.Contains(lower, []byte(`\ufffd`)) && !bytes.Contains(lower, []byte("\ufffd"))
 }

@@ -35,8 +35,7 @@ func inherit(f *os.File) (release func(), err error) {
 	return func() { _ = unix.Close(fd) }, nil
 }
 
-// forward passes signals on to c until stop is called, which says whether one of them came after that:
-// with is called for each of those.
+// forward passes signals on to c until stop is called; late is called for each that finds c gone.
 //
 // INT and QUIT need care. Typed at a terminal they reach the whole foreground process group, the child by itself;
 // sent by a process they reach us only. A signal that was ignored when we started stays ignored, for the child too

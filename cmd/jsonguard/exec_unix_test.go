@@ -47,34 +47,6 @@ func TestTwelveCopiesAtOnce(t *testing.T) {
 	require.Contains(t, string(content), `"rate": 1.10`)
 }
 
-func TestVerbsOfManyProcesses(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "a.json")
-	python := "{\n    \"nan\": NaN,\n    \"rate\": 1.10,\n    \"n\": 0\n}"
-	require.NoError(t, os.WriteFile(file, []byte(python), 0o644))
-	const processes, each = 17, 5
-	var all sync.WaitGroup
-	for p := range processes {
-		all.Go(func() {
-			for i := range each {
-				for _, args := range [][]string{{"incr", file, "/n"}, {"set", file, fmt.Sprintf("/k%d_%d", p, i), "1"}} {
-					if out, err := jsonguard(t, args...).CombinedOutput(); err != nil {
-						t.Errorf("%q: %v: %s", args, err, out)
-					}
-				}
-			}
-		})
-	}
-	all.Wait()
-	content, err := os.ReadFile(file)
-	require.NoError(t, err)
-	require.Contains(t, string(content), fmt.Sprintf("{\n    \"nan\": NaN,\n    \"rate\": 1.10,\n    \"n\": %d", processes*each))
-	for p := range processes {
-		for i := range each {
-			require.Contains(t, string(content), fmt.Sprintf("\"k%d_%d\": 1", p, i))
-		}
-	}
-}
-
 func requireContent(t *testing.T, file, want string) {
 	t.Helper()
 	content, err := os.ReadFile(file)

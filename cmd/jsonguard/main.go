@@ -54,8 +54,12 @@ func (a *app) run(args []string) int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteC()
-	if err == nil && a.stdout.err != nil {
-		err = &problem{op: "write", path: "standard output", err: a.stdout.err, status: statusIO}
+	if failed := a.stdout.err; failed != nil && (err == nil || errors.Is(err, failed)) {
+		p := &problem{op: "write", path: "standard output", err: bare(failed), status: statusIO}
+		if kindOf(cmd) == writes {
+			p.hint = "what was asked for may be done: look before you repeat it"
+		}
+		err = p
 	}
 	status := a.finish(cmd, err)
 	if number := int(a.interrupted.Load()); number != 0 {
