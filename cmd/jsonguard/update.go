@@ -9,6 +9,7 @@ import (
 	"github.com/itchyny/gojq"
 	"github.com/spf13/cobra"
 
+	"jsonguard/internal/jq"
 	"jsonguard/merge"
 )
 
@@ -55,7 +56,7 @@ func (a *app) update(cmd *cobra.Command, args []string) error {
 var deletionsStand = &merge.Policy{Rules: []merge.Rule{{At: "/**", Merge: "delete"}}}
 
 func (a *app) runJQ(ctx context.Context, program *gojq.Code, d *merge.Document, format merge.Format) error {
-	input, order, err := jqValue(d.Bytes(), format)
+	input, order, err := jq.Value(d.Bytes(), format)
 	if err != nil {
 		return err
 	}
@@ -125,9 +126,9 @@ func jqData(text string) error {
 }
 
 // render writes a document as jq does; a JSON Lines document is the list of its lines.
-func render(v any, order *shape, format merge.Format) ([]byte, error) {
+func render(v any, order *jq.Shape, format merge.Format) ([]byte, error) {
 	if format != merge.Lines {
-		return appendJQ(nil, v, order)
+		return jq.Append(nil, v, order)
 	}
 	lines, ok := v.([]any)
 	if !ok {
@@ -136,7 +137,7 @@ func render(v any, order *shape, format merge.Format) ([]byte, error) {
 	var out []byte
 	for i, line := range lines {
 		var err error
-		if out, err = appendJQ(out, line, order.element(i)); err != nil {
+		if out, err = jq.Append(out, line, order.Element(i)); err != nil {
 			return nil, err
 		}
 		out = append(out, '\n')

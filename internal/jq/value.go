@@ -1,27 +1,30 @@
-package main
+// Package jq runs jq programs on documents that may hold what encoding/json refuses, and renders what they give in the
+// order and with the literals of the document.
+package jq
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/itchyny/gojq"
 
 	"jsonguard/merge"
 )
 
-// jqValue reads a document that was found valid into what gojq works on. encoding/json cannot: it refuses NaN and
+// Value reads a document that was found valid into what gojq works on. encoding/json cannot: it refuses NaN and
 // Infinity, which Python writes. Numbers stay text (json.Number), so that gojq renders those it does not touch as
 // they were.
 //
-// gojq's objects have no order. The shape has the document's, so that it can be rendered in it and what the program
+// gojq's objects have no order. The Shape has the document's, so that it can be rendered in it and what the program
 // adds goes to the end.
-func jqValue(src []byte, format merge.Format) (any, *shape, error) {
+func Value(src []byte, format merge.Format) (any, *Shape, error) {
 	r := &reader{src: bytes.TrimPrefix(src, []byte("\ufeff"))}
 	r.space()
 	if format == merge.Lines {
-		lines, s := []any{}, &shape{}
+		lines, s := []any{}, &Shape{}
 		for r.at < len(r.src) {
 			v, kid := r.value()
 			lines, s.elements = append(lines, v), append(s.elements, kid)
@@ -36,21 +39,22 @@ func jqValue(src []byte, format merge.Format) (any, *shape, error) {
 	return v, s, r.err
 }
 
-// shape is the order of keys in a value; nil for scalars.
-type shape struct {
+// Shape is the order of keys in a value; nil for scalars.
+type Shape struct {
 	keys     []string
-	members  map[string]*shape
-	elements []*shape
+	members  map[string]*Shape
+	elements []*Shape
 }
 
-func (s *shape) member(name string) *shape {
+func (s *Shape) member(name string) *Shape {
 	if s == nil {
 		return nil
 	}
 	return s.members[name]
 }
 
-func (s *shape) element(i int) *shape {
+// Element is the order in an element of a list.
+func (s *Shape) Element(i int) *Shape {
 	if s == nil || i >= len(s.elements) {
 		return nil
 	}
@@ -58,7 +62,7 @@ func (s *shape) element(i int) *shape {
 }
 
 // order puts the keys the document has first, in its order.
-func (s *shape) order(object map[string]any) []string {
+func (s *Shape) order(object map[string]any) []string {
 	names := make([]string, 0, len(object))
 	if s != nil {
 		for _, k := range s.keys {
@@ -77,13 +81,13 @@ func (s *shape) order(object map[string]any) []string {
 	return names
 }
 
-func (s *shape) has(key string) bool {
+func (s *Shape) has(key string) bool {
 	_, there := s.members[key]
 	return there
 }
 
-// appendJQ renders a value as jq does, in the order of a shape.
-func appendJQ(dst []byte, v any, s *shape) ([]byte, error) {
+// Append renders a value as jq does, in the order of a Shape, and appends it to dst.
+func Append(dst []byte, v any, s *Shape) ([]byte, error) {
 	switch v := v.(type) {
 	case map[string]any:
 		dst = append(dst, '{')
@@ -96,7 +100,7 @@ func appendJQ(dst []byte, v any, s *shape) ([]byte, error) {
 				return nil, err
 			}
 			dst = append(append(dst, name...), ':')
-			if dst, err = appendJQ(dst, v[k], s.member(k)); err != nil {
+			if dst, err = Append(dst, v[k], s.member(k)); err != nil {
 				return nil, err
 			}
 		}
@@ -108,7 +112,7 @@ func appendJQ(dst []byte, v any, s *shape) ([]byte, error) {
 				dst = append(dst, ',')
 			}
 			var err error
-			if dst, err = appendJQ(dst, e, s.element(i)); err != nil {
+			if dst, err = Append(dst, e, s.Element(i)); err != nil {
 				return nil, err
 			}
 		}
@@ -143,7 +147,7 @@ func (r *reader) peek() byte {
 	return r.src[r.at]
 }
 
-func (r *reader) value() (any, *shape) {
+func (r *reader) value() (any, *Shape) {
 	switch c := r.peek(); c {
 	case '{':
 		return r.object()
@@ -190,8 +194,8 @@ func (r *reader) string() string {
 	return text(r.src[start:r.at])
 }
 
-func (r *reader) array() (any, *shape) {
-	list, s := []any{}, &shape{}
+func (r *reader) array() (any, *Shape) {
+	list, s := []any{}, &Shape{}
 	for r.enter(']') {
 		v, kid := r.value()
 		list, s.elements = append(list, v), append(s.elements, kid)
@@ -199,8 +203,8 @@ func (r *reader) array() (any, *shape) {
 	return list, s
 }
 
-func (r *reader) object() (any, *shape) {
-	object, s := map[string]any{}, &shape{members: map[string]*shape{}}
+func (r *reader) object() (any, *Shape) {
+	object, s := map[string]any{}, &Shape{members: map[string]*Shape{}}
 	for r.enter('}') {
 		name := r.string()
 		r.space()
@@ -232,4 +236,16 @@ func (r *reader) enter(end byte) bool {
 		return false
 	}
 	return r.err == nil
+}
+
+// text decodes a valid string.
+func text(value []byte) string {
+	if bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
+		return string(value[1 : len(value)-1])
+	}
+	var s string
+	if json.Unmarshal(value, &s) != nil {
+		return string(value)
+	}
+	return s
 }
