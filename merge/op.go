@@ -136,6 +136,13 @@ func (d *Document) do(op Op) error {
 	default:
 		value = d.spelledValue(p, value)
 	}
+	at := p
+	if op.Kind == OpAppend {
+		at = append(p[:len(p):len(p)], "-")
+	}
+	if err := d.fits(at, value); err != nil {
+		return err
+	}
 	switch op.Kind {
 	case OpSet:
 		return d.set(p, value)
@@ -378,6 +385,9 @@ func (d *Document) transfer(kind string, to Pointer, fromText string) error {
 		return err
 	}
 	raw = bytes.Clone(raw)
+	if err := d.fits(to, raw); err != nil {
+		return err
+	}
 	if kind == OpMove {
 		if len(to) > len(from) && to[:len(from)].String() == from.String() {
 			return fmt.Errorf("%w: %s cannot be moved into itself", ErrType, quotePointer(from))
@@ -387,6 +397,42 @@ func (d *Document) transfer(kind string, to Pointer, fromText string) error {
 		}
 	}
 	return d.insert(to, raw)
+}
+
+// fits refuses a value that is not too deep by itself but would be at p: the document could never be read again.
+func (d *Document) fits(p Pointer, raw []byte) error {
+	at := len(p)
+	if d.format == Lines {
+		at-- // the list of the lines is none in the text
+	}
+	if at+bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte("{")) <= maxDepth {
+		return nil
+	}
+	if at+depthOf(raw) > maxDepth {
+		return fmt.Errorf("%w: it would be nested deeper than %d", ErrType, maxDepth)
+	}
+	return nil
+}
+
+// depthOf counts how deep the containers of a valid text nest.
+func depthOf(raw []byte) int {
+	deepest, open := 0, 0
+	for i := 0; i < len(raw); i++ {
+		switch raw[i] {
+		case '"':
+			for i++; raw[i] != '"'; i++ {
+				if raw[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
+			open++
+			deepest = max(deepest, open)
+		case ']', '}':
+			open--
+		}
+	}
+	return deepest
 }
 
 // patch is RFC 7396: null deletes, objects merge, everything else replaces.
