@@ -37,28 +37,23 @@ func TestCrash(t *testing.T) {
 			chosen = append(chosen, s)
 		}
 	}
-	queue := make(chan *explorer, len(chosen))
 	var all []*explorer
 	for _, s := range chosen {
-		e := &explorer{script: s, budget: *crashStates / len(chosen), seen: map[uint64]struct{}{}}
-		all = append(all, e)
-		queue <- e
+		all = append(all, &explorer{script: s, seen: map[uint64]struct{}{}})
 	}
-	close(queue)
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // states live for microseconds
 	start := time.Now()
-	// A bubble: the clock stands still, so that records are as long in every run.
-	synctest.Test(t, func(t *testing.T) {
-		var workers sync.WaitGroup
-		for range runtime.GOMAXPROCS(0) {
-			workers.Go(func() {
-				for e := range queue {
-					e.explore()
-				}
-			})
+	// Some scripts have fewer states than their share: what they leave goes to the others.
+	for share, left := 0, *crashStates; left > len(all); {
+		share += left / max(1, unfinished(all))
+		exploreAll(t, all, share)
+		if left = *crashStates; unfinished(all) == 0 {
+			break
 		}
-		workers.Wait()
-		time.Sleep(time.Minute) // for those that gave up waiting for a lock and were left behind
-	})
+		for _, e := range all {
+			left -= e.states
+		}
+	}
 	total, points := 0, 0
 	for _, e := range all {
 		t.Run(e.script.name, func(t *testing.T) {
@@ -74,10 +69,45 @@ func TestCrash(t *testing.T) {
 		total, len(all), points, *crashSeed, time.Since(start).Round(time.Millisecond))
 }
 
+func unfinished(all []*explorer) (n int) {
+	for _, e := range all {
+		if !e.finished {
+			n++
+		}
+	}
+	return n
+}
+
+// exploreAll lets every explorer visit up to budget states.
+func exploreAll(t *testing.T, all []*explorer, budget int) {
+	queue := make(chan *explorer, len(all))
+	for _, e := range all {
+		e.budget = budget
+		queue <- e
+	}
+	close(queue)
+	// A bubble: the clock stands still, so that records are as long in every run.
+	synctest.Test(t, func(t *testing.T) {
+		var workers sync.WaitGroup
+		for range runtime.GOMAXPROCS(0) {
+			workers.Go(func() {
+				for e := range queue {
+					e.explore()
+				}
+			})
+		}
+		workers.Wait()
+		time.Sleep(time.Minute) // for those that gave up waiting for a lock and were left behind
+	})
+}
+
 // explorer visits the states of one script.
 type explorer struct {
 	script   *script
 	budget   int
+	recorded []*point // of the script
+	path     int
+	finished bool // nearly everything that chance finds was seen, or enough is broken
 	states   int
 	points   int
 	failures []string
@@ -102,20 +132,30 @@ func (p *point) cutsIn(o vfs.Order) *vfs.Cuts {
 const maxFailures = 3 // of one script; one is enough to know
 
 func (e *explorer) explore() {
-	points, err := record(newWorld(e.script), e.script.run)
-	if err != nil {
-		e.failures = append(e.failures, fmt.Sprintf("without any crash: %v", err))
-		return
+	if e.recorded == nil {
+		var err error
+		if e.recorded, err = record(newWorld(e.script), e.script.run); err != nil {
+			e.failures = append(e.failures, fmt.Sprintf("without any crash: %v", err))
+			e.finished = true
+			return
+		}
+		e.points = len(e.recorded)
+		if *crashPath >= 0 {
+			e.follow(e.recorded, *crashPath)
+			e.finished = true
+			return
+		}
+		e.enumerate(e.recorded)
 	}
-	e.points = len(points)
-	if *crashPath >= 0 {
-		e.follow(points, *crashPath)
-		return
-	}
-	e.enumerate(points)
 	// What is left of the budget goes into crashes within crashes.
-	for path := 0; e.states < e.budget && len(e.failures) < maxFailures && path < 4*e.budget; path++ {
-		e.follow(points, path)
+	for known := 0; e.states < e.budget && !e.finished; e.path++ {
+		before := e.states
+		e.follow(e.recorded, e.path)
+		if known++; e.states > before {
+			known = 0
+		}
+		const enough = 1000 // ways in a row that led to nothing new
+		e.finished = known > enough || len(e.failures) >= maxFailures
 	}
 }
 

@@ -188,6 +188,13 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 	switch {
 	case err == nil:
 		defer guard.Close()
+		if s == nil { // without pending/: left by a dead process, or being made
+			making, err := g.lockUnfinished(guard)
+			if making == nil {
+				return nil, err
+			}
+			defer making.Close()
+		}
 		if disposable, err := isDisposable(guard); err != nil || !disposable {
 			return nil, err
 		}
@@ -222,9 +229,10 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 			return removed, err
 		}
 		removed = append(removed, g.GuardDir())
-		if err := errors.Join(g.parent.Sync(), removeAll(g.parent, grave)); err != nil {
+		if err := g.parent.Sync(); err != nil {
 			return removed, err
 		}
+		_ = removeAll(g.parent, grave) // the next sweep tries again: somebody may have been about to use it
 		if s != nil {
 			if err := g.forget(s); err != nil {
 				return removed, err
@@ -235,6 +243,18 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 		return nil, nil
 	}
 	return removed, g.parent.Sync()
+}
+
+// lockUnfinished takes guard/lock, which initStore holds while it fills the directory; nil where somebody does.
+func (g *Guard) lockUnfinished(guard vfs.Dir) (vfs.File, error) {
+	file, err := (&store{guard: guard, perm: g.guardPerm()}).openGuardLock()
+	if err != nil {
+		return nil, err
+	}
+	if free, err := file.TryLock(); err != nil || !free {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // isDisposable: there is nothing in the guard directory but what a new one has.

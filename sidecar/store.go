@@ -50,7 +50,17 @@ func (s *store) close() {
 func dirPerm(perm fs.FileMode) fs.FileMode { return 0o700 | perm | perm&0o444>>2 }
 
 // openStore opens the guard directory of g. Without create, a missing one is fs.ErrNotExist.
-func (g *Guard) openStore(create bool) (*store, error) {
+func (g *Guard) openStore(create bool) (s *store, err error) {
+	const attempts = 100 // each needs somebody who cleans in the same moment
+	for range attempts {
+		if s, err = g.tryOpenStore(create); !create || !isMissing(err) {
+			break
+		}
+	}
+	return s, err
+}
+
+func (g *Guard) tryOpenStore(create bool) (*store, error) {
 	name := g.guardName()
 	dir, err := g.parent.OpenDir(name)
 	if errors.Is(err, fs.ErrNotExist) && create {
@@ -107,6 +117,10 @@ func (g *Guard) initStore(s *store) error {
 		return err
 	}
 	defer l.Close()
+	// Cleaned away while we waited: everything in here would be lost.
+	if info, err := g.parent.Stat(g.guardName()); err != nil || info.Inode != s.inode {
+		return errors.Join(err, fs.ErrNotExist)
+	}
 	if s.pending, err = s.guard.OpenDir(pendingName); !errors.Is(err, fs.ErrNotExist) {
 		return err // another process was first
 	}

@@ -3,8 +3,8 @@ package vfs
 import (
 	"io/fs"
 	"os"
-	"path"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -75,7 +75,7 @@ type faultyDir struct {
 }
 
 func (d *faultyDir) Path() string          { return d.d.Path() }
-func (d *faultyDir) at(name string) string { return path.Join(d.d.Path(), name) }
+func (d *faultyDir) at(name string) string { return strings.TrimSuffix(d.d.Path(), "/") + "/" + name }
 
 func (d *faultyDir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	op := "open"

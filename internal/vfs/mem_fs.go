@@ -96,7 +96,7 @@ type memDir struct {
 }
 
 func (d *memDir) Path() string          { return d.path }
-func (d *memDir) at(name string) string { return path.Join(d.path, name) }
+func (d *memDir) at(name string) string { return strings.TrimSuffix(d.path, "/") + "/" + name }
 
 func (d *memDir) fail(op, name string, err error) error {
 	if err == nil {
