@@ -267,19 +267,3 @@ func longestCommon(a, b []uint64, aLo, aHi, bLo, bHi int, match []int) {
 		}
 	}
 }
-
-// elementKey is the text of the key members of a record, for Keyed; ok is false where one is missing.
-func elementKey(n *node, key []string) (string, bool) {
-	if n.kind != kindObject {
-		return "", false
-	}
-	var out []byte
-	for _, name := range key {
-		v := n.child(name)
-		if v == nil || v.container() {
-			return "", false
-		}
-		out = fmt.Appendf(out, "%c%016x", v.kind, fingerprint(v.text()))
-	}
-	return string(out), true
-}

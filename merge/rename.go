@@ -205,10 +205,7 @@ func (m *merger) lessOf(here Pointer, base, theirs *node) ([]byte, bool) {
 
 // takeElements removes one element of theirs for each equal one of base.
 func (m *merger) takeElements(theirs, base *node) {
-	held := map[uint64]int{}
-	for i := range base.kids {
-		held[fingerprint(base.kids[i].value.text())]++
-	}
+	held := countOf(base)
 	gone := map[int]bool{}
 	for i := range theirs.kids {
 		if print := fingerprint(theirs.kids[i].value.text()); held[print] > 0 {
