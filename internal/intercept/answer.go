@@ -295,6 +295,8 @@ func (n *notification) ask(c *Call, m meaning, places []*Place) (int, error) {
 			return 0, Continue
 		}
 		return 0, h.Symlink(c, string(text), places[0])
+	case opTouch:
+		return 0, h.Touch(c, places[0])
 	case opTruncate:
 		return 0, h.Truncate(c, places[0], int64(d.args[m.arg]))
 	}
@@ -472,6 +474,6 @@ func (n *notification) end() {
 }
 
 func (o op) String() string {
-	return [...]string{"a call", "open", "openat2", "creat", "rename", "unlink", "rmdir", "link", "symlink", "truncate",
+	return [...]string{"a call", "open", "openat2", "creat", "rename", "unlink", "rmdir", "link", "symlink", "truncate", "chmod",
 		"flock", "fcntl", "fsync", "a change of root"}[o]
 }

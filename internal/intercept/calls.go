@@ -18,6 +18,7 @@ const (
 	opLink
 	opSymlink
 	opTruncate
+	opTouch
 	opFlock
 	opFcntl
 	opSync
@@ -49,6 +50,8 @@ func (m meaning) follows(d *seccompData) bool {
 		return flags&unix.O_NOFOLLOW == 0 && flags&create != create
 	case opOpen2, opCreat, opTruncate:
 		return true
+	case opTouch:
+		return m.arg == none || d.args[m.arg]&unix.AT_SYMLINK_NOFOLLOW == 0
 	case opLink:
 		return m.arg != none && d.args[m.arg]&unix.AT_SYMLINK_FOLLOW != 0
 	}
@@ -73,6 +76,14 @@ func meaningOf(nr int32) meaning {
 		return meaning{op: opSymlink, text: 0, dir: 1, path: 2, arg: none}
 	case unix.SYS_TRUNCATE:
 		return meaning{op: opTruncate, dir: none, path: 0, arg: 1}
+	case unix.SYS_FCHMODAT: // without flags, whatever the manual says
+		return meaning{op: opTouch, dir: 0, path: 1, arg: none}
+	case unix.SYS_SETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LSETXATTR, unix.SYS_LREMOVEXATTR:
+		return meaning{op: opTouch, dir: none, path: 0, arg: none}
+	case unix.SYS_FCHMODAT2, unix.SYS_UTIMENSAT:
+		return meaning{op: opTouch, dir: 0, path: 1, arg: 3}
+	case unix.SYS_FCHOWNAT:
+		return meaning{op: opTouch, dir: 0, path: 1, arg: 4}
 	case unix.SYS_FLOCK:
 		return meaning{op: opFlock}
 	case unix.SYS_FCNTL:

@@ -14,6 +14,9 @@ var trappedAlways = []uint32{
 	unix.SYS_UNLINK, unix.SYS_UNLINKAT, unix.SYS_RMDIR,
 	unix.SYS_LINK, unix.SYS_LINKAT, unix.SYS_SYMLINK, unix.SYS_SYMLINKAT,
 	unix.SYS_TRUNCATE, unix.SYS_FLOCK, unix.SYS_FSYNC, unix.SYS_FDATASYNC,
+	unix.SYS_CHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_FCHOWNAT,
+	unix.SYS_UTIME, unix.SYS_UTIMES, unix.SYS_FUTIMESAT, unix.SYS_UTIMENSAT,
+	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR,
 	unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT, unix.SYS_UNSHARE, unix.SYS_SETNS,
 }
 
@@ -26,6 +29,9 @@ var foreignNumbers = []uint32{
 	10, 301, 40, // unlink unlinkat rmdir
 	9, 303, 83, 304, // link linkat symlink symlinkat
 	92, 193, 143, 118, 148, // truncate truncate64 flock fsync fdatasync
+	15, 306, 452, 182, 212, 16, 198, 298, // chmod fchmodat fchmodat2 chown chown32 lchown lchown32 fchownat
+	30, 271, 299, 320, 412, // utime utimes futimesat utimensat utimensat_time64
+	226, 227, 235, 236, // setxattr lsetxattr removexattr lremovexattr
 	425, // io_uring_setup
 }
 
@@ -49,6 +55,10 @@ func legacyMeaning(nr int32) meaning {
 		return meaning{op: opRmdir, dir: none, path: 0, arg: none}
 	case unix.SYS_LINK:
 		return meaning{op: opLink, dir: none, path: 0, dir2: none, path2: 1, arg: none}
+	case unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_UTIME, unix.SYS_UTIMES:
+		return meaning{op: opTouch, dir: none, path: 0, arg: none}
+	case unix.SYS_FUTIMESAT:
+		return meaning{op: opTouch, dir: 0, path: 1, arg: none}
 	case unix.SYS_SYMLINK:
 		return meaning{op: opSymlink, dir: none, path: 1, text: 0, arg: none}
 	}

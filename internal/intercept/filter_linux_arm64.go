@@ -14,6 +14,8 @@ var trappedAlways = []uint32{
 	unix.SYS_UNLINKAT,
 	unix.SYS_LINKAT, unix.SYS_SYMLINKAT,
 	unix.SYS_TRUNCATE, unix.SYS_FLOCK, unix.SYS_FSYNC, unix.SYS_FDATASYNC,
+	unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT,
+	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR,
 	unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT, unix.SYS_UNSHARE, unix.SYS_SETNS,
 }
 
@@ -26,6 +28,9 @@ var foreignNumbers = []uint32{
 	10, 328, 40, // unlink unlinkat rmdir
 	9, 330, 83, 331, // link linkat symlink symlinkat
 	92, 193, 143, 118, 148, // truncate truncate64 flock fsync fdatasync
+	15, 333, 452, 182, 212, 16, 198, 325, // chmod fchmodat fchmodat2 chown chown32 lchown lchown32 fchownat
+	269, 326, 348, 412, // utimes futimesat utimensat utimensat_time64
+	226, 227, 235, 236, // setxattr lsetxattr removexattr lremovexattr
 	425, // io_uring_setup
 }
 

@@ -46,13 +46,31 @@ type scratch struct {
 }
 
 func newScratchHandler(t testing.TB) *scratchHandler {
-	h := &scratchHandler{dir: realTemp(t), name: "guarded.json", scratches: realTemp(t),
+	t.Helper()
+	h, err := newScratchHandlerAt(sharedTemp(t), "guarded.json", sharedTemp(t))
+	require.NoError(t, err)
+	return h
+}
+
+func newScratchHandlerAt(dir, name, scratches string) (*scratchHandler, error) {
+	h := &scratchHandler{dir: dir, name: name, scratches: scratches,
 		pending: map[ID]*scratch{}, born: map[*Process]bool{}, died: map[*Process]syscall.Signal{}}
 	var st unix.Stat_t
-	require.NoError(t, unix.Stat(h.dir, &st))
+	err := unix.Stat(dir, &st)
 	h.dirID = idOf(&st)
-	require.NoError(t, os.Chmod(h.dir, 0o777))
-	return h
+	return h, err
+}
+
+// sharedTemp is a temporary directory that everybody can reach and write.
+func sharedTemp(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "intercept-test")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o777))
+	dir, err = filepath.EvalSymlinks(dir)
+	require.NoError(t, err)
+	return dir
 }
 
 func realTemp(t testing.TB) string {
@@ -248,6 +266,11 @@ func (h *scratchHandler) Symlink(_ *Call, text string, p *Place) error {
 
 func (h *scratchHandler) Truncate(_ *Call, p *Place, size int64) error {
 	h.note("truncate %s %d", filepath.Base(p.Given), size)
+	return Continue
+}
+
+func (h *scratchHandler) Touch(_ *Call, p *Place) error {
+	h.note("touch %s", filepath.Base(p.Given))
 	return Continue
 }
 

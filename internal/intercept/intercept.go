@@ -80,6 +80,9 @@ type Handler interface {
 	Symlink(c *Call, text string, p *Place) error
 	// Truncate is truncate(2); ftruncate(2) acts on a descriptor that is the caller's own and is not seen.
 	Truncate(c *Call, p *Place, size int64) error
+	// Touch is chmod(2), chown(2), utimensat(2), setxattr(2) and the like by path. What is pending for the file should
+	// be in it before they are carried out: install(1) sets the mode of what it has just written.
+	Touch(c *Call, p *Place) error
 	// Lock is flock(2) and fcntl(2)'s record locks, on a descriptor whose object is Known or whose name is Named. Wait
 	// under c.Context(), and return Interrupted when that ends.
 	Lock(c *Call, d Descriptor, l LockRequest) error

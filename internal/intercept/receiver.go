@@ -91,7 +91,6 @@ func (r *receiver) run() {
 	blockSignals()
 	r.s.threads.Store(unix.Gettid(), nil)
 	defer r.s.threads.Delete(unix.Gettid())
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -10) // only a privileged supervisor may, and can do without
 	for !r.retired.Load() {
 		var n seccompNotif
 		switch e := r.s.listener.receive(&n); e {
