@@ -205,6 +205,12 @@ func (s *store) readSettled() uint64 {
 	return hint.Generation
 }
 
+// writeSettled comes after the change is on disk: that it fails (a full disk) must not make a change look as if it had
+// not been done, and somebody do it again.
 func (s *store) writeSettled(generation uint64, sync bool) error {
-	return s.overwrite(settledName, sealed(fmt.Appendf(nil, `{"generation":%d}`, generation)), sync)
+	err := s.overwrite(settledName, sealed(fmt.Appendf(nil, `{"generation":%d}`, generation)), sync)
+	if err != nil && sync {
+		return fmt.Errorf("%w: %w", ErrNotDurable, err)
+	}
+	return nil // the next fold looks for itself
 }
