@@ -8,65 +8,30 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-)
 
-// A filesystem whose flock is missing or excludes nobody is made by a seccomp filter, under which flock(2) and the
-// byte-range locks of fcntl(2) do nothing and return an error or success. The code under test has no switch for it: it
-// finds out by trying.
+	"jsonguard/tests/flockless"
+)
 
 func init() { roles["flockless"] = flocklessRole }
 
-// flocklessRole installs the filter and becomes another program: ERRNO ROLE ARG...
+// flocklessRole takes flock away and becomes another role: ERRNO ROLE ARG...
 func flocklessRole(args []string) error {
 	errno, err := strconv.ParseUint(args[0], 10, 16)
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread()
-	if err := filterLocks(uint32(errno)); err != nil {
-		return err
-	}
 	if err := os.Setenv("LOCK_ROLE", args[1]); err != nil {
 		return err
 	}
-	return syscall.Exec(os.Args[0], append([]string{os.Args[0]}, args[2:]...), os.Environ())
-}
-
-// filterLocks makes the calls return errno, 0 included, without being carried out (seccomp(2), SECCOMP_RET_ERRNO).
-func filterLocks(errno uint32) error {
-	const loadWord = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
-	const ifEqual = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
-	const result = unix.BPF_RET | unix.BPF_K
-	const number, secondArgument = 0, 24 // offsets in struct seccomp_data, little-endian
-	filter := []unix.SockFilter{
-		{Code: loadWord, K: number},
-		{Code: ifEqual, K: unix.SYS_FLOCK, Jt: 5},
-		{Code: ifEqual, K: unix.SYS_FCNTL, Jf: 3},
-		{Code: loadWord, K: secondArgument},
-		{Code: ifEqual, K: unix.F_OFD_SETLK, Jt: 2},
-		{Code: ifEqual, K: unix.F_OFD_SETLKW, Jt: 1},
-		{Code: result, K: unix.SECCOMP_RET_ALLOW},
-		{Code: result, K: unix.SECCOMP_RET_ERRNO | errno},
-	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
-	if e != 0 {
-		return fmt.Errorf("seccomp: %w", e)
-	}
-	return nil
+	return flockless.Exec(syscall.Errno(errno), append([]string{os.Args[0]}, args[2:]...))
 }
 
 // leaseTestTime is short enough for a test to wait for, and long enough for a holder on a loaded machine to beat.
@@ -78,8 +43,8 @@ func init() {
 	}
 }
 
-// flockless starts a role on a filesystem whose flock returns errno.
-func flockless(t *testing.T, errno syscall.Errno, role string, args ...string) *process {
+// without starts a role on a filesystem whose flock returns errno.
+func without(t *testing.T, errno syscall.Errno, role string, args ...string) *process {
 	t.Helper()
 	return start(t, "flockless", append([]string{strconv.Itoa(int(errno)), role}, args...), func(cmd *exec.Cmd) {
 		cmd.Env = append(cmd.Env, "LOCK_LEASE="+leaseTestTime.String())
@@ -97,7 +62,7 @@ func TestProbeFindsOut(t *testing.T) {
 	for _, fs := range withoutFlock {
 		t.Run(fs.name, func(t *testing.T) {
 			dir := t.TempDir()
-			flockless(t, fs.errno, "probe", dir).expect("false").end()
+			without(t, fs.errno, "probe", dir).expect("false").end()
 			entries, err := os.ReadDir(dir)
 			require.NoError(t, err)
 			require.Empty(t, entries)
@@ -113,7 +78,7 @@ func TestProbeFindsOut(t *testing.T) {
 func TestNoLeaseWhereFlockExcludes(t *testing.T) {
 	path := target(t, "{}")
 	hold(t, path)
-	require.NoDirExists(t, leaseDir(path))
+	require.NoDirExists(t, LeaseDir(path))
 }
 
 func TestLeaseExcludes(t *testing.T) {
@@ -124,13 +89,13 @@ func TestLeaseExcludes(t *testing.T) {
 			path := target(t, "0")
 			var all []*process
 			for range procs {
-				all = append(all, flockless(t, fs.errno, "count", strconv.Itoa(each), path))
+				all = append(all, without(t, fs.errno, "count", strconv.Itoa(each), path))
 			}
 			for _, p := range all {
 				p.end()
 			}
 			requireCount(t, path, procs*each)
-			numbers, err := leaseNumbers(leaseDir(path))
+			numbers, err := leaseNumbers(LeaseDir(path))
 			require.NoError(t, err)
 			require.Equal(t, []uint64{procs * each}, numbers, "one number for each hold, and only the last one is left")
 		})
@@ -145,8 +110,8 @@ func TestLeaseUnderKill(t *testing.T) {
 	acknowledged := make(chan int)
 	var victims, survivors []*process
 	for range procs {
-		victims = append(victims, flockless(t, 0, "count", "1000000", path))
-		survivors = append(survivors, flockless(t, 0, "count", strconv.Itoa(each), path))
+		victims = append(victims, without(t, 0, "count", "1000000", path))
+		survivors = append(survivors, without(t, 0, "count", strconv.Itoa(each), path))
 	}
 	for _, p := range append(victims, survivors...) {
 		go func() {
@@ -193,18 +158,18 @@ func holderOf(t *testing.T, path string) int {
 func TestAStoppedHolderFindsOut(t *testing.T) {
 	t.Parallel()
 	path := target(t, "{}")
-	first := flockless(t, 0, "hold", path).expect("held")
+	first := without(t, 0, "hold", path).expect("held")
 	first.say("check").expect("ok")
 	require.NoError(t, first.cmd.Process.Signal(syscall.SIGSTOP))
 	began := time.Now()
-	second := flockless(t, 0, "hold", path).expect("held")
+	second := without(t, 0, "hold", path).expect("held")
 	require.GreaterOrEqual(t, time.Since(began), leaseTestTime, "not before the lease has run out")
 	require.NoError(t, first.cmd.Process.Signal(syscall.SIGCONT))
 	first.say("check").expect("lost")
 	second.say("check").expect("ok")
 	first.end() // gives back what it does not hold
 	second.say("check").expect("ok")
-	third := flockless(t, 0, "acquire", path, "timeout=0")
+	third := without(t, 0, "acquire", path, "timeout=0")
 	require.Contains(t, third.line(), `"Timeout":true`)
 	second.end()
 }
@@ -213,13 +178,13 @@ func TestAStoppedHolderFindsOut(t *testing.T) {
 func TestAStoppedHolderDoesNotPublish(t *testing.T) {
 	t.Parallel()
 	path := target(t, "0")
-	stopped := flockless(t, 0, "add slowly", path).expect("has read")
+	stopped := without(t, 0, "add slowly", path).expect("has read")
 	require.NoError(t, stopped.cmd.Process.Signal(syscall.SIGSTOP))
-	flockless(t, 0, "count", "20", path).end()
+	without(t, 0, "count", "20", path).end()
 	require.NoError(t, stopped.cmd.Process.Signal(syscall.SIGCONT))
 	stopped.say("go on").expect("lost")
 	requireCount(t, path, 20)
-	awake := flockless(t, 0, "add slowly", path).expect("has read")
+	awake := without(t, 0, "add slowly", path).expect("has read")
 	awake.say("go on").expect("added")
 	requireCount(t, path, 21)
 }
@@ -228,8 +193,8 @@ func TestAStoppedHolderDoesNotPublish(t *testing.T) {
 func TestAStoppedWaiterDidNotWatch(t *testing.T) {
 	t.Parallel()
 	path := target(t, "{}")
-	holder := flockless(t, 0, "hold", path).expect("held")
-	waiting := flockless(t, 0, "hold", path)
+	holder := without(t, 0, "hold", path).expect("held")
+	waiting := without(t, 0, "hold", path)
 	time.Sleep(leaseTestTime / 2)
 	require.NoError(t, holder.cmd.Process.Signal(syscall.SIGSTOP))
 	require.NoError(t, waiting.cmd.Process.Signal(syscall.SIGSTOP)) // as when the whole machine sleeps
@@ -262,10 +227,10 @@ func TestWatchCountsOnlyWhatItSaw(t *testing.T) {
 func TestOneTakesOver(t *testing.T) {
 	t.Parallel()
 	path := target(t, "{}")
-	flockless(t, 0, "hold", path).expect("held").kill()
+	without(t, 0, "hold", path).expect("held").kill()
 	said := make(chan *process)
 	for range 6 {
-		p := flockless(t, 0, "hold", path)
+		p := without(t, 0, "hold", path)
 		go func() {
 			if text, err := p.out.ReadString('\n'); err == nil && text == "held\n" {
 				said <- p
@@ -287,7 +252,7 @@ func TestOneTakesOver(t *testing.T) {
 // A claimant that slept since it looked: whatever happened to the numbers meanwhile, what it creates counts for nothing.
 func TestALateClaim(t *testing.T) {
 	path := target(t, "{}")
-	dir := leaseDir(path)
+	dir := LeaseDir(path)
 	take := func() *lease {
 		l, err := takeLease(context.Background(), path, options{})
 		require.NoError(t, err)
@@ -312,7 +277,7 @@ func TestALateClaim(t *testing.T) {
 // The lower number is there only if nobody held the next: also when the list of names says less than it should.
 func TestALateClaimWhoseListIsStale(t *testing.T) {
 	path := target(t, "{}")
-	dir := leaseDir(path)
+	dir := LeaseDir(path)
 	for range 3 {
 		l, err := takeLease(context.Background(), path, options{})
 		require.NoError(t, err)
@@ -328,21 +293,21 @@ func TestALateClaimWhoseListIsStale(t *testing.T) {
 func TestAnEmptyLeaseBecomesStale(t *testing.T) {
 	t.Parallel()
 	path := target(t, "{}")
-	require.NoError(t, makeLeaseDir(path, leaseDir(path)))
-	require.NoError(t, createLike(path, leaseName(leaseDir(path), 7)))
-	p := flockless(t, 0, "acquire", path, "timeout=0")
+	require.NoError(t, makeLeaseDir(path, LeaseDir(path)))
+	require.NoError(t, createLike(path, leaseName(LeaseDir(path), 7)))
+	p := without(t, 0, "acquire", path, "timeout=0")
 	require.Contains(t, p.line(), `"Timeout":true`)
-	flockless(t, 0, "hold", path).expect("held").end()
-	numbers, err := leaseNumbers(leaseDir(path))
+	without(t, 0, "hold", path).expect("held").end()
+	numbers, err := leaseNumbers(LeaseDir(path))
 	require.NoError(t, err)
 	require.Equal(t, []uint64{8}, numbers)
 }
 
 func TestTheHolderOfALeaseIsNamed(t *testing.T) {
 	path := target(t, "{}")
-	holder := flockless(t, unix.ENOSYS, "hold", path).expect("held")
+	holder := without(t, unix.ENOSYS, "hold", path).expect("held")
 	var said outcome
-	require.NoError(t, json.Unmarshal([]byte(flockless(t, unix.ENOSYS, "acquire", path, "timeout=50ms").line()), &said))
+	require.NoError(t, json.Unmarshal([]byte(without(t, unix.ENOSYS, "acquire", path, "timeout=50ms").line()), &said))
 	require.True(t, said.Timeout)
 	require.Contains(t, said.Error, fmt.Sprintf("held by process %d (", holder.cmd.Process.Pid))
 	require.Contains(t, said.Error, " since 2")
@@ -353,8 +318,8 @@ func TestALeaseIsInherited(t *testing.T) {
 	l, err := takeLease(context.Background(), path, options{})
 	require.NoError(t, err)
 	defer l.release()
-	require.Contains(t, flockless(t, 0, "acquire", path, "inherit").line(), `"Inherited":true`)
-	require.Contains(t, flockless(t, 0, "acquire", path, "timeout=50ms").line(), `"Timeout":true`)
+	require.Contains(t, without(t, 0, "acquire", path, "inherit").line(), `"Inherited":true`)
+	require.Contains(t, without(t, 0, "acquire", path, "timeout=50ms").line(), `"Timeout":true`)
 }
 
 // Pointers have one lock together there.
@@ -362,12 +327,12 @@ func TestPointersWithoutFlock(t *testing.T) {
 	for _, fs := range withoutFlock {
 		t.Run(fs.name, func(t *testing.T) {
 			path := target(t, "{}")
-			p := flockless(t, fs.errno, "hold", path, "at=/a").expect("held")
-			require.Contains(t, flockless(t, fs.errno, "acquire", path, "at=/a", "timeout=0").line(), `"Timeout":true`)
-			require.Contains(t, flockless(t, fs.errno, "acquire", path, "at=/b", "timeout=0").line(), `"Timeout":true`)
-			require.Contains(t, flockless(t, fs.errno, "acquire", path, "timeout=0").line(), `"Error":""`)
+			p := without(t, fs.errno, "hold", path, "at=/a").expect("held")
+			require.Contains(t, without(t, fs.errno, "acquire", path, "at=/a", "timeout=0").line(), `"Timeout":true`)
+			require.Contains(t, without(t, fs.errno, "acquire", path, "at=/b", "timeout=0").line(), `"Timeout":true`)
+			require.Contains(t, without(t, fs.errno, "acquire", path, "timeout=0").line(), `"Error":""`)
 			p.end()
-			require.Contains(t, flockless(t, fs.errno, "acquire", path, "at=/a", "timeout=0").line(), `"Error":""`)
+			require.Contains(t, without(t, fs.errno, "acquire", path, "at=/a", "timeout=0").line(), `"Error":""`)
 		})
 	}
 }
@@ -380,7 +345,7 @@ func TestModesOfTheLease(t *testing.T) {
 	unix.Umask(old)
 	require.NoError(t, err)
 	defer l.release()
-	for name, want := range map[string]os.FileMode{leaseDir(path): 0o750, l.path(): 0o640} {
+	for name, want := range map[string]os.FileMode{LeaseDir(path): 0o750, l.path(): 0o640} {
 		info, err := os.Stat(name)
 		require.NoError(t, err)
 		require.Equal(t, want, info.Mode().Perm(), name)
@@ -396,7 +361,7 @@ func TestLeaseErrors(t *testing.T) {
 	_, err := takeLease(context.Background(), path, options{})
 	require.ErrorIs(t, err, os.ErrNotExist)
 	path = target(t, "{}")
-	require.NoError(t, os.WriteFile(leaseDir(path), nil, 0o600))
+	require.NoError(t, os.WriteFile(LeaseDir(path), nil, 0o600))
 	_, err = takeLease(context.Background(), path, options{})
 	require.Error(t, err)
 	require.False(t, errors.Is(err, ErrTimeout))

@@ -46,13 +46,9 @@ var leaseTime = 10 * time.Second
 // beatInterval leaves room for several beats to come late.
 func beatInterval() time.Duration { return leaseTime / 5 }
 
-func leaseDir(target string) string {
-	return filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".lease")
-}
-
 // takeLease waits for the lease of target. A shared lock is an exclusive one here.
 func takeLease(ctx context.Context, target string, o options) (*lease, error) {
-	dir := leaseDir(target)
+	dir := LeaseDir(target)
 	if err := makeLeaseDir(target, dir); err != nil {
 		return nil, err
 	}
@@ -261,7 +257,7 @@ func (w *watch) stale(number uint64, state []byte) bool {
 
 // leaseHolder is who the newest lease says holds it, nil if nobody does.
 func leaseHolder(target string) *Holder {
-	_, state, err := newestLease(leaseDir(target))
+	_, state, err := newestLease(LeaseDir(target))
 	if err != nil || !bytes.HasPrefix(state, []byte("held")) {
 		return nil
 	}

@@ -11,6 +11,11 @@ import (
 // LockPath is the lock file of target.
 func LockPath(target string) string { return target + ".lock" }
 
+// LeaseDir is where the lease of target is kept on a filesystem whose flock does not exclude.
+func LeaseDir(target string) string {
+	return filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".lease")
+}
+
 // GuardDir is the directory in which what belongs to target is kept.
 func GuardDir(target string) string {
 	return filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+".guard")

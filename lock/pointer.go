@@ -56,7 +56,7 @@ func lockPointer(ctx context.Context, target, path string, steps []string, o opt
 		if _, err := MakeGuardDir(target); err != nil {
 			return nil, err
 		}
-		if !Excludes(GuardDir(target)) {
+		if !Excludes(target) {
 			return lockAllPointers(ctx, path, o)
 		}
 		l, err := takeRanges(ctx, target, path, steps, o)

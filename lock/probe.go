@@ -2,6 +2,7 @@ package lock
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -41,18 +42,22 @@ func Probe(dir string) (Findings, error) {
 	return Findings{Excludes: refused, Err: err}, nil
 }
 
-// Excludes says whether flock excludes in dir, which is tried once for each directory and process. False means that
-// Acquire holds a lease there, and that a flock of your own keeps nobody out. A directory in which nothing can be tried
-// is believed.
-func Excludes(dir string) bool {
-	if known, ok := excludes.Load(absolute(dir)); ok {
+// Excludes says whether flock excludes in the directory of target, which is tried once for each directory and process.
+// False means that Acquire holds a lease there, and that a flock of your own keeps nobody out. Where nothing can be
+// tried, flock is believed. What it has to make for that, and removes, it makes in the guard directory if there is one.
+func Excludes(target string) bool {
+	dir := absolute(filepath.Dir(target))
+	if known, ok := excludes.Load(dir); ok {
 		return known.(bool)
 	}
-	found, err := Probe(dir)
+	found, err := Probe(GuardDir(target))
+	if errors.Is(err, fs.ErrNotExist) {
+		found, err = Probe(dir)
+	}
 	if err != nil {
 		return true
 	}
-	excludes.Store(absolute(dir), found.Excludes)
+	excludes.Store(dir, found.Excludes)
 	return found.Excludes
 }
 

@@ -636,12 +636,15 @@ func (h *heldLocks) release() {
 	}
 }
 
-// check is called just before a rename: is the lock still what it was?
+// check is called just before a step that would hurt whoever holds the locks by now: are they still ours?
 func (h *heldLocks) check() error {
 	for _, l := range h.targets {
 		if err := l.Check(); err != nil {
 			return err
 		}
+	}
+	if leased, ok := h.guard.(*leasedFile); ok {
+		return leased.Check()
 	}
 	return nil
 }

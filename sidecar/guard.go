@@ -83,6 +83,7 @@ type seams struct {
 	lockTarget   func(ctx context.Context, name string, wait time.Duration) (targetLock, error)
 	makeGuardDir func() error
 	writable     func() error
+	flockless    func() bool // nil: flock excludes
 }
 
 // targetLock is what the fold needs of a *lock.Lock.
@@ -137,6 +138,7 @@ func Open(target string, o Options) (*Guard, error) {
 		_, err := lock.MakeGuardDir(resolved)
 		return err
 	}
+	g.seams.flockless = func() bool { return !lock.Excludes(resolved) }
 	g.seams.writable = func() error { return writable(resolved) }
 	if _, err := g.checkTarget(); err != nil && !isMissing(err) {
 		_ = parent.Close()

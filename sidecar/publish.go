@@ -50,7 +50,7 @@ func (f *fold) publish() (changed bool, err error) {
 	}
 	switch {
 	case !changed:
-		err = f.s.writeCommit(next)
+		err = f.record(next)
 	case f.doc == nil:
 		err = f.appendBlock(next)
 	default:
@@ -63,6 +63,14 @@ func (f *fold) publish() (changed bool, err error) {
 	// Unsynced, but for an overwrite: its record makes whoever finds it unsettled write the target again, which would undo
 	// what others wrote since.
 	return changed, f.s.writeSettled(next.Generation, next.Kind == kindOverwrite)
+}
+
+// record writes a commit record. Whoever lost the lock meanwhile must not write over the record of its successor.
+func (f *fold) record(c *commit) error {
+	if err := f.lock.check(); err != nil {
+		return err
+	}
+	return f.s.writeCommit(c)
 }
 
 // replace is the durable replace alone, for a change that only this call knows: killed anywhere, it is there or not.
@@ -94,7 +102,7 @@ func (f *fold) replaceRecorded(next *commit) error {
 		return err
 	}
 	next.Kind, next.Temp, next.To = kindReplace, temp, to
-	if err := f.s.writeCommit(next); err != nil {
+	if err := f.record(next); err != nil {
 		return fmt.Errorf("commit record: %w", err)
 	}
 	err = f.rename(temp)
@@ -106,7 +114,7 @@ func (f *fold) replaceRecorded(next *commit) error {
 	f.g.warn("%s is a mount point and cannot be replaced by rename: it is overwritten in place, a reader may see a part", f.g.Target())
 	next.Generation++
 	next.Kind = kindOverwrite
-	if err := f.s.writeCommit(next); err != nil {
+	if err := f.record(next); err != nil {
 		return fmt.Errorf("commit record: %w", err)
 	}
 	if err := f.overwriteTarget(f.doc.Bytes()); err != nil {
@@ -240,7 +248,7 @@ func (f *fold) appendBlock(next *commit) error {
 	h.add(f.block)
 	next.Kind, next.Block = kindAppend, f.block
 	next.To = identity{Inode: next.From.Inode, Size: next.From.Size + int64(len(f.block)), Hash: h.String()}
-	if err := f.s.writeCommit(next); err != nil {
+	if err := f.record(next); err != nil {
 		return fmt.Errorf("commit record: %w", err)
 	}
 	file, err := f.g.parent.OpenFile(f.g.name, os.O_RDWR|os.O_APPEND, 0)

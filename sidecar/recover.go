@@ -277,7 +277,9 @@ func isDisposable(guard vfs.Dir) (bool, error) {
 			}
 		case guardLockName, settledName, "commit.0", "commit.1", ".gitignore", "holders", "pointers":
 		default:
-			return false, nil
+			if !isLeaseName(n) {
+				return false, nil
+			}
 		}
 	}
 	return true, nil

@@ -106,6 +106,9 @@ func (s *Session) make() (err error) {
 		return err
 	}
 	st := s.store
+	if st.flockless {
+		return fmt.Errorf("flock does not exclude on this filesystem, and nothing else tells when a program is done: %w", errors.ErrUnsupported)
+	}
 	host, _ := os.Hostname()
 	s.id = fmt.Sprintf("%s%s.%d.%s", sessionPrefix, fileSafe(host), os.Getpid(), newID())
 	s.path = filepath.Join(s.g.GuardDir(), viewsName, s.id)

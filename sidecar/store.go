@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"jsonguard/internal/vfs"
 )
@@ -27,6 +28,7 @@ type store struct {
 	quarantine vfs.Dir
 	inode      uint64
 	perm       fs.FileMode // of files: the target's bits
+	flockless  bool        // see flockless.go
 	rooted     bool        // the way from the target's directory to pending/ is on disk
 	boot       string      // for the headers of sidecars
 }
@@ -71,7 +73,11 @@ func (g *Guard) tryOpenStore(create bool) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{guard: dir, perm: g.guardPerm(), boot: g.boot}
+	flockless := g.seams.flockless != nil && g.seams.flockless()
+	if flockless {
+		dir = vfs.WithoutFlock(dir)
+	}
+	s := &store{guard: dir, perm: g.guardPerm(), boot: g.boot, flockless: flockless}
 	info, err := g.parent.Stat(name)
 	if err != nil {
 		s.close()
@@ -166,7 +172,13 @@ func (s *store) root(parent vfs.Dir) error {
 }
 
 // openGuardLock opens the file whose flock excludes folds. Nobody deletes it while the guard directory is in use.
-func (s *store) openGuardLock() (vfs.File, error) { return s.openOrCreate(guardLockName, os.O_RDWR) }
+func (s *store) openGuardLock() (vfs.File, error) {
+	f, err := s.openOrCreate(guardLockName, os.O_RDWR)
+	if err == nil && s.flockless {
+		f = &leasedFile{File: f, path: filepath.Join(s.guard.Path(), guardLockName)}
+	}
+	return f, err
+}
 
 // openOrCreate opens a file of the guard directory, made with the target's bits where it is missing.
 func (s *store) openOrCreate(name string, flag int) (vfs.File, error) {

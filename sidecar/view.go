@@ -83,10 +83,7 @@ func (v *View) fill(content []byte, missing bool) error {
 	if v.dir, err = s.views.OpenDir(v.journal.id); err != nil {
 		return err
 	}
-	if err := writeNew(v.dir, ownerName, nil, s.perm); err != nil {
-		return err
-	}
-	if v.owner, err = v.dir.OpenFile(ownerName, os.O_RDONLY, 0); err != nil {
+	if v.owner, err = v.dir.OpenFile(ownerName, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.perm); err != nil {
 		return err
 	}
 	if free, err := v.owner.TryLock(); err != nil || !free {

@@ -41,8 +41,8 @@ func (a *app) doctor(ctx context.Context, dir string) error {
 	if err != nil {
 		return &problem{op: "doctor", err: err, status: statusIO}
 	}
-	findings, err := probe.Dir(dir, func(path string) (bool, error) {
-		err := exec.CommandContext(ctx, self, "lock-probe", path).Run()
+	findings, err := probe.Dir(dir, func(try, path string) (bool, error) {
+		err := exec.CommandContext(ctx, self, "lock-probe", try, path).Run()
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() == lockProbeBusy {
 			return false, nil
@@ -113,9 +113,13 @@ const lockProbeBusy = 9
 
 // lockProbeCommand is the other process of doctor.
 func (a *app) lockProbeCommand() *cobra.Command {
-	cmd := a.verb("", "lock-probe FILE", "Say whether a lock is to be had", "What doctor runs.", "", between(1, 1),
+	cmd := a.verb("", "lock-probe TRY FILE", "Say whether a lock is to be had", "What doctor runs.", "", between(2, 2),
 		func(cmd *cobra.Command, args []string) error {
-			got, err := probe.TryLock(args[0])
+			try := probe.Tries[args[0]]
+			if try == nil {
+				return usage("usage: "+cmd.UseLine(), "lock-probe: no such try: %s", args[0])
+			}
+			got, err := try(args[1])
 			if err == nil && !got {
 				return ended{status: lockProbeBusy}
 			}

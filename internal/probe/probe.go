@@ -6,6 +6,7 @@
 package probe
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 
 	"jsonguard/internal/vfs"
+	"jsonguard/lock"
 )
 
 // State of a promise.
@@ -34,11 +36,26 @@ type Finding struct {
 	Means    string `json:"means"`    // for somebody who wants to keep a file here
 }
 
-// Elsewhere asks another process whether it gets the lock of a file.
-type Elsewhere func(path string) (got bool, err error)
+// Elsewhere asks another process whether it gets a lock; try names the one of Tries to use.
+type Elsewhere func(try, path string) (got bool, err error)
 
-// TryLock is what the other process does: it takes the lock of a file, if it is free, and gives it back.
-func TryLock(path string) (bool, error) {
+// Tries are what the other process does: it takes a lock, if it is free, and gives it back.
+var Tries = map[string]func(path string) (bool, error){flockOfFile: tryFlock, lockOfTarget: tryLock}
+
+const (
+	flockOfFile  = "flock" // the flock of a file
+	lockOfTarget = "lock"  // what jsonguard takes of a target, whatever that is made of
+)
+
+func tryLock(target string) (bool, error) {
+	l, got, err := lock.Try(target)
+	if got {
+		err = l.Release()
+	}
+	return got, err
+}
+
+func tryFlock(path string) (bool, error) {
 	dir, err := vfs.OS.OpenDir(filepath.Dir(path))
 	if err != nil {
 		return false, err
@@ -68,14 +85,16 @@ func Dir(dir string, elsewhere Elsewhere) ([]Finding, error) {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: errors.New("not a directory")}
 	}
 	findings := []Finding{kindOfFilesystem(path), mounts(path)}
+	read := opens(path)
+	findings = append(findings, read)
 	place, err := os.MkdirTemp(path, ".jsonguard-doctor-")
 	if err != nil {
-		return append(findings, Finding{
-			Name: "write", State: No, Required: true, Detail: err.Error(),
+		return append(findings, failed(Finding{
+			Name: "write", State: No, Required: true,
 			Means: "a fold makes a new file beside the old one: without the right to write in the directory nothing can be changed",
-		}), nil
+		}, err), space(path)), nil
 	}
-	defer os.RemoveAll(place)
+	defer removeTree(place)
 	d, err := vfs.OS.OpenDir(place)
 	if err != nil {
 		return nil, err
@@ -84,11 +103,42 @@ func Dir(dir string, elsewhere Elsewhere) ([]Finding, error) {
 	findings = append(findings, Finding{Name: "write", State: OK, Required: true, Detail: "files can be made", Means: "-"})
 	for _, try := range []func(vfs.Dir) Finding{
 		func(d vfs.Dir) Finding { return exclusion(d, elsewhere) },
+		func(d vfs.Dir) Finding { return ownLock(d, elsewhere) },
 		oneProcess, replaces, syncs, hardLinks, attributes, caseKept,
 	} {
 		findings = append(findings, try(d))
 	}
 	return append(findings, space(path)), nil
+}
+
+// removeTree is os.RemoveAll for a directory of ours in one that may not be read, which that would open.
+func removeTree(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		_ = os.RemoveAll(filepath.Join(dir, e.Name()))
+	}
+	_ = os.Remove(dir)
+}
+
+// opens: jsonguard works in the directory through a descriptor, which needs the right to read it.
+func opens(path string) Finding {
+	found := Finding{Name: "read", State: OK, Required: true, Detail: "the directory can be opened", Means: "-"}
+	d, err := vfs.OS.OpenDir(path)
+	if err != nil {
+		found.State, found.Means = No, "jsonguard holds the directory open while it works there: the right to read it is needed"
+		return failed(found, err)
+	}
+	_ = d.Close()
+	return found
+}
+
+// failed says what went wrong. On a full disk that says nothing about the filesystem.
+func failed(f Finding, err error) Finding {
+	f.Detail = err.Error()
+	if isFull(err) {
+		f.Means = "the disk is full, so that this could not be tried: make room, and run doctor again"
+	}
+	return f
 }
 
 func create(d vfs.Dir, name, content string) (vfs.File, error) {
@@ -104,38 +154,66 @@ func create(d vfs.Dir, name, content string) (vfs.File, error) {
 
 // exclusion: a lock that two processes get at once is none.
 func exclusion(d vfs.Dir, elsewhere Elsewhere) Finding {
-	found := Finding{Name: "lock between processes", Required: true, State: No,
-		Means: "two jsonguards would write at once; a lease file (slower, and only among jsonguards) takes the place of the lock"}
+	found := Finding{Name: "lock between processes", State: Weak,
+		Means: "jsonguard holds a lease here (a killed holder costs 10 s); other programs' flock and jsonguard do not exclude each other"}
 	f, err := create(d, "lock", "")
 	if err != nil {
-		found.Detail = err.Error()
-		return found
+		return failed(found, err)
 	}
 	defer f.Close()
-	path := filepath.Join(d.Path(), "lock")
 	if got, err := f.TryLock(); err != nil || !got {
 		found.Detail = fmt.Sprintf("flock failed: %v", err)
 		return found
 	}
-	got, err := elsewhere(path)
-	if err != nil {
-		found.Detail = "the other process: " + err.Error()
-		return found
-	}
-	if got {
-		found.Detail = "flock was given to two processes at once"
-		return found
-	}
-	if err := f.Unlock(); err != nil {
-		found.Detail = "unlock: " + err.Error()
-		return found
-	}
-	if got, err := elsewhere(path); err != nil || !got {
-		found.Detail = fmt.Sprintf("a lock that was given back is still held (%v)", err)
+	path := filepath.Join(d.Path(), "lock")
+	if err := excludes(func() (bool, error) { return elsewhere(flockOfFile, path) }, f.Unlock); err != nil {
+		found.Detail = "flock: " + err.Error()
 		return found
 	}
 	found.State, found.Detail, found.Means = OK, "flock excludes another process, and is free again after it", "-"
 	return found
+}
+
+// ownLock tries what jsonguard takes, flock or lease.
+func ownLock(d vfs.Dir, elsewhere Elsewhere) Finding {
+	found := Finding{Name: "jsonguard's own lock", Required: true, State: No, Means: "two jsonguards would write at once"}
+	target := filepath.Join(d.Path(), "target")
+	l, err := lock.Acquire(context.Background(), target)
+	if err != nil {
+		return failed(found, err)
+	}
+	defer l.Release()
+	if err := excludes(func() (bool, error) { return elsewhere(lockOfTarget, target) }, l.Release); err != nil {
+		found.Detail = err.Error()
+		return found
+	}
+	found.State, found.Detail, found.Means = OK, "a flock, which excludes another process", "-"
+	if !lock.Excludes(target) {
+		found.Detail = "a lease, which excludes another process"
+	}
+	return found
+}
+
+// excludes: the other process must not get what is held, and must get it when it is given back.
+func excludes(elsewhere func() (bool, error), release func() error) error {
+	got, err := elsewhere()
+	if err != nil {
+		return fmt.Errorf("the other process: %w", err)
+	}
+	if got {
+		return errors.New("given to two processes at once")
+	}
+	if err := release(); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	got, err = elsewhere()
+	if err != nil {
+		return fmt.Errorf("the other process: %w", err)
+	}
+	if !got {
+		return errors.New("a lock that was given back is still held")
+	}
+	return nil
 }
 
 // oneProcess: two open files of one process must exclude each other too. Where flock is made of fcntl locks (NFS before
@@ -204,8 +282,7 @@ func replaces(d vfs.Dir) Finding {
 		return nil
 	}()
 	if err != nil {
-		found.Detail = err.Error()
-		return found
+		return failed(found, err)
 	}
 	found.State, found.Detail, found.Means = OK, "rename replaces a file that is open, in one step", "-"
 	return found
@@ -218,8 +295,7 @@ func syncs(d vfs.Dir) Finding {
 		err = errors.Join(f.Sync(), f.Close())
 	}
 	if err != nil {
-		found.Detail = "fsync of a file: " + err.Error()
-		return found
+		return failed(found, fmt.Errorf("fsync of a file: %w", err))
 	}
 	if err := d.Sync(); err != nil {
 		found.Detail = "fsync of the directory: " + err.Error()

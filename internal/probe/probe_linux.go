@@ -65,12 +65,13 @@ func kindOfFilesystem(path string) Finding {
 	return found
 }
 
-// mounts finds single files that are mounted into a directory, as containers do: a rename over one says EBUSY.
+// mounts looks at what containers do: single files that are mounted into a directory (a rename over one says EBUSY),
+// directories of the host, and a root that goes with the container.
 func mounts(path string) Finding {
-	found := Finding{Name: "mounts", State: Info, Means: "-"}
+	found := Finding{Name: "mounts", State: OK, Detail: "no single file is mounted here", Means: "-"}
 	points, err := mountPoints()
 	if err != nil {
-		found.Detail = err.Error()
+		found.State, found.Detail = Info, err.Error()
 		return found
 	}
 	resolved, err := filepath.EvalSymlinks(path)
@@ -79,11 +80,11 @@ func mounts(path string) Finding {
 	}
 	var files []string
 	for _, p := range points {
-		if filepath.Dir(p) != resolved {
+		if filepath.Dir(p.at) != resolved || p.at == resolved {
 			continue
 		}
-		if info, err := os.Stat(p); err == nil && info.Mode().IsRegular() {
-			files = append(files, filepath.Base(p))
+		if info, err := os.Stat(p.at); err == nil && info.Mode().IsRegular() {
+			files = append(files, filepath.Base(p.at))
 		}
 	}
 	if len(files) > 0 {
@@ -91,30 +92,55 @@ func mounts(path string) Finding {
 		found.Means = "such a file cannot be replaced by rename, only overwritten under a redo journal: a reader may see a part; mount the directory instead"
 		return found
 	}
-	found.State, found.Detail = OK, "no single file is mounted here"
+	if p, ok := mountOf(points, resolved); ok && p.root != "/" {
+		found.Detail += fmt.Sprintf("; %s is a bind mount: who uses the same files by another path must see the lock beside them", p.at)
+	} else if ok && p.kind == "overlay" && inContainer() {
+		found.State, found.Detail = Weak, "an overlay, the container's own layer"
+		found.Means = "what is kept here goes with the container: mount a directory for what has to stay"
+	}
 	if inContainer() {
 		found.Detail += "; this is a container: processes outside it must see the same directory to be excluded"
 	}
 	return found
 }
 
-func mountPoints() ([]string, error) {
+// mountPoint is a line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
+type mountPoint struct {
+	root string // what of its filesystem is mounted; "/" all
+	at   string
+	kind string
+}
+
+func mountPoints() ([]mountPoint, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var points []string
+	var points []mountPoint
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
-	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`) // proc(5)
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	for lines.Scan() {
-		const mountPoint = 4 // fifth field
-		if fields := strings.Fields(lines.Text()); len(fields) > mountPoint {
-			points = append(points, unescape.Replace(fields[mountPoint]))
+		const root, at = 3, 4 // fields, counted from 0
+		before, after, _ := strings.Cut(lines.Text(), " - ")
+		fields, rest := strings.Fields(before), strings.Fields(after)
+		if len(fields) > at && len(rest) > 0 {
+			points = append(points, mountPoint{unescape.Replace(fields[root]), unescape.Replace(fields[at]), rest[0]})
 		}
 	}
 	return points, lines.Err()
+}
+
+// mountOf is the mount that path is on: the longest that it lies under, and of equal ones the last.
+func mountOf(points []mountPoint, path string) (best mountPoint, ok bool) {
+	for _, p := range points {
+		under := p.at == "/" || path == p.at || strings.HasPrefix(path, p.at+"/")
+		if under && len(p.at) >= len(best.at) {
+			best, ok = p, true
+		}
+	}
+	return best, ok
 }
 
 func inContainer() bool {

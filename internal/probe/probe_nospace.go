@@ -7,3 +7,5 @@ import "runtime"
 func space(path string) Finding {
 	return Finding{Name: "room", State: Info, Detail: "not looked at on " + runtime.GOOS, Means: "-"}
 }
+
+func isFull(error) bool { return false }

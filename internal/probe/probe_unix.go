@@ -3,6 +3,7 @@
 package probe
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -30,3 +31,5 @@ func space(path string) Finding {
 	}
 	return found
 }
+
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

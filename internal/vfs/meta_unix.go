@@ -44,8 +44,8 @@ func (f *osFile) CopyMeta(from File) (lost []string) {
 }
 
 func (f *osFile) copyAttributes(from File) (lost []string) {
-	source, ok := from.(*osFile)
-	if !ok {
+	source := realFile(from)
+	if source == nil {
 		return nil
 	}
 	for _, name := range attributes(source) {
