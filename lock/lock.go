@@ -139,7 +139,7 @@ func (l *Lock) Check() error {
 		return nil
 	}
 	if err := l.held.check(); err != nil {
-		return &Error{Op: "check", Path: l.path, Err: err, Hint: "somebody removed the lock file"}
+		return &Error{Op: "check", Path: l.path, Err: err, Hint: "somebody removed the lock file, or this process was stopped for longer than its lease: do it again"}
 	}
 	return nil
 }

@@ -103,10 +103,19 @@ var errMoved = errors.New("target was replaced meanwhile")
 var errPassedOver = errors.New("its sidecar could not be read")
 
 // fold needs g.turn. It waits for locks until the given time.
-func (g *Guard) fold(ctx context.Context, own ownChange, until time.Time) (Result, error) {
-	result, err := g.foldOnce(ctx, own, false, until)
-	if errors.Is(err, errNeedsRecord) {
-		return g.foldOnce(ctx, own, true, until)
+func (g *Guard) fold(ctx context.Context, own ownChange, until time.Time) (result Result, err error) {
+	const attempts = 10
+	needStore := false
+	for range attempts {
+		result, err = g.foldOnce(ctx, own, needStore, until)
+		switch {
+		case errors.Is(err, errNeedsRecord):
+			needStore = true
+		case errors.Is(err, lock.ErrLost) && !errors.Is(err, ErrNotDurable):
+			// Found out before anything was published: it is done again under the lock that counts now.
+		default:
+			return result, err
+		}
 	}
 	return result, err
 }

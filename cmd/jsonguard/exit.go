@@ -139,7 +139,7 @@ func dataStatus(err error, k kind) int {
 		return statusIO
 	case errors.As(err, &syntax), is(sidecar.ErrTorn, sidecar.ErrRejected, merge.ErrRefused, merge.ErrType, merge.ErrNotFound):
 		return statusData
-	case is(sidecar.ErrPending, lock.ErrTimeout, context.DeadlineExceeded, context.Canceled):
+	case is(sidecar.ErrPending, lock.ErrTimeout, lock.ErrLost, context.DeadlineExceeded, context.Canceled):
 		return statusTemporary
 	case is(fs.ErrPermission):
 		return statusPermission

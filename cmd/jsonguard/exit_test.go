@@ -43,6 +43,7 @@ func TestExitStatus(t *testing.T) {
 		{"not durable", in(fmt.Errorf("%w: %w", sidecar.ErrNotDurable, syscall.EIO)), writes, 74},
 		{"unknown", errors.New("x"), writes, 74},
 		{"lock", in(lock.ErrTimeout), writes, 75},
+		{"lock lost", in(lock.ErrLost), writes, 75},
 		{"pending", in(fmt.Errorf("%w: %w", sidecar.ErrPending, lock.ErrTimeout)), writes, 75},
 		{"deadline", in(context.DeadlineExceeded), writes, 75},
 		{"permission", in(fs.ErrPermission), writes, 77},
