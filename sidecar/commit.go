@@ -181,7 +181,7 @@ func (s *store) resyncCommit(c *commit) error {
 	if err != nil {
 		return err
 	}
-	if _, err = f.WriteAt(c.raw, 0); err == nil {
+	if err = writeWhole(f, c.raw, 0); err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())

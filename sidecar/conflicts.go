@@ -53,7 +53,7 @@ func (f *fold) logConflicts() error {
 		}
 	}
 	if err == nil {
-		_, err = file.WriteAt(block, info.Size)
+		err = writeWhole(file, block, info.Size)
 	}
 	if err == nil {
 		err = file.Sync()

@@ -94,6 +94,7 @@ var scripts = []*script{
 		check(w.flush(g))
 		held := must(must(w.mem.OpenDir(home)).OpenFile("a.json.lock", os.O_RDWR, 0))
 		must(held.TryLock())
+		w.holding = append(w.holding, held)
 		h := w.open()
 		for i := 1; i < 4; i++ {
 			if err := w.apply(h, i); !errors.Is(err, ErrPending) || !errors.Is(err, lock.ErrTimeout) {
@@ -213,9 +214,11 @@ var scripts = []*script{
 		w.kill()
 		g = w.open()
 		check(w.apply(g, 2))
-		_, _, err := g.Recover(context.Background(), true)
+		_, salvaged, err := g.Recover(context.Background(), true)
 		check(err)
-		w.acked |= 3
+		if len(salvaged) > 0 {
+			w.acked |= 3
+		}
 		check(g.Close())
 	}},
 	{name: "clean", target: "a.json", content: document, run: func(w *world) {

@@ -23,7 +23,10 @@ type world struct {
 	mem    *vfs.Mem
 	script *script
 	promises
-	before func(vfs.Call) // called before every call to the filesystem
+	before   func(vfs.Call)           // called before every call to the filesystem
+	inject   func(vfs.Call) vfs.Fault // asked about every call
+	warnings []string
+	holding  []vfs.File // locks that the script holds
 
 	proc   *vfs.MemProcess // whose calls the next guards make
 	guards []*Guard        // open ones
@@ -88,7 +91,12 @@ func (w *world) fs() vfs.FS {
 			w.before(c)
 		}
 		if w.script.fault != nil {
-			return vfs.Fault{Err: w.script.fault(w, c)}
+			if err := w.script.fault(w, c); err != nil {
+				return vfs.Fault{Err: err}
+			}
+		}
+		if w.inject != nil {
+			return w.inject(c)
 		}
 		return vfs.Fault{}
 	})
@@ -103,6 +111,7 @@ func (w *world) openWith(o Options) *Guard {
 	if o.Timeout == 0 {
 		o.Timeout = -1
 	}
+	o.Warn = func(text string) { w.warnings = append(w.warnings, text) }
 	g, err := guardOn(w.fs(), w.script.target, o)
 	check(err)
 	g.boot = "boot" + w.boot

@@ -43,6 +43,7 @@ type fold struct {
 	after    watermarks // what will be
 	pending  []pendingLine
 	ownErr   error
+	unread   error // why the sidecar that this fold is for could not be read
 
 	doc       *merge.Document // nil: the block below is all there is
 	block     []byte          // JSON Lines: appended in place
@@ -80,6 +81,7 @@ type sidecarFile struct {
 	dead  bool     // its flock was to be had: it is ours now
 	final bool     // a view that nobody used any more when it was adopted: its program may live longer than its wrapper
 	keep  bool     // damaged, or not ours to fold: never removed
+	stuck bool     // a version that a line names could not be read: that line and those behind it wait for the next fold
 }
 
 type pendingLine struct {
@@ -184,7 +186,7 @@ func (f *fold) run() (Result, error) {
 		return Result{}, err
 	}
 	if !f.marks.cover(f.own.kept) {
-		return f.result(changed), errPassedOver
+		return f.result(changed), errors.Join(errPassedOver, f.unread)
 	}
 	return f.result(changed), f.ownErr
 }
@@ -354,7 +356,7 @@ func (f *fold) collect() error {
 			f.after[name] = mark
 		}
 		if err != nil {
-			f.g.warn("%s/%s/%s was passed over: %v", f.g.GuardDir(), pendingName, name, err)
+			f.passOver(name, err)
 			continue
 		}
 		f.sidecars = append(f.sidecars, sc)
@@ -370,6 +372,14 @@ func (f *fold) collect() error {
 	}
 	slices.SortStableFunc(f.pending, comparePending)
 	return nil
+}
+
+// passOver leaves a sidecar, or the rest of it, to the next fold.
+func (f *fold) passOver(name string, err error) {
+	f.g.warn("%s/%s/%s was passed over: %v", f.g.GuardDir(), pendingName, name, err)
+	if name == f.own.kept.sidecar {
+		f.unread = err
+	}
 }
 
 // comparePending: the generation a writer saw when it appended orders writers that knew of each other; within one
@@ -488,7 +498,15 @@ func (f *fold) apply() error {
 	}
 	written := map[string]writtenPlace{}
 	for _, p := range f.pending {
+		if p.from.stuck {
+			continue
+		}
 		conflicts, err := f.applyLine(p, written)
+		if errors.Is(err, errUnreadable) {
+			p.from.stuck = true
+			f.passOver(p.from.name, err)
+			continue
+		}
 		if err != nil {
 			f.rejected = append(f.rejected, rejection{p, err})
 		} else {
@@ -695,12 +713,15 @@ func (g *Guard) lockStore(ctx context.Context, h *heldLocks, create bool, until 
 			if err := waitLock(ctx, file, left(until)); err != nil {
 				return err
 			}
-			info, err := g.parent.Stat(g.guardName())
-			if err == nil && info.Inode == s.inode {
+			there, err := s.stillThere(g)
+			if err == nil && there {
 				h.guard, h.store = file, s
 				return nil
 			}
 			_ = file.Close()
+			if err != nil {
+				return err
+			}
 		} else if !isMissing(err) {
 			return err
 		}

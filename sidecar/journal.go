@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -147,11 +146,7 @@ func fileSafe(s string) string {
 
 // write appends b whole, or cuts back what it wrote of it: half a line would end the journal for its readers.
 func (j *journal) write(b []byte) error {
-	n, err := j.file.WriteAt(b, j.size)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
+	if err := writeWhole(j.file, b, j.size); err != nil {
 		if cut := j.file.Truncate(j.size); cut != nil {
 			return errors.Join(err, fmt.Errorf("cut back: %w", cut))
 		}

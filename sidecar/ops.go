@@ -183,6 +183,9 @@ func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
 		}
 	}
 	_, err := g.parent.Stat(g.name)
+	if err != nil && !isMissing(err) { // a change made against a missing target is another one
+		return change{}, err
+	}
 	j := g.journal
 	seq, err := j.append(line{Generation: g.store.readSettled(), Monotonic: monotonic(), New: isMissing(err), Ops: encodeOps(ops)}, sync)
 	if err == nil {
@@ -272,12 +275,12 @@ func (g *Guard) syncEntry() error {
 
 // stillLinked: a guard directory that was moved away is folded by nobody. Under g.mu.
 func (g *Guard) stillLinked() error {
-	info, err := g.parent.Stat(g.guardName())
-	if err == nil && info.Inode == g.store.inode {
-		return nil
+	there, err := g.store.stillThere(g)
+	if err != nil || there {
+		return err
 	}
 	g.replaced, g.store = append(g.replaced, g.store), nil
-	return fmt.Errorf("guard directory was removed: %w", errors.Join(err, ErrDamaged))
+	return fmt.Errorf("%w: guard directory was removed", ErrDamaged)
 }
 
 // Journal appends ops as one change to the process's own sidecar and returns when that is on disk: it waits for no

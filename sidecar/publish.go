@@ -182,10 +182,8 @@ func (f *fold) createTemp(content []byte) (string, identity, error) {
 }
 
 func (f *fold) fillTemp(file vfs.File, content []byte) (vfs.Info, error) {
-	if n, err := file.Write(content); err != nil {
+	if err := writeWhole(file, content, 0); err != nil {
 		return vfs.Info{}, err
-	} else if n < len(content) {
-		return vfs.Info{}, io.ErrShortWrite
 	}
 	if f.target.missing {
 		if err := file.SetMode(0o666 &^ umask()); err != nil {
@@ -229,7 +227,7 @@ func (f *fold) overwriteTarget(content []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = file.WriteAt(content, 0)
+	err = writeWhole(file, content, 0)
 	if err == nil {
 		err = file.Truncate(int64(len(content)))
 	}
@@ -316,11 +314,7 @@ func (f *fold) redoAppend() (happened bool, err error) {
 	if at == len(tail) && !f.target.endsWithNewline() {
 		block = append([]byte{'\n'}, block...)
 	}
-	n, err := file.WriteAt(block, from+int64(at))
-	if err == nil && n < len(block) {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
+	if err := writeWhole(file, block, from+int64(at)); err != nil {
 		return false, fmt.Errorf("append again: %w", err)
 	}
 	if err := file.Sync(); err != nil {

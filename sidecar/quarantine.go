@@ -2,10 +2,7 @@ package sidecar
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -65,24 +62,22 @@ func (f *fold) keepRejected() error {
 	return f.s.quarantine.Sync()
 }
 
-// keep writes a file of the quarantine and syncs it; its entry is not synced yet.
+// keep puts a file into the quarantine, whole; its entry is not synced yet. What a fold that was stopped here left under
+// either name is replaced.
 func (s *store) keep(name string, content []byte) error {
-	file, err := s.quarantine.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.perm)
-	if errors.Is(err, fs.ErrExist) { // kept by a fold that was killed after this step
-		file, err = s.quarantine.OpenFile(name, os.O_RDWR|os.O_TRUNC, 0)
-	}
-	if err != nil {
+	part := name + ".part"
+	if err := s.quarantine.Remove(part); err != nil && !isMissing(err) {
 		return err
 	}
-	return writeSynced(file, content)
+	if err := writeNew(s.quarantine, part, content, s.perm); err != nil {
+		return err
+	}
+	return s.quarantine.Rename(part, name)
 }
 
 // writeSynced fills a new file and closes it.
 func writeSynced(file vfs.File, content []byte) error {
-	n, err := file.Write(content)
-	if err == nil && n < len(content) {
-		err = errors.New("short write")
-	}
+	err := writeWhole(file, content, 0)
 	if err == nil {
 		err = file.Sync()
 	}

@@ -220,11 +220,7 @@ func (s *Session) write(name string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	n, err := f.Write(content)
-	if err == nil && n < len(content) {
-		err = errors.New("short write")
-	}
-	return errors.Join(err, f.Close())
+	return errors.Join(writeWhole(f, content, 0), f.Close())
 }
 
 func (s *Session) writeAbout(x *Scratch) error {

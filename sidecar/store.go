@@ -22,15 +22,16 @@ import (
 //	quarantine/               what was refused or could not be parsed
 //	conflicts.jsonl           values that lost
 type store struct {
-	guard      vfs.Dir
-	pending    vfs.Dir
-	views      vfs.Dir
-	quarantine vfs.Dir
-	inode      uint64
-	perm       fs.FileMode // of files: the target's bits
-	flockless  bool        // see flockless.go
-	rooted     bool        // the way from the target's directory to pending/ is on disk
-	boot       string      // for the headers of sidecars
+	guard        vfs.Dir
+	pending      vfs.Dir
+	views        vfs.Dir
+	quarantine   vfs.Dir
+	inode        uint64
+	pendingInode uint64
+	perm         fs.FileMode // of files: the target's bits
+	flockless    bool        // see flockless.go
+	rooted       bool        // the way from the target's directory to pending/ is on disk
+	boot         string      // for the headers of sidecars
 }
 
 const (
@@ -88,15 +89,28 @@ func (g *Guard) tryOpenStore(create bool) (*store, error) {
 	if errors.Is(err, fs.ErrNotExist) && create {
 		err = g.initStore(s)
 	}
+	if err == nil {
+		info, err = dir.Stat(pendingName)
+		s.pendingInode = info.Inode
+	}
+	if err == nil {
+		err = s.openRooms()
+	}
 	if err != nil {
 		s.close()
 		return nil, err
 	}
-	if err := s.openRooms(); err != nil {
-		s.close()
-		return nil, err
-	}
 	return s, nil
+}
+
+// stillThere says whether s is what its names lead to: it may have been removed, or moved away, by Clean or by hand.
+func (s *store) stillThere(g *Guard) (bool, error) {
+	guard, err := g.parent.Stat(g.guardName())
+	if err != nil || guard.Inode != s.inode {
+		return false, ignoreMissing(err)
+	}
+	pending, err := s.guard.Stat(pendingName)
+	return err == nil && pending.Inode == s.pendingInode, ignoreMissing(err)
 }
 
 // openRooms opens the directories beside pending/, made again if somebody removed them.
@@ -124,8 +138,10 @@ func (g *Guard) initStore(s *store) error {
 	}
 	defer l.Close()
 	// Cleaned away while we waited: everything in here would be lost.
-	if info, err := g.parent.Stat(g.guardName()); err != nil || info.Inode != s.inode {
-		return errors.Join(err, fs.ErrNotExist)
+	if info, err := g.parent.Stat(g.guardName()); err != nil {
+		return err
+	} else if info.Inode != s.inode {
+		return fs.ErrNotExist
 	}
 	if s.pending, err = s.guard.OpenDir(pendingName); !errors.Is(err, fs.ErrNotExist) {
 		return err // another process was first
@@ -201,7 +217,7 @@ func (s *store) overwrite(name string, content []byte, sync bool) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(content, 0)
+	err = writeWhole(f, content, 0)
 	if err == nil {
 		err = f.Truncate(int64(len(content)))
 	}
@@ -210,6 +226,15 @@ func (s *store) overwrite(name string, content []byte, sync bool) error {
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
+	}
+	return err
+}
+
+// writeWhole writes all of b at off, or fails.
+func writeWhole(f vfs.File, b []byte, off int64) error {
+	n, err := f.WriteAt(b, off)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
 	}
 	return err
 }

@@ -489,12 +489,12 @@ func (f *fold) applyVersion(p pendingLine) ([]merge.Conflict, error) {
 		var err error
 		if p.Base != "" {
 			if base, err = f.s.readVersion(p.from.name, p.Base); err != nil {
-				return nil, fmt.Errorf("%w: base: %w", ErrDamaged, err)
+				return nil, err
 			}
 		}
 		ours, err := f.s.readVersion(p.from.name, p.Ours)
 		if err != nil {
-			return nil, fmt.Errorf("%w: version: %w", ErrDamaged, err)
+			return nil, err
 		}
 		if diff, err = prepare(base, ours, p.Additions, f.g); err != nil {
 			return nil, err
@@ -504,17 +504,27 @@ func (f *fold) applyVersion(p pendingLine) ([]merge.Conflict, error) {
 	return outcome.Conflicts, err
 }
 
+// errUnreadable: not now; a version that is not there is ErrDamaged, and never will be.
+var errUnreadable = errors.New("version cannot be read")
+
 // readVersion reads a file of views/<id>/. The name comes from a journal line: it must be one path element.
 func (s *store) readVersion(id, name string) ([]byte, error) {
 	if filepath.Base(name) != name {
 		return nil, fmt.Errorf("%w: version named %q", ErrDamaged, name)
 	}
 	view, err := s.views.OpenDir(id)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		defer view.Close()
+		var content []byte
+		if content, err = readFile(view, name); err == nil {
+			return content, nil
+		}
 	}
-	defer view.Close()
-	return readFile(view, name)
+	why := errUnreadable
+	if isMissing(err) || errors.Is(err, ErrTarget) {
+		why = ErrDamaged
+	}
+	return nil, fmt.Errorf("%w: %w", why, err)
 }
 
 // removeView removes views/<id>/, unless a process still uses it.
@@ -550,7 +560,7 @@ func removeAll(parent vfs.Dir, name string) error {
 	}
 	dir, oerr := parent.OpenDir(name)
 	if oerr != nil {
-		return err
+		return errors.Join(err, oerr)
 	}
 	defer dir.Close()
 	names, err := dir.Names()
