@@ -54,6 +54,10 @@ func Diff(base, ours []byte, f Format, pol *Policy) (*Change, error) {
 	return c, nil
 }
 
+// Base and Ours are the texts that c is the difference of. They must not be modified.
+func (c *Change) Base() []byte { return c.base }
+func (c *Change) Ours() []byte { return c.ours }
+
 // Empty says whether ours is base by value; its formatting may differ.
 func (c *Change) Empty() bool { return c.root == nil }
 

@@ -38,7 +38,7 @@ func (m *merger) renumbered(n *node, at Pointer, e *delta, member memberDelta) m
 	switch {
 	case moved && member.base != nil:
 		if member.ours == nil {
-			delete(m.moves[path], member.name)
+			m.drop(path, member.name)
 		}
 	case member.base == nil && integer && n.lookup(member.name) >= 0:
 		to = strconv.FormatInt(nextInteger(n, e.base, e.ours), 10)
@@ -50,7 +50,7 @@ func (m *merger) renumbered(n *node, at Pointer, e *delta, member memberDelta) m
 		}
 		m.moves[path][member.name] = to
 	default:
-		delete(m.moves[path], member.name)
+		m.drop(path, member.name)
 		return member
 	}
 	member.name, member.key = to, m.d.encodeName(to)
@@ -83,6 +83,13 @@ func integerName(name string) (int64, bool) {
 	}
 	v, err := strconv.ParseInt(name, 10, 64)
 	return v, err == nil
+}
+
+func (m *merger) drop(path, name string) {
+	delete(m.moves[path], name)
+	if len(m.moves[path]) == 0 {
+		delete(m.moves, path)
+	}
 }
 
 // forget drops the moves at and below a place that the writer gave up.

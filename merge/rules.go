@@ -53,3 +53,21 @@ func (p *Policy) Rule(at Pointer) (Rule, int) {
 
 // whole says whether a place is never merged inside.
 func (r Rule) whole() bool { return r.Merge == Atomic || r.Merge == First || r.Merge == Last }
+
+// TouchesNewLines says whether a line that is appended to a JSON Lines document may have to be changed by the policy.
+func (p *Policy) TouchesNewLines() bool {
+	if p == nil {
+		return false
+	}
+	reachesLine := func(at string) bool {
+		pattern, err := ParsePattern(at)
+		return err == nil && len(pattern) > 0 && (pattern[0] == anyStep || pattern[0] == anySteps || pattern[0] == "-" || isIndex(pattern[0]))
+	}
+	return slices.ContainsFunc(p.Renames, func(r Rename) bool { return !r.OnRequest && reachesLine(r.At) }) ||
+		slices.ContainsFunc(p.Derived, func(d Derivation) bool { return reachesLine(d.At) })
+}
+
+func isIndex(step string) bool {
+	_, ok := arrayIndex(step)
+	return ok
+}

@@ -21,6 +21,10 @@ type commit struct {
 	Kind       string     `json:"kind"`
 	Before     watermarks `json:"before"` // valid if the step did not happen
 	After      watermarks `json:"after"`  // valid if it did
+
+	MovedBefore moved `json:"moved_before,omitempty"` // goes with Before
+	MovedAfter  moved `json:"moved_after,omitempty"`  // goes with After
+
 	Temp       string     `json:"temp,omitempty"`
 	From       identity   `json:"from"`
 	To         identity   `json:"to"`

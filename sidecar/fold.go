@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,17 +34,19 @@ type fold struct {
 	own  ownChange
 	lock *heldLocks
 
-	last     *commit    // newest valid record
-	settled  bool       // its step happened and is on disk
-	marks    watermarks // what is in the target now
-	target   *snapshot
-	sidecars []*sidecarFile
-	sessions []*sessionDir
-	held     int        // descriptors of dead processes' sidecars
-	after    watermarks // what will be
-	pending  []pendingLine
-	ownErr   error
-	unread   error // why the sidecar that this fold is for could not be read
+	last       *commit    // newest valid record
+	settled    bool       // its step happened and is on disk
+	marks      watermarks // what is in the target now
+	moved      moved      // what it calls otherwise than its writers do
+	target     *snapshot
+	sidecars   []*sidecarFile
+	sessions   []*sessionDir
+	held       int        // descriptors of dead processes' sidecars
+	after      watermarks // what will be
+	movedAfter moved
+	pending    []pendingLine
+	ownErr     error
+	unread     error // why the sidecar that this fold is for could not be read
 
 	doc       *merge.Document // nil: the block below is all there is
 	block     []byte          // JSON Lines: appended in place
@@ -251,7 +254,7 @@ func (f *fold) settle() error {
 	f.target.knownAs(last.To)
 	settled := f.s.readSettled()
 	if settled == last.Generation {
-		f.marks, f.settled = last.After, true
+		f.marks, f.moved, f.settled = last.After, last.MovedAfter, true
 		return nil
 	}
 	if settled > last.Generation {
@@ -268,14 +271,14 @@ func (f *fold) settle() error {
 		return err
 	}
 	if !happened {
-		f.marks = last.Before
+		f.marks, f.moved = last.Before, last.MovedBefore
 		return nil
 	}
 	// The rename may be in memory only: nothing may be built on it before it is on disk.
 	if err := f.g.resyncParent(); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
-	f.marks, f.settled = last.After, true
+	f.marks, f.moved, f.settled = last.After, last.MovedAfter, true
 	return f.s.writeSettled(last.Generation, last.Kind == kindOverwrite)
 }
 
@@ -496,7 +499,19 @@ func (f *fold) apply() error {
 	if f.doc, err = merge.Parse(content, f.g.format); err != nil {
 		return err
 	}
+	if err := f.doc.Under(f.g.options.Policy); err != nil {
+		return err
+	}
+	if err := f.applyChanges(); err != nil {
+		return err
+	}
+	f.derive(content)
+	return nil
+}
+
+func (f *fold) applyChanges() error {
 	written := map[string]writtenPlace{}
+	f.movedAfter = maps.Clone(f.moved)
 	for _, p := range f.pending {
 		if p.from.stuck {
 			continue
@@ -528,6 +543,9 @@ func (f *fold) apply() error {
 	// fn may do half of its work and then fail: it works on a document of its own.
 	trial, err := merge.Parse(f.doc.Bytes(), f.g.format)
 	if err != nil {
+		return err
+	}
+	if err := trial.Under(f.g.options.Policy); err != nil {
 		return err
 	}
 	conflicts, err := f.own.apply(trial)
@@ -609,7 +627,7 @@ func (f *fold) appendOnly() bool {
 			return false
 		}
 	}
-	if !add(f.own.ops) || !f.target.endsWithNewline() {
+	if !add(f.own.ops) || !f.target.endsWithNewline() || f.g.options.Policy.TouchesNewLines() {
 		return false
 	}
 	f.block = block

@@ -115,7 +115,15 @@ func Open(target string, o Options) (*Guard, error) {
 	if err != nil {
 		return nil, &Error{Op: "open", Path: target, Err: err, Hint: "its directory must exist"}
 	}
+	warnings, err := o.readPolicy(resolved)
+	if err != nil {
+		_ = parent.Close()
+		return nil, err
+	}
 	g := newGuard(parent, filepath.Base(resolved), o)
+	for _, w := range warnings {
+		g.warn("%s", w)
+	}
 	g.dirPath = filepath.Dir(resolved)
 	g.lockNames = []string{resolved}
 	if filepath.Base(asked) != g.name || !sameDir(filepath.Dir(asked), g.dirPath) {

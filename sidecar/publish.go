@@ -45,6 +45,7 @@ func (f *fold) publish() (changed bool, err error) {
 		return false, err
 	}
 	next := &commit{Generation: f.last.Generation + 1, Kind: kindNone, Before: f.marks, After: f.after, From: from, To: from}
+	next.MovedBefore, next.MovedAfter = f.moved, f.stillMoved()
 	for _, r := range f.rejected {
 		next.Rejected = append(next.Rejected, r.summary())
 	}
@@ -59,7 +60,7 @@ func (f *fold) publish() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	f.last, f.marks, f.settled = next, f.after, true
+	f.last, f.marks, f.moved, f.settled = next, f.after, next.MovedAfter, true
 	// Unsynced, but for an overwrite: its record makes whoever finds it unsettled write the target again, which would undo
 	// what others wrote since.
 	return changed, f.s.writeSettled(next.Generation, next.Kind == kindOverwrite)
@@ -273,6 +274,7 @@ func (f *fold) appendBlock(next *commit) error {
 // cancel takes back a record whose append did not happen, so that nobody completes it.
 func (f *fold) cancel(c *commit, cause error) error {
 	back := &commit{Generation: c.Generation + 1, Kind: kindNone, Before: c.Before, After: c.Before, From: c.From, To: c.From}
+	back.MovedBefore, back.MovedAfter = c.MovedBefore, c.MovedBefore
 	if err := f.s.writeCommit(back); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDurable, errors.Join(cause, err))
 	}

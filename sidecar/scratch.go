@@ -196,8 +196,7 @@ func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 	if f.target.missing && f.doc.Missing() && !made.isNew {
 		return nil, errRemoved
 	}
-	outcome, err := f.doc.Merge(made.change, f.g.options.Policy)
-	return outcome.Conflicts, err
+	return f.mergeVersion(writerOf(p), made.change)
 }
 
 // keepTornScratch puts what a dead writer left into quarantine, on disk, before it goes from views/.

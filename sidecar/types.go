@@ -9,10 +9,11 @@ import (
 // Options of a Guard. The zero value works.
 type Options struct {
 	Timeout     time.Duration // for locks; 0 means lock.DefaultTimeout (30 s), negative: try once
-	Policy      *merge.Policy // nil: the default policy
+	Policy      *merge.Policy // nil: that of PolicyFile; a policy given here is all there is
+	PolicyFile  string        // "": the nearest jsonguard.json, beside the target or above it, that names it
 	Format      *merge.Format // nil: Lines for .jsonl and .ndjson, else JSON
 	FollowLinks bool          // guard a target with several hard links: the fold leaves the other names on the old version
-	LockInside  bool          // leave <target>.lock alone, for tools that take its existence as held
+	LockInside  bool          // leave <target>.lock alone, for tools that take its existence as held; the policy can say so, too
 	Command     string        // who, for sidecars and the conflict log; "" means the program's own command line
 	Warn        func(string)  // told once of each promise that had to be weakened
 	// Held says whether a process that waits for this one holds the lock file of that path. Then the fold happens under

@@ -500,8 +500,7 @@ func (f *fold) applyVersion(p pendingLine) ([]merge.Conflict, error) {
 			return nil, err
 		}
 	}
-	outcome, err := f.doc.Merge(diff, f.g.options.Policy)
-	return outcome.Conflicts, err
+	return f.mergeVersion(p.from.name, diff)
 }
 
 // errUnreadable: not now; a version that is not there is ErrDamaged, and never will be.

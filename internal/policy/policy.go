@@ -9,6 +9,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -85,6 +86,9 @@ func (p *Policy) compile() error {
 	return p.Merge.Check()
 }
 
+// ErrInvalid is what every *Error unwraps to.
+var ErrInvalid = errors.New("invalid policy")
+
 // Error is a policy file that is wrong.
 type Error struct {
 	File         string
@@ -93,6 +97,8 @@ type Error struct {
 	Text         string
 	Hint         string // may be empty
 }
+
+func (e *Error) Unwrap() error { return ErrInvalid }
 
 func (e *Error) Error() string {
 	text := e.File

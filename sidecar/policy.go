@@ -1,0 +1,113 @@
+package sidecar
+
+import (
+	"context"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"jsonguard/internal/policy"
+	"jsonguard/merge"
+)
+
+// ErrPolicy: the policy file is wrong; nothing was done. The message has its line and column.
+var ErrPolicy = policy.ErrInvalid
+
+// readPolicy completes o by the policy file for a target. Whoever folds has to know it, because it folds the changes of
+// everybody: so every Guard looks for it, and no door can forget to.
+func (o *Options) readPolicy(resolved string) (warnings []string, err error) {
+	if o.Policy != nil {
+		return nil, nil
+	}
+	var p *policy.Policy
+	if o.PolicyFile != "" {
+		p, err = policy.Load(o.PolicyFile)
+	} else {
+		p, warnings, err = policy.Find(resolved)
+	}
+	if err != nil || p == nil {
+		return warnings, err
+	}
+	o.Policy = p.Merge
+	o.LockInside = o.LockInside || p.LockInside
+	return warnings, nil
+}
+
+// moved says of each writer where the target has what the writer's last version calls otherwise, because the policy
+// renumbered it. It stands in the commit record, beside the watermark that says that this version is in the target: both
+// are true at the same moment or not at all.
+type moved map[string]movedVersion
+
+type movedVersion struct {
+	Version string      `json:"version"` // contentHash of what the writer wrote
+	Names   merge.Moves `json:"names"`
+}
+
+// mergeVersion merges a whole version that a writer made.
+func (f *fold) mergeVersion(writer string, c *merge.Change) ([]merge.Conflict, error) {
+	before, has := f.movedAfter[writer]
+	if has && contentHash(c.Base()) == before.Version {
+		c = c.From(before.Names)
+	}
+	outcome, err := f.doc.Merge(c, f.g.options.Policy)
+	names := outcome.Moves
+	if err != nil {
+		names = before.Names // refused: the writer goes on from its version all the same
+	}
+	delete(f.movedAfter, writer)
+	if len(names) > 0 {
+		if f.movedAfter == nil {
+			f.movedAfter = moved{}
+		}
+		f.movedAfter[writer] = movedVersion{contentHash(c.Ours()), names}
+	}
+	return outcome.Conflicts, err
+}
+
+// stillMoved leaves out what was moved for writers that cannot come back to it: their sidecar is gone.
+func (f *fold) stillMoved() moved {
+	out := maps.Clone(f.movedAfter)
+	maps.DeleteFunc(out, func(writer string, _ movedVersion) bool {
+		session, _, ofScratch := strings.Cut(writer, "#")
+		if !ofScratch {
+			return f.after[writer] == 0
+		}
+		for _, sd := range f.sessions {
+			if sd.id == session {
+				return false
+			}
+		}
+		for sidecar := range f.after { // of a session that could not be read
+			if id, _, ok := sessionOf(sidecar); ok && id == session {
+				return false
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// writerOf names the program behind a scratch file: each file is a sidecar of its own, the version in it is a process's.
+func writerOf(p *pendingLine) string {
+	session, _, _ := sessionOf(p.from.name)
+	return session + "#" + strconv.Itoa(p.from.header.PID)
+}
+
+// deriveLimit bounds how long the jq programs of a policy may hold up a fold, all together.
+const deriveLimit = 2 * time.Second
+
+// derive computes what the policy says, once, after the last change.
+func (f *fold) derive(before []byte) {
+	ctx, stop := context.WithTimeout(context.Background(), deriveLimit)
+	defer stop()
+	failed := f.doc.Derive(ctx, before, f.g.options.Policy)
+	const shown = 3
+	for i, err := range failed {
+		if i == shown {
+			f.g.warn("and %d more values are not derived", len(failed)-shown)
+			break
+		}
+		f.g.warn("%v: the value stays as it is", err)
+	}
+}
