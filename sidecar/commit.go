@@ -25,11 +25,11 @@ type commit struct {
 	MovedBefore moved `json:"moved_before,omitempty"` // goes with Before
 	MovedAfter  moved `json:"moved_after,omitempty"`  // goes with After
 
-	Temp       string     `json:"temp,omitempty"`
-	From       identity   `json:"from"`
-	To         identity   `json:"to"`
-	Block      []byte     `json:"block,omitempty"` // kindAppend: the lines
-	Rejected   []Rejected `json:"rejected,omitempty"`
+	Temp     string     `json:"temp,omitempty"`
+	From     identity   `json:"from"`
+	To       identity   `json:"to"`
+	Block    []byte     `json:"block,omitempty"` // kindAppend: the lines
+	Rejected []Rejected `json:"rejected,omitempty"`
 
 	raw []byte // as it was read
 }
@@ -191,28 +191,67 @@ func (s *store) resyncCommit(c *commit) error {
 	return errors.Join(err, f.Close())
 }
 
-// readSettled returns the last generation known durable. It is a hint that nobody syncs: anything unreadable
-// counts as 0.
-func (s *store) readSettled() uint64 {
+// settledHint is what settled holds: the last generation known durable, and what is in the target with it. A process
+// that waits for its change looks here, and never into a record that may not have happened.
+type settledHint struct {
+	Generation uint64     `json:"generation"`
+	After      watermarks `json:"after"`
+}
+
+// settledHint reads settled. Nobody syncs it: anything unreadable, or caught in the middle of being written, counts as
+// nothing.
+func (s *store) settledHint() settledHint {
 	raw, err := readFile(s.guard, settledName)
 	if err != nil {
-		return 0
+		return settledHint{}
 	}
+	return parseSettled(raw)
+}
+
+func parseSettled(raw []byte) settledHint {
 	object, ok := unsealed(bytes.TrimSuffix(raw, []byte("\n")))
 	if !ok {
-		return 0
+		return settledHint{}
 	}
-	var hint struct{ Generation uint64 }
+	var hint settledHint
 	if json.Unmarshal(object, &hint) != nil {
+		return settledHint{}
+	}
+	return hint
+}
+
+// seenGeneration is what a writer knows that holds no lock: never more than is durable. It is the first key of the order
+// in which changes are folded, read from a descriptor that is kept open, and as cheap as that: for each change.
+func (s *store) seenGeneration() uint64 {
+	if s.settledFile == nil {
+		file, err := s.guard.OpenFile(settledName, os.O_RDONLY, 0)
+		if err != nil {
+			return 0
+		}
+		s.settledFile = file
+	}
+	var head [64]byte
+	n, _ := s.settledFile.ReadAt(head[:], 0)
+	digits, ok := bytes.CutPrefix(head[:n], []byte(`{"generation":`))
+	end := bytes.IndexByte(digits, ',')
+	if !ok || end < 0 {
 		return 0
 	}
-	return hint.Generation
+	generation, _ := strconv.ParseUint(string(digits[:end]), 10, 64)
+	return generation
 }
+
+func (s *store) readSettled() uint64 { return s.settledHint().Generation }
 
 // writeSettled comes after the change is on disk: that it fails (a full disk) must not make a change look as if it had
 // not been done, and somebody do it again.
-func (s *store) writeSettled(generation uint64, sync bool) error {
-	err := s.overwrite(settledName, sealed(fmt.Appendf(nil, `{"generation":%d}`, generation)), sync)
+func (s *store) writeSettled(c *commit, sync bool) error {
+	object, err := json.Marshal(settledHint{c.Generation, c.After})
+	if err != nil {
+		return err
+	}
+	err = s.overwrite(settledName, sealed(object), sync)
+	s.board.nextTurn()
 	if err != nil && sync {
 		return fmt.Errorf("%w: %w", ErrNotDurable, err)
 	}

@@ -41,6 +41,7 @@ type fold struct {
 	target     *snapshot
 	sidecars   []*sidecarFile
 	sessions   []*sessionDir
+	seen       map[string]readSoFar
 	held       int        // descriptors of dead processes' sidecars
 	after      watermarks // what will be
 	movedAfter moved
@@ -49,6 +50,7 @@ type fold struct {
 	unread     error // why the sidecar that this fold is for could not be read
 
 	doc       *merge.Document // nil: the block below is all there is
+	content   []byte          // of doc, when all is applied
 	block     []byte          // JSON Lines: appended in place
 	conflicts []Conflict
 	rejected  []rejection
@@ -239,6 +241,7 @@ func (f *fold) settle() error {
 	if err := f.readTarget(); err != nil {
 		return err
 	}
+	f.recall()
 	f.marks = watermarks{}
 	if f.s == nil {
 		return nil
@@ -279,7 +282,7 @@ func (f *fold) settle() error {
 		return fmt.Errorf("sync directory: %w", err)
 	}
 	f.marks, f.moved, f.settled = last.After, last.MovedAfter, true
-	return f.s.writeSettled(last.Generation, last.Kind == kindOverwrite)
+	return f.s.writeSettled(last, last.Kind == kindOverwrite)
 }
 
 // resyncParent syncs the target's directory after a fold that may have failed to: where that leaves the directory clean
@@ -367,6 +370,7 @@ func (f *fold) collect() error {
 			f.pending = append(f.pending, pendingLine{line: l, from: sc})
 		}
 	}
+	f.g.remembered.sidecars, f.seen = f.seen, nil
 	if err := f.collectScratches(); err != nil {
 		return err
 	}
@@ -440,6 +444,9 @@ func (f *fold) openSidecar(name string) (*sidecarFile, error) {
 
 func (f *fold) readSidecar(sc *sidecarFile) error {
 	path := func() string { return filepath.Join(f.g.GuardDir(), pendingName, sc.name) }
+	if done, err := f.readOn(sc); done || err != nil {
+		return err
+	}
 	content, info, err := readAll(sc.file)
 	if err != nil {
 		return err
@@ -461,6 +468,9 @@ func (f *fold) readSidecar(sc *sidecarFile) error {
 	if sc.damage != "" {
 		sc.keep = true
 		f.g.warn("%s is damaged (%s): folded up to there; jsonguard verify --repair moves it to quarantine", path(), sc.damage)
+	}
+	if !sc.header.View && !sc.keep {
+		f.noteRead(sc, content, info.Inode)
 	}
 	if sc.header.View && sc.dead && !sc.keep {
 		if err := f.adopt(sc); err != nil {
@@ -492,11 +502,7 @@ func (f *fold) apply() error {
 	if f.appendOnly() {
 		return nil
 	}
-	content, err := f.target.read()
-	if err != nil {
-		return err
-	}
-	if f.doc, err = merge.Parse(content, f.g.format); err != nil {
+	if err := f.open(); err != nil {
 		return err
 	}
 	if err := f.doc.Under(f.g.options.Policy); err != nil {
@@ -505,7 +511,7 @@ func (f *fold) apply() error {
 	if err := f.applyChanges(); err != nil {
 		return err
 	}
-	f.derive(content)
+	f.derive(f.target.content)
 	return nil
 }
 
@@ -556,6 +562,18 @@ func (f *fold) applyChanges() error {
 	f.doc = trial
 	f.noteConflicts(nil, conflicts)
 	return nil
+}
+
+// open makes a document of the target.
+func (f *fold) open() error {
+	if f.doc = f.target.doc; f.doc != nil {
+		return nil
+	}
+	content, err := f.target.read()
+	if err == nil {
+		f.doc, err = merge.Parse(content, f.g.format)
+	}
+	return err
 }
 
 // writtenPlace is who set a place in this very fold, and to what.

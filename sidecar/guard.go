@@ -30,8 +30,9 @@ type Guard struct {
 
 	session *Session // whose scratch files this process made; nil if none
 
-	turn  turn // to fold: one goroutine of this Guard at a time, also while it waits for locks
-	swept bool // under turn: this Guard looked for temporary files of dead folds
+	turn       turn       // to fold: one goroutine of this Guard at a time, also while it waits for locks
+	swept      bool       // under turn: this Guard looked for temporary files of dead folds
+	remembered remembered // under turn
 
 	// mu guards what follows. Nobody waits for another process while holding it: a journaled change never does.
 	mu       sync.Mutex
@@ -43,8 +44,10 @@ type Guard struct {
 	warned  map[string]bool
 
 	background sync.WaitGroup
-	wake       chan struct{} // asks the background folder for a fold; nil until Journal is used
+	wake       chan struct{}   // asks for a fold of what was journaled; nil until Journal is used
+	life       context.Context // of the background; nil until there is one
 	stop       context.CancelFunc
+	closed     bool
 }
 
 // turn is a mutex that obeys a context.
@@ -310,6 +313,7 @@ func (g *Guard) warn(format string, args ...any) {
 func (g *Guard) Close() error {
 	g.mu.Lock()
 	stop := g.stop
+	g.closed = true
 	g.mu.Unlock()
 	if stop != nil {
 		stop()
@@ -317,6 +321,7 @@ func (g *Guard) Close() error {
 	}
 	g.turn <- struct{}{}
 	defer g.turn.give()
+	defer g.remembered.drop()
 	if g.holdsPending() {
 		_, _ = g.fold(context.Background(), ownChange{}, time.Time{}) // what it cannot do now, the next use does
 	}
@@ -358,6 +363,7 @@ func (g *Guard) needStore(create bool) (*store, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.board = s.openBoard()
 		g.store = s
 	}
 	return g.store, nil

@@ -208,15 +208,20 @@ func parseJournal(raw []byte, watermark uint64) (readJournal, error) {
 		return r, fmt.Errorf("%w: written by a newer jsonguard (format %d, this one reads %d)", ErrDamaged, r.header.Version, journalVersion)
 	}
 	r.end = int64(len(first)) + 1
-	var previous uint64
+	r.parseLines(rest, watermark, 0)
+	return r, nil
+}
+
+// parseLines reads lines above the watermark behind the one that is named by previous (0: none was read), as long as
+// they are valid and their seqs follow each other.
+func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
 	for len(rest) > 0 {
 		text, next, complete := bytes.Cut(rest, []byte("\n"))
 		if !complete {
 			break // torn: it was never acknowledged
 		}
-		object, valid := unsealed(text)
-		var l line
-		if !valid || json.Unmarshal(object, &l) != nil {
+		l, valid := parseLine(text)
+		if !valid {
 			// The last line may be torn across sectors; valid lines behind a broken one mean damage.
 			if anyValid(next) {
 				r.damage = fmt.Sprintf("line after seq %d does not match its checksum", max(previous, watermark))
@@ -242,7 +247,13 @@ func parseJournal(raw []byte, watermark uint64) (readJournal, error) {
 			r.lines = append(r.lines, l)
 		}
 	}
-	return r, nil
+}
+
+func parseLine(text []byte) (line, bool) {
+	object, ok := unsealed(text)
+	var l line
+	ok = ok && json.Unmarshal(object, &l) == nil
+	return l, ok
 }
 
 func anyValid(raw []byte) bool {

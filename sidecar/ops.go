@@ -89,9 +89,12 @@ func (g *Guard) Apply(ctx context.Context, ops ...merge.Op) (Result, error) {
 		return Result{}, g.fail("apply", err, "")
 	}
 	until := g.deadline()
-	if g.turn.try() {
+	if !g.someoneFolds() && g.turn.try() {
 		result, err := g.applyAtOnce(ctx, ops)
 		if !errors.Is(err, lock.ErrTimeout) {
+			if result.Folded > 0 { // others are at it
+				g.serve()
+			}
 			return result, err
 		}
 	}
@@ -121,7 +124,10 @@ func checkOps(ops []merge.Op) error {
 // foldKept waits for the lock, finds own.kept folded by then or folds it, and says how it fared. Where that fails, keep
 // puts the change on disk so that it can be promised to be pending.
 func (g *Guard) foldKept(ctx context.Context, own ownChange, until time.Time, keep func(change) error) (Result, error) {
-	var result Result
+	result, done := g.awaitFolder(ctx, own.kept, until)
+	if done {
+		return result, g.verdict(own.kept)
+	}
 	err := g.enter(ctx, until)
 	if err == nil {
 		result, err = g.foldInTurn(ctx, own, until)
@@ -136,15 +142,10 @@ func (g *Guard) foldKept(ctx context.Context, own ownChange, until time.Time, ke
 		}
 		return result, g.fail("fold", pendingError{err}, "the change is in a sidecar; the next use of the file brings it in")
 	}
-	s, err := g.openedStore(false)
-	if err != nil {
-		return result, g.fail("fold", err, "")
+	if result.Folded > 1 {
+		g.serve()
 	}
-	if reason, yes := s.wasRejected(own.kept.sidecar, own.kept.seq); yes {
-		return result, g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason),
-			"it is in quarantine: "+g.quarantined(rejectedName(own.kept.sidecar, own.kept.seq)))
-	}
-	return result, nil
+	return result, g.verdict(own.kept)
 }
 
 // foldInTurn gives up the turn.
@@ -187,7 +188,7 @@ func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
 		return change{}, err
 	}
 	j := g.journal
-	seq, err := j.append(line{Generation: g.store.readSettled(), Monotonic: monotonic(), New: isMissing(err), Ops: encodeOps(ops)}, sync)
+	seq, err := j.append(line{Generation: g.store.seenGeneration(), Monotonic: monotonic(), New: isMissing(err), Ops: encodeOps(ops)}, sync)
 	if err == nil {
 		err = g.stillLinked()
 	}
@@ -298,51 +299,4 @@ func (g *Guard) Journal(ctx context.Context, ops ...merge.Op) error {
 	}
 	g.foldSoon()
 	return nil
-}
-
-// foldSoon lets a background goroutine fold within VisibleWithin; many changes share one fold.
-func (g *Guard) foldSoon() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.wake == nil {
-		ctx, stop := context.WithCancel(context.Background())
-		g.wake, g.stop = make(chan struct{}, 1), stop
-		g.background.Go(func() { g.foldInBackground(ctx, g.wake) })
-	}
-	select {
-	case g.wake <- struct{}{}:
-	default: // asked already
-	}
-}
-
-// foldInBackground tries again what failed, less and less often.
-func (g *Guard) foldInBackground(ctx context.Context, wake <-chan struct{}) {
-	const gather = VisibleWithin / 2 // the other half is for the fold
-	var again <-chan time.Time
-	delay := VisibleWithin
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-wake:
-		case <-again:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(gather):
-		}
-		again = nil
-		_, err := g.foldOwn(ctx, ownChange{kept: g.lastKept()})
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			delay = VisibleWithin
-			continue
-		}
-		g.warn("pending changes not folded yet: %v", err)
-		delay = min(2*delay, time.Minute)
-		again = time.After(delay)
-	}
 }

@@ -21,7 +21,8 @@ func (f *fold) publish() (changed bool, err error) {
 	if f.doc == nil {
 		changed = len(f.block) > 0
 	} else {
-		changed = !bytes.Equal(f.doc.Bytes(), f.target.content)
+		f.content = f.doc.Bytes()
+		changed = !bytes.Equal(f.content, f.target.content)
 	}
 	if !changed && maps.Equal(f.marks, f.after) {
 		return false, nil // a change that equals what is there writes nothing
@@ -61,9 +62,12 @@ func (f *fold) publish() (changed bool, err error) {
 		return false, err
 	}
 	f.last, f.marks, f.moved, f.settled = next, f.after, next.MovedAfter, true
+	if f.doc != nil && next.Kind != kindOverwrite {
+		f.remember(next.To)
+	}
 	// Unsynced, but for an overwrite: its record makes whoever finds it unsettled write the target again, which would undo
 	// what others wrote since.
-	return changed, f.s.writeSettled(next.Generation, next.Kind == kindOverwrite)
+	return changed, f.s.writeSettled(next, next.Kind == kindOverwrite)
 }
 
 // record writes a commit record. Whoever lost the lock meanwhile must not write over the record of its successor.
@@ -76,11 +80,14 @@ func (f *fold) record(c *commit) error {
 
 // replace is the durable replace alone, for a change that only this call knows: killed anywhere, it is there or not.
 func (f *fold) replace() error {
-	temp, _, err := f.createTemp(f.doc.Bytes())
+	temp, id, err := f.createTemp(f.content)
 	if err != nil {
 		return err
 	}
 	err = f.rename(temp)
+	if err == nil {
+		f.remember(id)
+	}
 	if err != nil && !errors.Is(err, ErrNotDurable) {
 		_ = f.g.parent.Remove(temp)
 	}
@@ -92,7 +99,7 @@ func (f *fold) replace() error {
 
 // replaceRecorded writes the commit record between the temporary file and the rename.
 func (f *fold) replaceRecorded(next *commit) error {
-	temp, to, err := f.createTemp(f.doc.Bytes())
+	temp, to, err := f.createTemp(f.content)
 	if err != nil {
 		return err
 	}
@@ -118,7 +125,7 @@ func (f *fold) replaceRecorded(next *commit) error {
 	if err := f.record(next); err != nil {
 		return fmt.Errorf("commit record: %w", err)
 	}
-	if err := f.overwriteTarget(f.doc.Bytes()); err != nil {
+	if err := f.overwriteTarget(f.content); err != nil {
 		return fmt.Errorf("%w: overwrite: %w", ErrNotDurable, err)
 	}
 	f.g.swept = false // the temporary file has served

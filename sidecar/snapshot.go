@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"jsonguard/internal/vfs"
+	"jsonguard/merge"
 )
 
 // snapshot is the target as one fold sees it: an open descriptor, read only when somebody needs the content.
@@ -15,7 +16,8 @@ type snapshot struct {
 	info    vfs.Info
 	content []byte
 	loaded  bool
-	hash    string // "" not known yet
+	hash    string          // "" not known yet
+	doc     *merge.Document // of content, where it is remembered
 }
 
 func (f *fold) readTarget() error {

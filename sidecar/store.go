@@ -16,7 +16,8 @@ import (
 //
 //	lock                      excludes folds from each other
 //	commit.0, commit.1        see commit
-//	settled                   see readSettled
+//	settled                   see settledHint
+//	board                     see board
 //	pending/<host>.<pid>.<id> one sidecar for each process, see journal
 //	views/<id>/               private copies of exec and edit, see View
 //	quarantine/               what was refused or could not be parsed
@@ -32,6 +33,9 @@ type store struct {
 	flockless    bool        // see flockless.go
 	rooted       bool        // the way from the target's directory to pending/ is on disk
 	boot         string      // for the headers of sidecars
+	board        *board      // nil: this system has none
+
+	settledFile vfs.File // see seenGeneration; nil until it was opened
 }
 
 const (
@@ -47,6 +51,10 @@ func (s *store) close() {
 			d.Close()
 		}
 	}
+	if s.settledFile != nil {
+		_ = s.settledFile.Close()
+	}
+	s.board.close()
 }
 
 // dirPerm lets those search the guard directory who may read the target.
@@ -172,7 +180,7 @@ func (g *Guard) initStore(s *store) error {
 		return err
 	}
 	s.rooted = true
-	return s.writeSettled(1, false)
+	return s.writeSettled(&commit{Generation: 1}, false)
 }
 
 // root makes sure that the way from the target's directory to pending/ is on disk before a change in there is promised:

@@ -1,0 +1,127 @@
+package sidecar
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"time"
+
+	"jsonguard/merge"
+)
+
+// remembered is what a Guard that folds again and again does not have to read again. It is believed as far as
+// inode, size and mtime of the file say that nobody else was there; sidecars, as far as their beginning does.
+type remembered struct {
+	id       identity
+	doc      *merge.Document
+	content  []byte // of doc
+	sidecars map[string]readSoFar
+	forget   *time.Timer
+}
+
+// rememberFor is how long a Guard keeps a document in memory that it does not use.
+const rememberFor = 5 * time.Second
+
+// recall takes over the document, if the target is still the version that it is. A fold that fails later may have
+// changed it: it is remembered again only when it was published.
+func (f *fold) recall() {
+	r := &f.g.remembered
+	if r.doc != nil && !f.target.missing && identify(f.target.info, "").sameFile(r.id) {
+		f.target.content, f.target.loaded, f.target.hash, f.target.doc = r.content, true, r.id.Hash, r.doc
+	}
+	r.doc, r.content = nil, nil
+}
+
+// remember keeps what was just published.
+func (f *fold) remember(id identity) {
+	g := f.g
+	r := &g.remembered
+	r.id, r.doc, r.content = id, f.doc, f.content
+	if r.forget == nil {
+		r.forget = time.AfterFunc(rememberFor, func() {
+			if g.turn.try() { // else it is being used, which sets the timer again
+				r.doc, r.content = nil, nil
+				g.turn.give()
+			}
+		})
+		return
+	}
+	r.forget.Reset(rememberFor)
+}
+
+// drop ends all remembering.
+func (r *remembered) drop() {
+	if r.forget != nil {
+		r.forget.Stop()
+	}
+	*r = remembered{}
+}
+
+// readSoFar is how far a sidecar was read.
+type readSoFar struct {
+	inode uint64
+	first []byte // the beginning of the first line: another one after its owner cut the file back
+	at    int64  // where that is
+	readJournal
+}
+
+// firstSize covers the seq of a line.
+const firstSize = 32
+
+// readOn reads what was appended since. ok is false where the file has to be read from its beginning.
+func (f *fold) readOn(sc *sidecarFile) (ok bool, err error) {
+	known, there := f.g.remembered.sidecars[sc.name]
+	mark := f.marks[sc.name]
+	if !there || known.seqEnd > mark {
+		return false, nil
+	}
+	info, err := sc.file.Stat()
+	if err != nil {
+		return false, err
+	}
+	if info.Inode != known.inode || info.Size < known.end || !f.mayWrite(info.UID) {
+		return false, nil
+	}
+	first := make([]byte, len(known.first))
+	if _, err := sc.file.ReadAt(first, known.at); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	if !bytes.Equal(first, known.first) {
+		return false, nil
+	}
+	tail := make([]byte, info.Size-known.end)
+	if n, err := sc.file.ReadAt(tail, known.end); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	} else {
+		tail = tail[:n]
+	}
+	r := known.readJournal
+	r.parseLines(tail, mark, known.seqEnd)
+	if r.damage != "" {
+		return false, nil
+	}
+	sc.readJournal = r
+	known.readJournal = r
+	known.lines = nil
+	f.note(sc.name, known)
+	return true, nil
+}
+
+// noteRead remembers a sidecar that was read whole.
+func (f *fold) noteRead(sc *sidecarFile, content []byte, inode uint64) {
+	header := int64(bytes.IndexByte(content, '\n') + 1)
+	first := content[header:]
+	if len(first) < firstSize {
+		return // nothing to tell it by
+	}
+	known := readSoFar{inode: inode, first: bytes.Clone(first[:firstSize]), at: header, readJournal: sc.readJournal}
+	known.lines = nil
+	f.note(sc.name, known)
+}
+
+func (f *fold) note(name string, known readSoFar) {
+	if f.seen == nil {
+		f.seen = map[string]readSoFar{}
+	}
+	f.seen[name] = known
+}

@@ -1,0 +1,181 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Where several processes change one target at once, one of them folds for all: the others put their change into their
+// sidecar, say so on the board, and sleep until it is settled. One rewrite serves everybody, nobody queues for a lock,
+// and the process that folds knows the current version without reading it again.
+
+// folderPatience is how long waiters sleep before they ask whether the folder still lives.
+const folderPatience = 20 * time.Millisecond
+
+// awaitFolder waits for another's fold to bring c in, as long as there is somebody who folds. done is false where the
+// caller has to see to it itself.
+func (g *Guard) awaitFolder(ctx context.Context, c change, until time.Time) (result Result, done bool) {
+	s, err := g.openedStore(false)
+	if err != nil || s.board == nil {
+		return Result{}, false
+	}
+	s.board.ask()
+	for s.board.folding() {
+		turn := s.board.turn()
+		if hint := s.settledHint(); hint.After.cover(c) {
+			return Result{Generation: hint.Generation, Changed: true}, true
+		}
+		if ctx.Err() != nil || time.Now().After(until) {
+			return Result{}, false
+		}
+		s.board.awaitTurn(turn, folderPatience)
+		if s.board.turn() == turn {
+			s.board.checkFolder()
+		}
+	}
+	hint := s.settledHint()
+	return Result{Generation: hint.Generation, Changed: true}, hint.After.cover(c)
+}
+
+// someoneFolds says whether to leave a change to the process that folds for everybody.
+func (g *Guard) someoneFolds() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.store != nil && g.store.board.folding()
+}
+
+// serve makes this process the one that folds for everybody, after a fold that found changes of others, until nobody
+// asks any more.
+func (g *Guard) serve() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.store == nil || g.closed || !g.store.board.becomeFolder() {
+		return
+	}
+	ctx, b := g.backgroundContext(), g.store.board
+	g.background.Go(func() {
+		for {
+			seen := g.foldForAll(ctx, b)
+			b.resign()
+			// Somebody may have asked between our last look and the resignation, and have trusted it.
+			if ctx.Err() != nil || b.asked() == seen || !b.becomeFolder() {
+				return
+			}
+		}
+	})
+}
+
+const (
+	// gatherAtMost bounds how long a fold is put off for those that the last one served: they come back with their next
+	// change, and one rewrite for all of them is cheaper than one for the first and one for the others.
+	gatherAtMost = 2 * time.Millisecond
+	gatherStep   = 50 * time.Microsecond
+	// serveIdle is how long a folder waits for work.
+	serveIdle = 20 * time.Millisecond
+)
+
+// foldForAll folds until nobody has asked for a while, ctx ends, or folding fails: those who wait then try it
+// themselves, and get to know why. It returns what it last saw on the board.
+func (g *Guard) foldForAll(ctx context.Context, b *board) (asked uint32) {
+	expected := 0 // how many come back: as many as the largest of the last folds served
+	for {
+		asked = b.asked()
+		began := time.Now()
+		result, err := g.foldOwn(ctx, ownChange{all: true})
+		if err != nil || ctx.Err() != nil {
+			return asked
+		}
+		expected = max(result.Folded, expected*7/8)
+		patience := min(gatherAtMost, time.Since(began)/2)
+		for gathered := time.Now(); int(b.asked()-asked) < expected && time.Since(gathered) < patience; {
+			time.Sleep(gatherStep)
+		}
+		if b.asked() == asked {
+			b.awaitAsked(asked, serveIdle)
+		}
+		if b.asked() == asked {
+			return asked
+		}
+	}
+}
+
+// backgroundContext is what goroutines of this Guard live under, until Close. Under g.mu.
+func (g *Guard) backgroundContext() context.Context {
+	if g.life == nil {
+		g.life, g.stop = context.WithCancel(context.Background())
+	}
+	return g.life
+}
+
+// Journal's changes are folded within VisibleWithin by whoever looks first.
+
+// foldSoon has a background goroutine see to it that what was journaled so far is folded within VisibleWithin; many
+// changes, of many processes, share one fold.
+func (g *Guard) foldSoon() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.wake == nil {
+		g.wake = make(chan struct{}, 1)
+		ctx := g.backgroundContext()
+		g.background.Go(func() { g.foldInBackground(ctx, g.wake) })
+	}
+	select {
+	case g.wake <- struct{}{}:
+	default: // asked already
+	}
+}
+
+// foldInBackground tries again what failed, less and less often.
+func (g *Guard) foldInBackground(ctx context.Context, wake <-chan struct{}) {
+	const gather = VisibleWithin / 2 // the other half is for the fold
+	var again <-chan time.Time
+	delay := VisibleWithin
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+		case <-again:
+		}
+		kept := g.lastKept()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(gather):
+		}
+		again = nil
+		if g.covered(kept) { // another process looked first
+			continue
+		}
+		_, err := g.foldOwn(ctx, ownChange{kept: kept})
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			delay = VisibleWithin
+			continue
+		}
+		g.warn("pending changes not folded yet: %v", err)
+		delay = min(2*delay, time.Minute)
+		again = time.After(delay)
+	}
+}
+
+// covered says whether c is in the target for good, as far as that is known without a lock.
+func (g *Guard) covered(c change) bool {
+	s, err := g.openedStore(false)
+	return err == nil && s.settledHint().After.cover(c)
+}
+
+// verdict says how a change fared that somebody folded.
+func (g *Guard) verdict(c change) error {
+	s, err := g.openedStore(false)
+	if err != nil {
+		return g.fail("fold", err, "")
+	}
+	if reason, yes := s.wasRejected(c.sidecar, c.seq); yes {
+		return g.fail("fold", fmt.Errorf("%w: %s", ErrRejected, reason), "it is in quarantine: "+g.quarantined(rejectedName(c.sidecar, c.seq)))
+	}
+	return nil
+}
