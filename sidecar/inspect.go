@@ -124,7 +124,9 @@ func (g *Guard) owners(s *store, marks watermarks) ([]Owner, error) {
 		o := Owner{ID: name, Live: !free && lockErr == nil}
 		if err == nil {
 			var r readJournal
-			r, err = parseJournal(content, marks[name])
+			if r, err = parseJournal(content, marks[name]); err != nil && free && unborn(content) {
+				err = nil // nothing was promised by it: the next fold sweeps it away
+			}
 			h := r.header
 			o.Host, o.PID, o.Command, o.Since, o.View = h.Host, h.PID, h.Command, h.Since, h.View
 			o.Pending, o.Damage = len(r.lines), r.damage

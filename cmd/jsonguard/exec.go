@@ -269,6 +269,9 @@ func (r *copyRun) tell() {
 		r.a.warn(fmt.Sprintf("%s was changed, but not through its copy: nothing protected that write (does the program use {} or $%s?)", name, r.options.env))
 	}
 	if r.failure != nil {
+		if complaintOf(r.failure).hint == "" {
+			r.failure = &problem{err: r.failure, hint: "the copy is kept: the next use of the file brings in what the program wrote"}
+		}
 		r.a.complain(nil, r.failure, dataStatus(r.failure, writes))
 	}
 	if r.writes == 0 && len(r.conflicts) == 0 {

@@ -54,10 +54,17 @@ func (a *app) status(cmd *cobra.Command, args []string) error {
 		if o.Live {
 			life = "live"
 		}
-		if o.View {
+		switch {
+		case o.View && o.Live:
 			life += ", with a copy"
+		case o.View:
+			life += ", its copy is looked at by the next use"
 		}
-		a.printf("  %s@%d (%s), %s, since %s: %s\n", o.Host, o.PID, life, count(o.Pending, "pending change"), o.Since.Local().Format(time.DateTime), o.Command)
+		if o.Host == "" { // its header cannot be read
+			a.printf("  %s (%s)\n", o.ID, life)
+		} else {
+			a.printf("  %s@%d (%s), %s, since %s: %s\n", o.Host, o.PID, life, count(o.Pending, "pending change"), o.Since.Local().Format(time.DateTime), o.Command)
+		}
 		if o.Damage != "" {
 			a.printf("    %s\n", paint(a.stdout, "red", o.Damage))
 		}
