@@ -49,8 +49,7 @@ func compile(t testing.TB, name, source string, flags ...string) string {
 	if err != nil {
 		t.Skip("SKIPPED: gcc is not installed")
 	}
-	dir := realTemp(t)
-	require.NoError(t, os.Chmod(dir, 0o755))
+	dir := sharedTemp(t)
 	src := filepath.Join(dir, name+".c")
 	require.NoError(t, os.WriteFile(src, []byte(source), 0o666))
 	bin := filepath.Join(dir, name)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,16 +28,29 @@ type events struct {
 	watches map[int32]*watch
 	byKey   map[any]int32
 	byFD    map[int32]*entry
-	stopped bool
+	closing map[*watch]bool // a writer closed, but one was left when we looked
+	closed  bool
+	timer   int           // looks again at those
+	again   time.Duration // after this; 0: it is not set
 }
 
 type watch struct {
 	key  any
 	what Change
+	file *os.File // to ask for writers; nil if that cannot be
 }
 
+// The kernel tells of a close before the file is done being written (fs/file_table.c, __fput: fsnotify_close comes
+// first), but before close(2) returns. So when a writer seems to be left it is looked again: before each answer, and
+// now and then for some time. One that is really left will close too.
+const (
+	lookSoon = time.Millisecond
+	lookLast = 128 * time.Millisecond
+)
+
 func newEvents(s *supervisor) (*events, error) {
-	e := &events{s: s, watches: map[int32]*watch{}, byKey: map[any]int32{}, byFD: map[int32]*entry{}, buffer: make([]byte, 64<<10)}
+	e := &events{s: s, watches: map[int32]*watch{}, byKey: map[any]int32{}, byFD: map[int32]*entry{},
+		closing: map[*watch]bool{}, buffer: make([]byte, 64<<10), timer: -1}
 	var err error
 	if e.poll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -45,7 +59,13 @@ func newEvents(s *supervisor) (*events, error) {
 		unix.Close(e.poll)
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	if err := e.add(e.inotify, unix.EPOLLIN); err != nil {
+	if err = e.add(e.inotify, unix.EPOLLIN); err == nil {
+		e.timer, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	}
+	if err == nil {
+		err = e.add(e.timer, unix.EPOLLIN)
+	}
+	if err != nil {
 		e.close()
 		return nil, err
 	}
@@ -53,8 +73,17 @@ func newEvents(s *supervisor) (*events, error) {
 }
 
 func (e *events) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	unix.Close(e.poll)
 	unix.Close(e.inotify)
+	if e.timer >= 0 {
+		unix.Close(e.timer)
+	}
+	for _, w := range e.watches {
+		w.end()
+	}
+	e.closed = true
 }
 
 func (e *events) add(fd int, what uint32) error {
@@ -99,6 +128,9 @@ func (e *events) run() {
 			switch int(ev.Fd) {
 			case e.inotify:
 				e.drain()
+			case e.timer:
+				e.drain()
+				e.ring()
 			case e.s.listener.fd:
 				ended = true
 			default:
@@ -126,10 +158,58 @@ func (e *events) drain() {
 			continue
 		}
 		if err != nil || n <= 0 {
-			return
+			break
 		}
 		e.tell(e.buffer[:n])
 	}
+	e.lookAgain()
+}
+
+// lookAgain tells of the files whose last writer has gone since.
+func (e *events) lookAgain() {
+	e.mu.Lock()
+	var gone []*watch
+	for w := range e.closing {
+		if left, err := HasWriters(w.file); !left || err != nil {
+			gone = append(gone, w)
+			delete(e.closing, w)
+		}
+	}
+	e.mu.Unlock()
+	for _, w := range gone {
+		e.s.handler.Changed(w.key, "", Closed)
+	}
+}
+
+// ring reads the timer, and sets it if there is something to look at again.
+func (e *events) ring() {
+	var expirations [8]byte
+	_, _ = unix.Read(e.timer, expirations[:])
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case len(e.closing) == 0:
+		e.again = 0
+	case e.again >= lookLast: // really left
+		e.again = 0
+		clear(e.closing)
+	default:
+		e.again *= 2
+	}
+	e.setTimer()
+}
+
+func (e *events) setTimer() {
+	_ = unix.TimerfdSettime(e.timer, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(e.again))}, nil)
+}
+
+// wait notes that a writer was left.
+func (e *events) wait(w *watch) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closing[w] = true
+	e.again = lookSoon
+	e.setTimer()
 }
 
 // tell parses struct inotify_event: int wd; uint32 mask, cookie, len; char name[len].
@@ -147,13 +227,6 @@ func (e *events) tell(raw []byte) {
 		}
 		e.mu.Lock()
 		w := e.watches[wd]
-		if w != nil && mask&unix.IN_IGNORED != 0 {
-			delete(e.watches, wd)
-			if e.byKey[w.key] == wd {
-				delete(e.byKey, w.key)
-			}
-			w = nil
-		}
 		e.mu.Unlock()
 		if w == nil {
 			continue
@@ -168,7 +241,14 @@ func (e *events) tell(raw []byte) {
 		if mask&(unix.IN_MOVED_TO|unix.IN_CREATE) != 0 {
 			what |= Moved
 		}
-		if what &= w.what; what != 0 {
+		what &= w.what
+		if what&Closed != 0 && w.file != nil {
+			if left, err := HasWriters(w.file); left && err == nil {
+				what &^= Closed
+				e.wait(w)
+			}
+		}
+		if what != 0 {
 			e.s.handler.Changed(w.key, string(name), what)
 		}
 	}
@@ -188,16 +268,34 @@ func (e *events) watch(f *os.File, key any, what Change) error {
 	if mask == 0 || key == nil {
 		return errors.New("intercept: Watch needs a key and something to watch for")
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	wd, err := unix.InotifyAddWatch(e.inotify, "/proc/self/fd/"+strconv.Itoa(int(f.Fd())), mask)
-	if err != nil {
+	w := &watch{key: key, what: what}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return &os.PathError{Op: "watch", Path: f.Name(), Err: err}
 	}
-	if old := e.watches[int32(wd)]; old != nil && old.key != key {
-		delete(e.byKey, old.key)
+	path := "/proc/self/fd/" + strconv.Itoa(int(f.Fd()))
+	if what&Closed != 0 && st.Mode&unix.S_IFMT == unix.S_IFREG {
+		file, err := os.Open(path)
+		if err == nil {
+			if _, err = HasWriters(file); err == nil {
+				w.file = file
+			} else {
+				file.Close()
+			}
+		}
 	}
-	e.watches[int32(wd)] = &watch{key, what}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	wd, err := unix.InotifyAddWatch(e.inotify, path, mask)
+	if err != nil {
+		w.end()
+		return &os.PathError{Op: "watch", Path: f.Name(), Err: err}
+	}
+	if old := e.watches[int32(wd)]; old != nil {
+		delete(e.byKey, old.key)
+		e.forget(old)
+	}
+	e.watches[int32(wd)] = w
 	e.byKey[key] = int32(wd)
 	return nil
 }
@@ -206,12 +304,24 @@ func (e *events) unwatch(key any) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	wd, ok := e.byKey[key]
-	if !ok {
+	if !ok || e.closed {
 		return
 	}
+	e.forget(e.watches[wd])
 	delete(e.byKey, key)
 	delete(e.watches, wd)
 	_, _ = unix.InotifyRmWatch(e.inotify, uint32(wd))
+}
+
+func (e *events) forget(w *watch) {
+	delete(e.closing, w)
+	w.end()
+}
+
+func (w *watch) end() {
+	if w.file != nil {
+		w.file.Close()
+	}
 }
 
 func hasWriters(f *os.File) (bool, error) {

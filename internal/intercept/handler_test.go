@@ -43,6 +43,8 @@ type scratchHandler struct {
 type scratch struct {
 	path   string
 	writer *Process
+
+	supervisor *Supervisor
 }
 
 func newScratchHandler(t testing.TB) *scratchHandler {
@@ -180,7 +182,7 @@ func (h *scratchHandler) openScratch(c *Call, p *Place, how OpenHow) (f *os.File
 	id := idOf(&st)
 	s.Close() // before it is watched: this close is no writer's
 	h.mu.Lock()
-	h.pending[id] = &scratch{path: s.Name(), writer: c.Process}
+	h.pending[id] = &scratch{path: s.Name(), writer: c.Process, supervisor: c.Supervisor}
 	h.mu.Unlock()
 	if f, err = os.OpenFile(s.Name(), flags, 0); err != nil {
 		return nil, h.fail(err)
@@ -209,19 +211,7 @@ func (h *scratchHandler) Changed(key any, _ string, what Change) {
 	if s == nil {
 		return
 	}
-	f, err := os.Open(s.path)
-	if err != nil {
-		h.fail(err)
-		return
-	}
-	defer f.Close()
-	if writers, err := HasWriters(f); err != nil || writers {
-		if err != nil {
-			h.fail(err)
-		}
-		return
-	}
-	content, err := io.ReadAll(f)
+	content, err := os.ReadFile(s.path)
 	if err != nil {
 		h.fail(err)
 		return
@@ -239,6 +229,7 @@ func (h *scratchHandler) Changed(key any, _ string, what Change) {
 	delete(h.pending, id)
 	h.mu.Unlock()
 	os.Remove(s.path)
+	s.supervisor.Unwatch(id)
 	if h.published != nil {
 		h.published(content)
 	}

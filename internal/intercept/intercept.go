@@ -83,8 +83,8 @@ type Handler interface {
 	// Touch is chmod(2), chown(2), utimensat(2), setxattr(2) and the like by path. What is pending for the file should
 	// be in it before they are carried out: install(1) sets the mode of what it has just written.
 	Touch(c *Call, p *Place) error
-	// Lock is flock(2) and fcntl(2)'s record locks, on a descriptor whose object is Known or whose name is Named. Wait
-	// under c.Context(), and return Interrupted when that ends.
+	// Lock is flock(2) and fcntl(2)'s record locks, on a descriptor whose object is Known or that was opened as a name
+	// that is Named, whether or not that name stands. Wait under c.Context(), and return Interrupted when that ends.
 	Lock(c *Call, d Descriptor, l LockRequest) error
 	// Sync is fsync(2) and fdatasync(2), on a descriptor as for Lock.
 	Sync(c *Call, d Descriptor) error
@@ -175,7 +175,8 @@ type LockRequest struct {
 type Change uint8
 
 const (
-	// Closed: a descriptor that could write was closed for the last time. Others may be left: see HasWriters.
+	// Closed: the last descriptor that could write to a watched file was closed, and no mapping is left that could. Of
+	// an entry in a watched directory: one was closed; others may be left, see HasWriters.
 	Closed Change = 1 << iota
 	// Modified: it was written or truncated.
 	Modified
@@ -201,10 +202,10 @@ type Status struct {
 
 // Findings are what Probe saw this kernel do.
 type Findings struct {
-	Kernel       string // release
-	Killable     bool   // a call that was received is not interrupted by signals (WAIT_KILLABLE_RECV)
-	Inject       bool   // a descriptor can be put into the caller (ADDFD)
-	ReadMemory   string // how the caller's memory is read: "process_vm_readv" or "/proc/pid/mem"
-	SyncWakeup   bool   // caller and supervisor may take turns on one processor (speed only)
-	ForeignCalls bool   // calls of 32-bit programs can be told apart and are refused
+	Kernel     string // release
+	Killable   bool   // a call that was received is not interrupted by signals (WAIT_KILLABLE_RECV)
+	Inject     bool   // a descriptor can be put into the caller (ADDFD)
+	ReadMemory string // how the caller's memory is read: "process_vm_readv" or "/proc/pid/mem"
+	SyncWakeup bool   // caller and supervisor may take turns on one processor; without it calls take longer
+	Children   bool   // a process's children can be listed; without it the parents of some processes stay unknown
 }

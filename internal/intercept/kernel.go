@@ -158,7 +158,14 @@ func (e *unsupportedError) Unwrap() error        { return e.cause }
 type memory struct {
 	local  unix.Iovec
 	remote unix.RemoteIovec
+	way    string // that worked last
 }
+
+// The ways to read memory, as Findings name them.
+const (
+	byVM   = "process_vm_readv"
+	byFile = "/proc/pid/mem"
+)
 
 // read fills buf as far as the memory at address goes.
 func (m *memory) read(tid int, address uint64, buf []byte) (int, error) {
@@ -169,6 +176,7 @@ func (m *memory) read(tid int, address uint64, buf []byte) (int, error) {
 		uintptr(unsafe.Pointer(&m.local)), 1, uintptr(unsafe.Pointer(&m.remote)), 1, 0)
 	switch e {
 	case 0:
+		m.way = byVM
 		return int(n), nil
 	case unix.EPERM, unix.ENOSYS, unix.EACCES: // refused as such in some containers, where the file is not
 		f, err := unix.Open("/proc/"+strconv.Itoa(tid)+"/mem", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -177,6 +185,7 @@ func (m *memory) read(tid int, address uint64, buf []byte) (int, error) {
 		}
 		defer unix.Close(f)
 		n, err := unix.Pread(f, buf, int64(address))
+		m.way = byFile
 		if errors.Is(err, unix.EIO) {
 			err = unix.EFAULT
 		}

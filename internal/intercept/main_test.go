@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // The test binary is also the supervisors and programs of its tests: this variable says which.
@@ -137,7 +140,23 @@ func plainHandler(target string) *scratchHandler {
 	if err != nil {
 		panic(err)
 	}
+	h.unguarded = func(*Process, error) bool { return os.Getenv("INTERCEPT_TEST_ALLOW") != "" }
 	return h
+}
+
+// everyThread installs a filter without a listener on the whole process.
+func everyThread(code []unix.SockFilter) error {
+	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	_, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	if e != 0 {
+		return e
+	}
+	return nil
 }
 
 // supervised runs a command in a supervisor process of its own, as nobody if asked, and returns its output.

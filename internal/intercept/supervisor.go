@@ -41,11 +41,12 @@ func (s *Supervisor) Kill() error { return s.s.kill() }
 func (s *Supervisor) Err() error { return s.s.err() }
 
 // Watch makes changes to a file, or to the entries of a directory, known to the handler (Changed) with this key, until
-// Unwatch or until the file is gone. what is what to look for. f is used only to say which; it need not stay open.
-// Watching the same object again replaces key and what.
+// Unwatch. what is what to look for. f is used only to say which; it need not stay open. A file that is watched for
+// Closed must be readable to us and our own (or we have CAP_LEASE), and its filesystem must have leases: else Closed
+// is told for each writer that closes. Watching the same object again replaces key and what.
 func (s *Supervisor) Watch(f *os.File, key any, what Change) error { return s.s.watch(f, key, what) }
 
-// Unwatch ends Watch. Of a file that is closed and removed the kernel ends it.
+// Unwatch ends Watch. It costs a descriptor until then.
 func (s *Supervisor) Unwatch(key any) { s.s.unwatch(key) }
 
 // Drain tells the handler of the changes that are due, as is done before each of its calls. It must not be called from
@@ -53,7 +54,8 @@ func (s *Supervisor) Unwatch(key any) { s.s.unwatch(key) }
 func (s *Supervisor) Drain() { s.s.drain() }
 
 // HasWriters says whether somebody has the file open for writing, or mapped so. f must have been opened for reading
-// only, by the file's owner or with CAP_LEASE. It is an error where the filesystem has no leases.
+// only, by the file's owner or with CAP_LEASE. It is an error where the filesystem has no leases. Just after a close was
+// seen by a directory's watch it may still be true of the descriptor that was closed: the kernel tells first.
 func HasWriters(f *os.File) (bool, error) { return hasWriters(f) }
 
 // Probe finds out by trying what this kernel does, in about a millisecond, with a child that is thrown away. The error
