@@ -58,9 +58,8 @@ func (f *fold) sweepSidecars() error {
 		}
 		if f.s.pending.Remove(sc.name) == nil {
 			removed = true
-			sc.release() // a torn rename may have left it under its hidden name too
+			sc.release() // a power cut may have left it a second, hidden name, which goes next
 		}
-		sc.release() // a power cut may have left it a second, hidden name, which goes next
 	}
 	if removed {
 		return f.s.pending.Sync()
