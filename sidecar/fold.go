@@ -46,6 +46,7 @@ type fold struct {
 	after      watermarks // what will be
 	movedAfter moved
 	pending    []pendingLine
+	maker      *scratchFile // of a program that makes the target
 	ownErr     error
 	unread     error // why the sidecar that this fold is for could not be read
 

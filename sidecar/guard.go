@@ -163,13 +163,19 @@ func newGuard(parent vfs.Dir, name string, o Options) *Guard {
 	if g.options.Command == "" {
 		g.options.Command = commandLine()
 	}
+	g.format = FormatOf(name, o)
+	return g
+}
+
+// FormatOf is the format that a target of this name has.
+func FormatOf(name string, o Options) merge.Format {
 	switch ext := strings.ToLower(filepath.Ext(name)); {
 	case o.Format != nil:
-		g.format = *o.Format
+		return *o.Format
 	case ext == ".jsonl" || ext == ".ndjson":
-		g.format = merge.Lines
+		return merge.Lines
 	}
-	return g
+	return merge.JSON
 }
 
 // resolve follows symbolic links to the file itself, which need not exist: a program that opens a dangling link

@@ -193,7 +193,11 @@ func (f *fold) fillTemp(file vfs.File, content []byte) (vfs.Info, error) {
 	if err := writeWhole(file, content, 0); err != nil {
 		return vfs.Info{}, err
 	}
-	if f.target.missing {
+	if f.target.missing && f.maker != nil {
+		if err := f.copyMakersMeta(file); err != nil {
+			return vfs.Info{}, err
+		}
+	} else if f.target.missing {
 		if err := file.SetMode(0o666 &^ umask()); err != nil {
 			return vfs.Info{}, err
 		}

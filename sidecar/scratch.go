@@ -50,6 +50,9 @@ func (f *fold) collectScratches() error {
 			f.sessions = append(f.sessions, sd)
 			err = f.collectSession(sd)
 		}
+		if isMissing(err) {
+			continue // its supervisor ended it this very moment, empty
+		}
 		if err != nil {
 			f.keepMarks(id)
 			f.g.warn("%s was passed over: %v", filepath.Join(f.g.GuardDir(), viewsName, id), err)
@@ -123,7 +126,7 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 	}
 	l := line{Seq: 1, Generation: x.about.Generation, Monotonic: max(x.about.Monotonic, monotonicOf(info.MTime)), Additions: x.about.Additions}
 	rewrite := f.g.format == merge.Lines && x.about.Skip == 0 && !x.about.Finished
-	torn := f.g.complete(x.content) != nil
+	torn := Complete(x.content, f.g.format) != nil
 	switch {
 	case sd.live && (torn || rewrite):
 		return nil // its supervisor knows whether there is more to come
@@ -135,12 +138,13 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 	return nil
 }
 
-// complete says whether content is a whole document. An empty one never is: that is what opening for writing leaves.
-func (g *Guard) complete(content []byte) error {
-	if g.format == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
+// Complete says why content is not a whole document (ErrTorn). An empty one never is: that is what opening for writing
+// leaves.
+func Complete(content []byte, f merge.Format) error {
+	if f == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
 		return fmt.Errorf("%w: it is empty", ErrTorn)
 	}
-	if _, err := merge.Parse(content, g.format); err != nil {
+	if _, err := merge.Parse(content, f); err != nil {
 		return fmt.Errorf("%w: %w", ErrTorn, err)
 	}
 	return nil
@@ -196,7 +200,21 @@ func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 	if f.target.missing && f.doc.Missing() && !made.isNew {
 		return nil, errRemoved
 	}
+	if f.target.missing && f.maker == nil {
+		f.maker = p.scratch
+	}
 	return f.mergeVersion(writerOf(p), made.change)
+}
+
+// copyMakersMeta gives a file that is made new the mode and the owner that its maker's had.
+func (f *fold) copyMakersMeta(file vfs.File) error {
+	made, err := f.maker.dir.OpenFile(f.maker.n+scratchSuffix, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer made.Close()
+	file.CopyMeta(made)
+	return nil
 }
 
 // keepTornScratch puts what a dead writer left into quarantine, on disk, before it goes from views/.
@@ -278,6 +296,9 @@ func (f *fold) sweepSessions() error {
 			continue
 		}
 		names, err := sd.dir.Names()
+		if isMissing(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -148,14 +148,18 @@ func (s *Session) release() {
 }
 
 // Close ends the session. What is pending in it stays for the next fold, and what is incomplete counts as torn from now
-// on; an empty directory is removed.
-func (s *Session) Close() error {
+// on; an empty directory is removed. With clean the guard directory goes too, if nothing in it is worth keeping.
+func (s *Session) Close(clean bool) error {
 	names, err := s.dir.Names()
 	if err == nil && len(names) == 1 { // the owner
 		err = errors.Join(s.dir.Remove(ownerName), s.store.views.Remove(s.id))
 	}
 	s.release()
-	return errors.Join(err, s.g.Close(), s.reader.Close())
+	s.g.session, s.reader.session = nil, nil
+	if err == nil && clean {
+		_, err = s.g.Clean(context.Background())
+	}
+	return errors.Join(ignoreMissing(err), s.g.Close(), s.reader.Close())
 }
 
 // Dir is the path of the session's directory.
@@ -215,12 +219,18 @@ func (s *Session) sidecar(n string) string { return s.id + "." + n }
 
 // write fills a file that nothing refers to yet. It is not synced: until the fold, a change is as safe as the program
 // itself made it, and the fold syncs what it makes of it.
-func (s *Session) write(name string, content []byte) error {
+func (s *Session) write(name string, content []byte) error { return s.writeBehind(name, 0, content) }
+
+// writeBehind puts content behind a hole.
+func (s *Session) writeBehind(name string, hole int64, content []byte) error {
 	f, err := s.dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.store.perm)
 	if err != nil {
 		return err
 	}
-	return errors.Join(writeWhole(f, content, 0), f.Close())
+	if err = f.Truncate(hole); err == nil {
+		err = writeWhole(f, content, hole)
+	}
+	return errors.Join(err, f.Close())
 }
 
 func (s *Session) writeAbout(x *Scratch) error {
@@ -237,7 +247,7 @@ func (s *Session) writeAbout(x *Scratch) error {
 
 func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) (*os.File, error) {
 	hidden := x.n + unbornSuffix
-	if err := s.write(hidden, content); err != nil {
+	if err := s.writeBehind(hidden, x.skip, content); err != nil {
 		return nil, err
 	}
 	const access = os.O_WRONLY | os.O_RDWR | os.O_APPEND
@@ -246,11 +256,6 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 		return nil, err
 	}
 	err = func() error {
-		if x.skip > 0 {
-			if err := f.Truncate(x.skip); err != nil {
-				return err
-			}
-		}
 		if free, err := f.TryLock(); err != nil || !free {
 			return errors.Join(err, fmt.Errorf("%w: a new scratch file is in use", ErrDamaged))
 		}
@@ -271,19 +276,121 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 // Publish takes content as a complete new version that a program wrote elsewhere. additions: its writer is not done, so
 // that nothing is deleted.
 func (s *Session) Publish(w Writer, content []byte, bases [][]byte, additions bool) (*Scratch, error) {
-	x, err := s.begin(w, bases, 0, additions)
-	if err == nil {
-		x.about.Finished = true
-		if err = s.writeAbout(x); err == nil {
-			if err = s.write(x.n+unbornSuffix, content); err == nil {
-				err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix)
-			}
-		}
-		if err != nil {
-			x.Discard()
+	x, err := s.publish(w, content, bases, 0, additions)
+	return x, s.g.fail("publish", err, "")
+}
+
+func (s *Session) publish(w Writer, content []byte, bases [][]byte, skip int64, additions bool) (*Scratch, error) {
+	x, err := s.begin(w, bases, skip, additions)
+	if err != nil {
+		return nil, err
+	}
+	x.about.Finished = true
+	if err = s.writeAbout(x); err == nil {
+		if err = s.writeBehind(x.n+unbornSuffix, skip, content); err == nil {
+			err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix)
 		}
 	}
-	return x, s.g.fail("publish", err, "")
+	if err != nil {
+		x.Discard()
+	}
+	return x, err
+}
+
+// Submit publishes what an open scratch file holds, and makes it, or what was added of it, the base of what its writer
+// does from now on. No fold comes in between. additions: the writer may not be done, so that nothing is deleted yet. It
+// returns which of bases the version was made from, and the new base. ErrTorn: it is not complete.
+func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases [][]byte, additions bool) (from int, base []byte, err error) {
+	s := x.s
+	if err := Complete(content, s.g.format); err != nil {
+		return 0, nil, err
+	}
+	if len(bases) > 0 {
+		from = merge.MadeFrom(content, bases, s.g.format, s.g.options.Policy)
+		bases = bases[from : from+1]
+	}
+	base = content
+	if additions {
+		var before []byte
+		if len(bases) > 0 {
+			before = bases[0]
+		}
+		if base, err = s.added(content, before); err != nil {
+			return 0, nil, s.g.fail("submit", err, "")
+		}
+	}
+	err = s.excluded(ctx, func() error {
+		if _, err := s.publish(w, content, bases, 0, additions); err != nil {
+			return err
+		}
+		return x.rebase(base)
+	})
+	return from, base, s.g.fail("submit", err, "")
+}
+
+// excluded runs fn while no fold is under way.
+func (s *Session) excluded(ctx context.Context, fn func() error) error {
+	held := &heldLocks{}
+	if err := s.reader.lockStore(ctx, held, true, s.reader.deadline()); err != nil {
+		return err
+	}
+	defer held.release()
+	return fn()
+}
+
+// Appended publishes lines that a descriptor with a hole has appended, and moves the hole's end behind them: its writer
+// goes on.
+func (x *Scratch) Appended(ctx context.Context, w Writer, lines []byte) error {
+	err := x.s.excluded(ctx, func() error {
+		if _, err := x.s.publish(w, lines, nil, x.skip, false); err != nil {
+			return err
+		}
+		x.skip += int64(len(lines))
+		x.about.Skip = x.skip
+		return x.s.writeAbout(x)
+	})
+	return x.s.g.fail("publish", err, "")
+}
+
+// added is base with what content adds to it, and nothing of what it deletes or changes: what a fold of additions takes.
+func (s *Session) added(content, base []byte) ([]byte, error) {
+	change, err := prepare(base, content, true, s.g)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := merge.Parse(base, s.g.format)
+	if err != nil {
+		return nil, err
+	}
+	_, err = doc.Merge(change, s.g.options.Policy)
+	return doc.Bytes(), err
+}
+
+// Quarantine keeps what a program left and what cannot be merged, with the version it was made from, and returns its name.
+func (s *Session) Quarantine(content, base []byte) (string, error) {
+	id := s.sidecar(newID())
+	err := func() error {
+		if base != nil {
+			if err := s.store.keep(id+tornBaseSuffix, base); err != nil {
+				return err
+			}
+		}
+		if err := s.store.keep(id+tornSuffixName, content); err != nil {
+			return err
+		}
+		return s.store.quarantine.Sync()
+	}()
+	return id + tornSuffixName, s.g.fail("quarantine", err, "")
+}
+
+// Alone says whether no other process has anything pending for the target, or is about to.
+func (s *Session) Alone() bool {
+	pending, err := s.store.pending.Names()
+	if err != nil || len(pending) > 0 {
+		return false
+	}
+	views, err := s.store.views.Names()
+	return err == nil && len(views) == 1
 }
 
 // Open opens the scratch file again, for reading. It is gone (fs.ErrNotExist) once it was folded.
@@ -309,9 +416,23 @@ func (x *Scratch) Finish() error {
 	return x.s.g.fail("finish", err, "")
 }
 
-// Rebase replaces what the scratch file was made from, while its writer still has it: what it held until now was
-// published.
-func (x *Scratch) Rebase(base []byte) error {
+// Refresh replaces what is in the scratch file, in place, and what it was made from: its program has a descriptor of it,
+// and has not written yet.
+func (x *Scratch) Refresh(ctx context.Context, content []byte) error {
+	err := x.s.excluded(ctx, func() error {
+		f, err := x.s.dir.OpenFile(x.n+scratchSuffix, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		if err = f.Truncate(0); err == nil {
+			_, err = f.WriteAt(content, 0)
+		}
+		return errors.Join(err, f.Close(), x.rebase(content))
+	})
+	return x.s.g.fail("refresh scratch file", err, "")
+}
+
+func (x *Scratch) rebase(base []byte) error {
 	name := fmt.Sprintf("%s%s%d", x.n, baseSuffix, monotonic())
 	err := x.s.write(name, base)
 	old := x.about.Bases
@@ -322,7 +443,7 @@ func (x *Scratch) Rebase(base []byte) error {
 	if err == nil {
 		x.s.removeNames(old)
 	}
-	return x.s.g.fail("rebase", err, "")
+	return err
 }
 
 // Discard removes the scratch file: it is not to be folded.
@@ -344,7 +465,7 @@ func (s *Session) removeNames(names []string) {
 // Prepare diffs a version that the writer has closed, before any lock is taken, and returns which of bases, the ones of
 // Create, it was made from. ErrTorn: the version is not complete.
 func (x *Scratch) Prepare(content []byte, bases [][]byte) (int, error) {
-	if err := x.s.g.complete(content); err != nil {
+	if err := Complete(content, x.s.g.format); err != nil {
 		return 0, err
 	}
 	var base []byte

@@ -54,6 +54,11 @@ func (c *child) start(a *app, env ...string) error {
 		c.cmd = c.command(a, "/bin/sh", append([]string{"/bin/sh", c.path}, c.argv[1:]...), env)
 		err = c.cmd.Start()
 	}
+	return c.failed(err)
+}
+
+// failed says why the program could not be started.
+func (c *child) failed(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // 127 as env(1) has it, although the program itself was found
 		return &problem{op: "run", path: c.argv[0], err: bare(cause(err)), status: statusNotFound, hint: "is the interpreter that its first line names there?"}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"jsonguard/internal/intercept"
 	"jsonguard/sidecar"
 )
 
@@ -20,6 +21,8 @@ type execOptions struct {
 	mode   string
 	env    string
 	report string
+
+	allowUnguarded bool
 }
 
 func (a *app) execCommand() *cobra.Command {
@@ -50,7 +53,8 @@ I/O error; 75, what it wrote is safe but not yet in FILE.`,
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the program is the program's
 	f.StringArrayVar(&o.files, "file", nil, "the shared file (with --mode copy exactly one)")
-	f.StringVar(&o.mode, "mode", "auto", "auto or copy: how the program's writes are seen")
+	f.StringVar(&o.mode, "mode", "auto", "auto, intercept or copy: how the program's writes are seen")
+	f.BoolVar(&o.allowUnguarded, "allow-unguarded", false, "mode intercept: let programs run on that cannot be inspected")
 	f.StringVar(&o.env, "env", "JSONGUARD_FILE", "environment variable that names the copy")
 	f.StringVar(&o.report, "report", "", "write what happened to this file, as JSON")
 	return wraps.mark(cmd)
@@ -60,9 +64,9 @@ func (o execOptions) check() error {
 	switch o.mode {
 	case "auto", "copy":
 	case "intercept":
-		return &problem{err: errors.New("exec: --mode intercept is not in this release"), hint: "--mode copy gives the program a private copy through {}"}
+		return o.checkIntercept()
 	default:
-		return usage("--mode auto or --mode copy", "exec: unknown mode %q", o.mode)
+		return usage("--mode auto, --mode intercept or --mode copy", "exec: unknown mode %q", o.mode)
 	}
 	switch {
 	case len(o.files) == 0:
@@ -80,6 +84,18 @@ func (o execOptions) check() error {
 	return nil
 }
 
+func (o execOptions) checkIntercept() error {
+	for _, f := range o.files {
+		if f == "" {
+			return usage("is a variable of the script unset?", "exec: --file is empty")
+		}
+	}
+	if _, err := intercept.Probe(); err != nil {
+		return &problem{op: "exec: --mode intercept", err: err, hint: "--mode copy gives the program a private copy through {}"}
+	}
+	return nil
+}
+
 func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
 	if a.json {
 		return usage("--report FILE writes JSON", "exec: --json would go between the program's output")
@@ -92,15 +108,22 @@ func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
 		return err
 	}
 	if o.mode == "auto" {
-		a.note("exec: mode copy (this release has no other)")
+		a.note("exec: mode copy (--mode intercept is asked for by name)")
 	}
-	run := &copyRun{a: a, program: program, options: o, began: time.Now(), file: o.files[0]}
 	report, err := openReport(o)
 	if err != nil {
 		return err
 	}
-	outcome := run.run(ctx)
-	if err := report.close(run, outcome); err != nil {
+	var told *execReport
+	var outcome error
+	if o.mode == "intercept" {
+		told, outcome = a.runIntercepted(ctx, o, program)
+	} else {
+		run := &copyRun{a: a, program: program, options: o, began: time.Now(), file: o.files[0]}
+		outcome = run.run(ctx)
+		told = run.report(outcome)
+	}
+	if err := report.close(told); err != nil {
 		a.complain(nil, err, statusIO)
 		if statusOfEnd(outcome) == 0 {
 			outcome = ended{status: statusIO}

@@ -28,6 +28,15 @@ type execReport struct {
 	Hint       string             `json:"hint,omitempty"`
 	Conflicts  []sidecar.Conflict `json:"conflicts"`
 	Generation uint64             `json:"generation"`
+	Files      []execFile         `json:"files,omitempty"` // mode intercept: what was guarded
+}
+
+// execFile is one file in a report of mode intercept.
+type execFile struct {
+	Path      string   `json:"path"`
+	Writes    int      `json:"writes"`
+	Conflicts int      `json:"conflicts"`
+	Torn      []string `json:"torn"` // incomplete versions, names in quarantine
 }
 
 // reportFile is where --report goes. It is opened before the program runs, so that a wrong path costs no run, and
@@ -79,12 +88,12 @@ func resolved(path string) string {
 	return path
 }
 
-// close writes the report of a program that ran.
-func (f *reportFile) close(r *copyRun, outcome error) error {
+// close writes the report of a program that ran; nil is of one that did not.
+func (f *reportFile) close(report *execReport) error {
 	switch {
 	case f.file == nil:
 		return nil
-	case !r.started:
+	case report == nil:
 		if f.made {
 			_ = os.Remove(f.file.Name())
 		}
@@ -95,7 +104,7 @@ func (f *reportFile) close(r *copyRun, outcome error) error {
 			return f.failed(err)
 		}
 	}
-	err := r.writeReport(f.file, outcome)
+	err := report.write(f.file)
 	return f.failed(errors.Join(err, f.file.Close()))
 }
 
@@ -106,8 +115,11 @@ func (f *reportFile) failed(err error) error {
 	return &problem{op: "exec: report", path: f.file.Name(), err: bare(err), status: statusIO}
 }
 
-func (r *copyRun) writeReport(to *os.File, outcome error) error {
-	report := execReport{
+func (r *copyRun) report(outcome error) *execReport {
+	if !r.started {
+		return nil
+	}
+	report := &execReport{
 		File: r.g.Target(), Mode: "copy", Command: r.program.argv, Copy: r.view.Path(), Began: r.began.UTC(),
 		Seconds: time.Since(r.began).Seconds(), ChildExit: r.end.status, ChildDied: r.end.signal, Exit: statusOfEnd(outcome),
 		Writes: r.writes, Direct: r.direct, Conflicts: notNil(r.conflicts), Generation: r.generation,
@@ -117,8 +129,12 @@ func (r *copyRun) writeReport(to *os.File, outcome error) error {
 		report.Error, report.Hint = c.text, c.hint
 		report.Pending = dataStatus(r.failure, writes) == statusTemporary
 	}
+	return report
+}
+
+func (r *execReport) write(to *os.File) error {
 	e := json.NewEncoder(to)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(report)
+	return e.Encode(r)
 }

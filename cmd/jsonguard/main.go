@@ -109,13 +109,17 @@ func (e *errWriter) Write(p []byte) (int, error) {
 
 // guard opens FILE for a verb.
 func (a *app) guard(file string) (*sidecar.Guard, error) {
-	g, err := sidecar.Open(file, sidecar.Options{Timeout: a.patience(), FollowLinks: a.followLinks, Warn: a.warn})
+	g, err := sidecar.Open(file, a.guardOptions())
 	if err != nil {
 		if _, serr := os.Stat(file); errors.Is(serr, syscall.ELOOP) {
 			err = &problem{op: "open", path: file, err: syscall.ELOOP}
 		}
 	}
 	return g, err
+}
+
+func (a *app) guardOptions() sidecar.Options {
+	return sidecar.Options{Timeout: a.patience(), FollowLinks: a.followLinks, Warn: a.warn}
 }
 
 // patience is --timeout as package sidecar wants it: there 0 is the default, and negative tries once.

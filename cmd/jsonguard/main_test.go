@@ -139,7 +139,7 @@ func TestExecFailuresBeforeTheProgramAre125(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.json")
 	for _, args := range [][]string{
 		{"exec"}, {"exec", "--", "true"}, {"exec", "--file", file}, {"exec", "--nope", "--", "true"},
-		{"exec", "--file", file, "--file", "b", "--", "true"}, {"exec", "--mode", "intercept", "--file", file, "--", "true"},
+		{"exec", "--file", file, "--file", "b", "--", "true"},
 		{"exec", "--mode", "other", "--file", file, "--", "true"}, {"exec", "--json", "--file", file, "--", "true"},
 		{"exec", "--file", filepath.Join(file, "none", "a.json"), "--", "go"}, {"exec", "--file", "*.json", "--", "true"},
 		{"exec", "--env", "A=B", "--file", file, "--", "true"},

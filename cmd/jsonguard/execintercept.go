@@ -1,0 +1,209 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/internal/session"
+	"jsonguard/sidecar"
+)
+
+func (a *app) runIntercepted(ctx context.Context, o execOptions, program *child) (*execReport, error) {
+	r := &interceptRun{a: a, program: program, options: o, began: time.Now()}
+	outcome := r.run(ctx)
+	if !r.started {
+		return nil, outcome
+	}
+	return r.report(outcome), outcome
+}
+
+// interceptRun is one program whose accesses to the shared files are carried out here.
+type interceptRun struct {
+	a       *app
+	program *child
+	options execOptions
+	began   time.Time
+
+	tree    *session.Tree
+	started bool
+	end     ended
+	files   []session.Stats
+}
+
+// run returns ended once the program ran, another error when it did not.
+func (r *interceptRun) run(ctx context.Context) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return &problem{op: "exec", err: err}
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return &problem{op: "exec", err: err}
+	}
+	r.tree = session.New(session.Options{
+		Dir: dir, Files: r.patterns(), Sidecar: r.a.guardOptions(), AllowUnguarded: r.options.allowUnguarded,
+		Warn: r.a.warn, Note: func(text string) { r.a.note("%s", text) },
+	})
+	folding, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	started, stop := forward(r.program, giveUp) // after the program's end, a signal asks us not to wait for a lock
+	defer stop()
+	command := intercept.Command{Path: r.program.path, Args: r.program.argv, Env: os.Environ()}
+	if len(r.options.files) == 1 {
+		command.Args = fill(command.Args, r.options.files[0])
+		command.Env = append(command.Env, r.options.env+"="+r.options.files[0])
+	}
+	r.program.forking.Store(true)
+	super, err := intercept.Start(command, r.tree)
+	if err != nil {
+		r.tree.Close(ctx)
+		return r.program.failed(err)
+	}
+	r.started = true
+	r.tree.Attach(super)
+	process, err := os.FindProcess(super.PID())
+	if err == nil {
+		started(process)
+	}
+	status, err := super.Wait()
+	if err != nil {
+		r.a.say("%v", err)
+	}
+	r.end = ended{status: status.Code, signal: int(status.Signal)}
+	r.waitForDaemons(folding, super)
+	r.files = r.tree.Close(folding)
+	if err := super.Err(); err != nil {
+		r.a.say("exec: %v", err)
+	}
+	return r.outcome(r.tell())
+}
+
+// patterns of the files, resolved as far as they name one: a pattern's directory may be a symbolic link.
+func (r *interceptRun) patterns() []string {
+	var patterns []string
+	for _, f := range r.options.files {
+		patterns = append(patterns, resolved(f))
+	}
+	return patterns
+}
+
+// waitForDaemons stays with what the program left running: without a supervisor its calls would fail.
+func (r *interceptRun) waitForDaemons(ctx context.Context, super *intercept.Supervisor) {
+	const grace = 200 * time.Millisecond
+	select {
+	case <-super.Done():
+		return
+	case <-time.After(grace):
+		r.a.note("exec: the program left processes behind; waiting for them, because nothing guards them otherwise")
+	}
+	select {
+	case <-super.Done():
+	case <-ctx.Done():
+		if err := super.Kill(); err != nil {
+			r.a.say("exec: %v", err)
+		}
+		<-super.Done()
+	}
+}
+
+// tell writes one line for all files, and what went wrong with each. It returns the worst of that.
+func (r *interceptRun) tell() error {
+	var failure error
+	writes, conflicts, changed := 0, 0, 0
+	last := ""
+	for _, f := range r.files {
+		if f.Writes > 0 {
+			changed++
+			last = f.Path
+		}
+		writes += f.Writes
+		conflicts += len(f.Conflicts)
+		err := f.Err
+		switch {
+		case err != nil:
+			r.a.complain(nil, err, statusIO)
+		case len(f.Torn) > 0:
+			err = &problem{op: "exec", path: f.Path, err: fmt.Errorf("%w: %s", sidecar.ErrTorn, f.Torn[0]), status: statusData}
+		case len(f.Rejected) > 0:
+			err = &problem{op: "exec", path: f.Path, err: fmt.Errorf("%w: %s", sidecar.ErrRejected, f.Rejected[0].Reason), status: statusData}
+			r.a.complain(nil, err, statusData)
+		}
+		if failure == nil {
+			failure = err
+		}
+	}
+	r.nameUnwritten()
+	if r.a.quiet || writes == 0 && conflicts == 0 {
+		return failure
+	}
+	what := filepath.Base(last)
+	if changed > 1 {
+		what = count(changed, "file")
+	}
+	line := fmt.Sprintf("%s: %s merged", what, count(writes, "write"))
+	if conflicts > 0 {
+		line += ", " + count(conflicts, "conflict")
+		if changed == 1 {
+			line += " (jsonguard conflicts " + shellQuote(last) + ")"
+		}
+	}
+	r.a.say("%s", line)
+	return failure
+}
+
+// nameUnwritten names a --file that no program wrote: a pattern that is wrong guards nothing.
+func (r *interceptRun) nameUnwritten() {
+	for i, p := range r.patterns() {
+		written := false
+		for _, f := range r.files {
+			written = written || f.Writes > 0 && (f.Path == p || session.Matches(p, f.Path))
+		}
+		if !written {
+			r.a.warn(fmt.Sprintf("--file %s: the program did not write it", r.options.files[i]))
+		}
+	}
+}
+
+// outcome: the program's own failure always wins.
+func (r *interceptRun) outcome(failure error) ended {
+	if r.end.exitStatus() != 0 || failure == nil {
+		return r.end
+	}
+	var p *problem
+	if errors.As(failure, &p) && p.status != 0 {
+		return ended{status: p.status}
+	}
+	switch status := dataStatus(failure, writes); status {
+	case statusData, statusTemporary:
+		return ended{status: status}
+	}
+	return ended{status: statusIO}
+}
+
+func (r *interceptRun) report(outcome error) *execReport {
+	report := &execReport{
+		Mode: "intercept", Command: r.program.argv, Began: r.began.UTC(), Seconds: time.Since(r.began).Seconds(),
+		ChildExit: r.end.status, ChildDied: r.end.signal, Exit: statusOfEnd(outcome), Conflicts: []sidecar.Conflict{},
+	}
+	for _, f := range r.files {
+		report.File = f.Path
+		report.Files = append(report.Files, execFile{Path: f.Path, Writes: f.Writes, Conflicts: len(f.Conflicts), Torn: notNil(f.Torn)})
+		report.Writes += f.Writes
+		report.Conflicts = append(report.Conflicts, f.Conflicts...)
+		if f.Err != nil && report.Error == "" {
+			c := complaintOf(f.Err)
+			report.Error, report.Hint = c.text, c.hint
+			report.Pending = dataStatus(f.Err, writes) == statusTemporary
+		}
+	}
+	if len(r.files) != 1 {
+		report.File = ""
+	}
+	return report
+}

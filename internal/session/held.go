@@ -1,0 +1,106 @@
+//go:build linux
+
+package session
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/merge"
+	"jsonguard/sidecar"
+)
+
+// quietFor is how long a scratch file that is held open must not have been written before what it holds is taken, if it
+// is complete. TinyDB opens its file once and never closes it.
+const quietFor = 50 * time.Millisecond
+
+// touched is told of every write. It must not wait.
+func (w *writer) touched() {
+	w.t.events.Lock()
+	defer w.t.events.Unlock()
+	if w.quiet == nil {
+		w.quiet = time.AfterFunc(quietFor, w.rested)
+		return
+	}
+	w.quiet.Reset(quietFor)
+}
+
+// rested takes what is complete, as additions: its program may be in the middle of something.
+func (w *writer) rested() {
+	t := w.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.settle()
+	if w.closed || !slices.Contains(t.writers, w) {
+		return
+	}
+	if open, err := intercept.HasWriters(w.file); err == nil && !open {
+		return // it was closed, and we are about to be told
+	}
+	if w.skip > 0 {
+		t.restedLines(w)
+		return
+	}
+	content, err := readAll(w.file)
+	if err != nil || sidecar.Complete(content, t.format) != nil || string(content) == string(w.taken) {
+		return
+	}
+	if w.initial != nil && string(content) == string(w.initial) {
+		return
+	}
+	w.taken = content
+	t.submitContent(w, content, true)
+}
+
+// restedLines takes the whole lines that a descriptor has appended since it was looked at last.
+func (t *target) restedLines(w *writer) {
+	content, err := readAll(w.file)
+	if err != nil || int64(len(content)) <= w.skip {
+		return
+	}
+	lines := content[w.skip:]
+	for len(lines) > 0 && lines[len(lines)-1] != '\n' {
+		lines = lines[:len(lines)-1]
+	}
+	if len(lines) == 0 || sidecar.Complete(lines, merge.Lines) != nil {
+		return
+	}
+	if err := w.scratch.Appended(t.tree.ctx, w.who(), lines); err != nil {
+		t.failed(w, err)
+		return
+	}
+	w.skip += int64(len(lines))
+	t.stats.Writes++
+	t.foldSoon()
+}
+
+// Sync: a program that has its data made durable is done with it. The kernel syncs the scratch file.
+func (t *Tree) Sync(c *intercept.Call, d intercept.Descriptor) error {
+	<-t.ready
+	t.sync(d)
+	return intercept.Continue
+}
+
+func (t *Tree) sync(d intercept.Descriptor) {
+	w := t.scratch(d.ID)
+	if w == nil {
+		return
+	}
+	x := w.t
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.settle()
+	if w.closed || w.file == nil || w.initial == nil && !held(w) {
+		return // it will be closed in a moment, and then nothing is guessed
+	}
+	x.submit(w)
+}
+
+// held says whether a scratch file has been open for longer than a write takes.
+func held(w *writer) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(w.file.Fd()), &st) == nil && time.Since(w.opened) > quietFor
+}

@@ -1,0 +1,291 @@
+//go:build linux
+
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/sidecar"
+)
+
+// programLock is a lock that a program took on the target itself. What it has there is a private file, whose lock would
+// keep nobody out, so the lock is on a file of the guard directory instead, which every supervisor uses.
+type programLock struct {
+	t      *target
+	holder lockHolder
+	file   *os.File // of the guard directory; nil: released
+	once   sync.Once
+}
+
+// lockHolder says whose a lock is: an open file description's, or a process's.
+type lockHolder struct {
+	writer  *writer
+	process *intercept.Process // of a record lock
+}
+
+const lockName = "flock"
+
+func (l *programLock) release() {
+	l.once.Do(func() { _ = l.file.Close() })
+	l.t.flocks = slices.DeleteFunc(l.t.flocks, func(x *programLock) bool { return x == l })
+}
+
+// Lock takes a lock on a guarded file so that it excludes whoever else locks it, and gives the program the version
+// there is once it has the lock: a program that locks, reads, changes, writes and unlocks is right already and stays so.
+// Locks on other files, lock files among them, are the kernel's.
+func (t *Tree) Lock(c *intercept.Call, d intercept.Descriptor, l intercept.LockRequest) error {
+	<-t.ready
+	return t.lock(callerOf(c), d, l)
+}
+
+func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) error {
+	w := t.scratch(d.ID)
+	var x *target
+	if w != nil {
+		x = w.t
+	} else if x = t.targetOf(d); x == nil {
+		return intercept.Continue
+	}
+	x.mu.Lock()
+	x.settle()
+	x.starting(c.process)
+	holder := lockHolder{writer: w}
+	if l.Kind == intercept.Record {
+		holder = lockHolder{process: c.process}
+	}
+	held := x.lockOf(holder)
+	if l.Unlock {
+		defer x.mu.Unlock()
+		if held != nil {
+			x.submit(w)
+			held.release()
+			x.foldSoon()
+		}
+		return nil
+	}
+	if held != nil && l.Kind == intercept.Record {
+		x.mu.Unlock()
+		return nil // another range of what is locked whole
+	}
+	if err := x.need(); err != nil {
+		x.mu.Unlock()
+		return x.refuse(err)
+	}
+	path := filepath.Join(x.session.Guard().GuardDir(), lockName)
+	if held != nil { // from shared to exclusive, or back: the lock is given up in between, as flock(2) says
+		held.release()
+	}
+	x.mu.Unlock()
+
+	file, err := flock(c.ctx(), path, l.Exclusive, l.Wait)
+	if err != nil {
+		return err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if w == nil {
+		if w, err = x.swapReader(c, d); err != nil {
+			_ = file.Close()
+			return err
+		}
+		if l.Kind != intercept.Record {
+			holder = lockHolder{writer: w}
+		}
+	} else if err := x.refresh(c, w); err != nil {
+		_ = file.Close()
+		return err
+	}
+	made := &programLock{t: x, holder: holder, file: file}
+	x.flocks = append(x.flocks, made)
+	if w.lock == nil {
+		w.lock = made
+	}
+	return nil
+}
+
+func (t *target) lockOf(h lockHolder) *programLock {
+	for _, l := range t.flocks {
+		if l.holder == h {
+			return l
+		}
+	}
+	return nil
+}
+
+// releaseLocksOf: a record lock ends with its process.
+func (t *target) releaseLocksOf(p *intercept.Process) {
+	for _, l := range slices.Clone(t.flocks) {
+		if l.holder.process == p {
+			l.release()
+		}
+	}
+}
+
+// targetOf finds the target that a descriptor was opened as.
+func (t *Tree) targetOf(d intercept.Descriptor) *target {
+	t.objects.RLock()
+	defer t.objects.RUnlock()
+	return t.objects.targets[d.ID]
+}
+
+// flock takes the lock that stands for the target's. It waits in the kernel, where waiters have their turn.
+func flock(ctx context.Context, path string, exclusive, wait bool) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	how := unix.LOCK_SH
+	if exclusive {
+		how = unix.LOCK_EX
+	}
+	err = retry(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
+	switch {
+	case err == nil:
+		return f, nil
+	case !errors.Is(err, unix.EWOULDBLOCK):
+		_ = f.Close()
+		return nil, err
+	case !wait:
+		_ = f.Close()
+		return nil, unix.EAGAIN
+	}
+	got := make(chan error, 1)
+	go func() { got <- retry(func() error { return unix.Flock(int(f.Fd()), how) }) }()
+	select {
+	case err := <-got:
+		if err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+		return f, nil
+	case <-ctx.Done():
+		go func() { // it lets go as soon as it gets it
+			<-got
+			_ = f.Close()
+		}()
+		if errors.Is(context.Cause(ctx), intercept.Interrupted) {
+			return nil, intercept.Interrupted
+		}
+		return nil, unix.EINTR
+	}
+}
+
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// refresh puts the current version into a scratch file that its program has not written yet.
+func (t *target) refresh(c *caller, w *writer) error {
+	if w.initial == nil || w.skip > 0 {
+		return nil // opening it has emptied it already, or it only appends
+	}
+	content, err := readAll(w.file)
+	if err != nil {
+		return err
+	}
+	if string(content) != string(w.initial) {
+		return nil
+	}
+	v, err := t.now()
+	if err != nil {
+		return err
+	}
+	fresh, err := v.read()
+	if err != nil {
+		return err
+	}
+	if string(fresh) != string(content) {
+		if err := w.scratch.Refresh(t.tree.ctx, fresh); err != nil {
+			return err
+		}
+	}
+	w.initial = append([]byte{}, fresh...)
+	w.bases = []*version{v}
+	t.heads.Read(c.process, c.tid, v)
+	return nil
+}
+
+// now is the current version with everything that is pending, for whoever holds a lock.
+func (t *target) now() (*version, error) {
+	content, overlay, err := t.current()
+	if err != nil {
+		return nil, err
+	}
+	if overlay {
+		return &version{content: content}, nil
+	}
+	return t.onDisk(), nil
+}
+
+// swapReader gives a program that locks a descriptor which it reads through the version there is now. It is a scratch file
+// like a writer's, because the end of its lock is seen from its last close.
+func (t *target) swapReader(c *caller, d intercept.Descriptor) (*writer, error) {
+	v, err := t.now()
+	if err != nil {
+		return nil, err
+	}
+	content, err := v.read()
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{t: t, process: c.process, tid: c.tid, bases: []*version{v}, read: true, initial: append([]byte{}, content...)}
+	f, err := t.scratchFor(w, c, unix.O_RDWR, 0o600, content)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.swap(d.FD, f); err != nil {
+		return nil, err
+	}
+	t.heads.Read(c.process, c.tid, v)
+	return w, nil
+}
+
+// submit takes what an open scratch file holds for a complete version: its program has said that it is done with it, for
+// now.
+func (t *target) submit(w *writer) {
+	if w == nil || w.skip > 0 {
+		return
+	}
+	content, err := readAll(w.file)
+	if err != nil || w.initial != nil && string(content) == string(w.initial) {
+		return
+	}
+	t.submitContent(w, content, false)
+}
+
+// submitContent publishes what an open scratch file holds now. additions: its writer may not be done, so that nothing is
+// deleted; what was not taken stays for later.
+func (t *target) submitContent(w *writer, content []byte, additions bool) {
+	texts, err := readVersions(w.bases)
+	if err != nil {
+		return
+	}
+	i, base, err := w.scratch.Submit(t.tree.ctx, w.who(), content, texts, additions)
+	if errors.Is(err, sidecar.ErrTorn) {
+		return // in the middle of something
+	}
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	v := &version{content: slices.Clone(base)}
+	if !additions {
+		t.heads.Wrote(w.process, w.tid, w.bases[i], v)
+		w.initial = v.content
+	}
+	w.bases = []*version{v}
+	t.stats.Writes++
+	t.foldSoon()
+}

@@ -1,0 +1,525 @@
+//go:build linux
+
+package session
+
+import (
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/sidecar"
+)
+
+// Rename onto a guarded file is a complete new version of it; away from it is a copy and a removal.
+func (t *Tree) Rename(c *intercept.Call, from, to *intercept.Place, flags uint) error {
+	<-t.ready
+	return t.rename(callerOf(c), from, to, flags)
+}
+
+func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
+	if from.Object != nil && from.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return t.moveDir(from)
+	}
+	source, x := t.target(from), t.target(to)
+	switch {
+	case source == nil && x == nil:
+		return intercept.Continue
+	case flags&unix.RENAME_EXCHANGE != 0:
+		return unix.EINVAL // as a filesystem that has no such thing; programs do without
+	case source == x:
+		return intercept.Continue
+	case x == nil:
+		return source.moveAway(c, from, to, flags)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.settle()
+	x.starting(c.process)
+	return x.replace(c, from, to, flags)
+}
+
+// replace takes what is at from for a complete new version.
+func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error {
+	if to.Object != nil && (to.Mode&unix.S_IFMT != unix.S_IFREG || to.Links > 1) {
+		return intercept.Continue
+	}
+	temp := t.privateTempOf(c, from)
+	if temp == nil && (from.Object == nil || from.Mode&unix.S_IFMT != unix.S_IFREG) {
+		return intercept.Continue
+	}
+	if flags&unix.RENAME_NOREPLACE != 0 && to.Object != nil && !t.gone {
+		return unix.EEXIST
+	}
+	if pass, err := t.passes(c, to); err != nil || pass {
+		return err
+	}
+	for _, p := range []*intercept.Place{from, to} {
+		if err := permittedToRename(c, p); err != nil {
+			return err
+		}
+	}
+	content, err := t.contentOf(c, from, temp)
+	if err != nil {
+		return err
+	}
+	if !t.named && sidecar.Complete(content, t.format) != nil {
+		return intercept.Continue // no JSON: as it is
+	}
+	if err := t.publish(c, content, to.Object == nil && !t.gone); err != nil {
+		return err
+	}
+	t.dropTemp(temp)
+	if from.Object == nil || temp != nil && temp.id != from.ID {
+		return nil // another process has its own file behind that name by now
+	}
+	return c.as(func() error { return ignoreMissing(unix.Unlinkat(int(from.Dir.Fd()), from.Name, 0)) })
+}
+
+// publish takes content as a version that the caller's thread wrote. isNew: there was none.
+func (t *target) publish(c *caller, content []byte, isNew bool) error {
+	if err := t.need(); err != nil {
+		return t.refuse(err)
+	}
+	w := &writer{t: t, process: c.process, tid: c.tid}
+	w.bases = []*version{missing}
+	if !isNew {
+		w.bases = t.basesFor(w)
+	}
+	texts, err := readVersions(w.bases)
+	if err != nil {
+		return err
+	}
+	if err := sidecar.Complete(content, t.format); err != nil {
+		name, err := t.session.Quarantine(content, texts[0])
+		if err != nil {
+			return t.refuse(err)
+		}
+		t.stats.Torn = append(t.stats.Torn, name)
+		t.tree.warn("%s: process %d (%s) renamed an incomplete version onto it; it is in quarantine: %s", t.path, c.process.PID, c.process.Command, name)
+		return nil
+	}
+	w.scratch, err = t.session.Publish(w.who(), content, texts, false)
+	if err != nil {
+		return t.refuse(err)
+	}
+	if w.file, err = w.scratch.Open(); err != nil {
+		return nil // folded already, by another
+	}
+	i, err := w.scratch.Prepare(content, texts)
+	if err != nil {
+		t.failed(w, err)
+		return nil
+	}
+	t.knows(w, w.bases[i])
+	t.written(w)
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if err == unix.ENOENT {
+		return nil
+	}
+	return err
+}
+
+// permittedToRename asks whether the caller may take a name out of a directory, or put one in.
+func permittedToRename(c *caller, p *intercept.Place) error {
+	if err := permitted(c, p, false); err != nil {
+		return err
+	}
+	if p.Object == nil {
+		return nil
+	}
+	var dir, object unix.Stat_t
+	if unix.Fstat(int(p.Dir.Fd()), &dir) != nil || unix.Fstat(int(p.Object.Fd()), &object) != nil || dir.Mode&unix.S_ISVTX == 0 {
+		return nil
+	}
+	cr, err := c.creds()
+	if err != nil || cr.UID == 0 || uint32(cr.UID) == dir.Uid || uint32(cr.UID) == object.Uid {
+		return nil
+	}
+	return unix.EPERM // a sticky directory (inode(7))
+}
+
+// contentOf reads what is renamed: the caller's own file behind a shared name, or what is there.
+func (t *target) contentOf(c *caller, from *intercept.Place, temp *privateTemp) ([]byte, error) {
+	if temp != nil {
+		return readAll(temp.file)
+	}
+	f, err := openAt(c, from, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == unix.EACCES { // renaming needs no permission to read
+		f, err = os.Open(procPath(from.Object))
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
+// moveAway: another name gets what the target is now, and the target is removed.
+func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.settle()
+	if from.Object == nil || t.gone {
+		return unix.ENOENT
+	}
+	if !t.shared() {
+		return intercept.Continue
+	}
+	if flags&unix.RENAME_NOREPLACE != 0 && to.Object != nil {
+		return unix.EEXIST
+	}
+	for _, p := range []*intercept.Place{from, to} {
+		if err := permittedToRename(c, p); err != nil {
+			return err
+		}
+	}
+	t.starting(c.process)
+	alone, err := t.alone()
+	if err != nil {
+		return t.refuse(err)
+	}
+	if alone {
+		return intercept.Continue
+	}
+	if err := t.copyTo(c, from, to); err != nil {
+		return err
+	}
+	t.remove()
+	return nil
+}
+
+// copyTo makes another name hold what the target is now.
+func (t *target) copyTo(c *caller, from, to *intercept.Place) error {
+	v, _, err := t.whole(c, from)
+	if err != nil {
+		return err
+	}
+	content, err := v.read()
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Object.Fd()), &st); err != nil {
+		return err
+	}
+	return writeAt(c, to, content, st.Mode&0o7777)
+}
+
+// writeAt replaces what is at a place, as the caller.
+func writeAt(c *caller, p *intercept.Place, content []byte, mode uint32) error {
+	temp := tempName(p.Name)
+	return c.as(func() error {
+		fd, err := unix.Openat(int(p.Dir.Fd()), temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			return err
+		}
+		f := os.NewFile(uintptr(fd), temp)
+		_, err = f.Write(content)
+		if err == nil {
+			err = unix.Fchmod(fd, mode)
+		}
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err == nil {
+			err = unix.Renameat(int(p.Dir.Fd()), temp, int(p.Dir.Fd()), p.Name)
+		}
+		if err != nil {
+			_ = unix.Unlinkat(int(p.Dir.Fd()), temp, 0)
+		}
+		return err
+	})
+}
+
+// alone folds what can be folded and says whether nobody else has a hand on the target: then what a program does to its
+// name is real at once.
+func (t *target) alone() (bool, error) {
+	if !t.shared() {
+		return true, nil
+	}
+	if err := t.need(); err != nil {
+		return false, err
+	}
+	if _, overlay, err := t.current(); err != nil || overlay {
+		return false, nil
+	}
+	return len(t.writers) == 0 && t.session.Alone(), nil
+}
+
+// remove is a removal that only this tree sees, until it is known what comes after it.
+func (t *target) remove() {
+	t.gone, t.goneAt, t.emptied = true, t.onDisk(), nil
+}
+
+// Remove of a guarded file is real at once where nobody else uses it.
+func (t *Tree) Remove(c *intercept.Call, p *intercept.Place, directory bool) error {
+	<-t.ready
+	if directory {
+		return t.moveDir(p)
+	}
+	return t.unlink(callerOf(c), p)
+}
+
+func (t *Tree) unlink(c *caller, p *intercept.Place) error {
+	x := t.target(p)
+	if x == nil || p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
+		return intercept.Continue
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.settle()
+	if x.gone {
+		return unix.ENOENT
+	}
+	alone, err := x.alone()
+	if err != nil {
+		return x.refuse(err)
+	}
+	if alone {
+		// What is kept beside it goes when the directory does, or at the end: whoever removes a whole tree has listed it.
+		x.emptied = nil
+		return intercept.Continue
+	}
+	if err := permittedToRename(c, p); err != nil {
+		return err
+	}
+	x.starting(c.process)
+	x.remove()
+	return nil
+}
+
+// moveDir is the removal, or the move, of a directory: what is kept beside the files in it must not be in the way, and is
+// not taken along.
+func (t *Tree) moveDir(p *intercept.Place) error {
+	if p.Object == nil {
+		return intercept.Continue
+	}
+	for _, x := range t.all() {
+		if x.key.dir != p.ID {
+			continue
+		}
+		x.mu.Lock()
+		x.settle()
+		if x.session != nil {
+			if _, _, err := x.current(); err == nil && x.session.Alone() && len(x.writers) == 0 {
+				x.leave()
+			}
+		}
+		x.mu.Unlock()
+	}
+	return intercept.Continue
+}
+
+// Link: another name for a guarded file is a copy of it, because the file itself is replaced again and again; a link of
+// another file onto its name is a new version.
+func (t *Tree) Link(c *intercept.Call, from, to *intercept.Place) error {
+	<-t.ready
+	return t.link(callerOf(c), from, to)
+}
+
+func (t *Tree) link(c *caller, from, to *intercept.Place) error {
+	source, x := t.target(from), t.target(to)
+	regular := from.Object != nil && from.Mode&unix.S_IFMT == unix.S_IFREG
+	switch {
+	case !regular || source == x:
+		return intercept.Continue
+	case x != nil:
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.settle()
+		if to.Object != nil && !x.gone {
+			return unix.EEXIST
+		}
+		if !x.shared() && !x.named {
+			return intercept.Continue
+		}
+		if err := permittedToRename(c, to); err != nil {
+			return err
+		}
+		content, err := x.contentOf(c, from, nil)
+		if err != nil {
+			return err
+		}
+		x.starting(c.process)
+		return x.publish(c, content, !x.gone)
+	}
+	source.mu.Lock()
+	defer source.mu.Unlock()
+	source.settle()
+	if source.gone {
+		return unix.ENOENT
+	}
+	if !source.shared() && !source.named {
+		return intercept.Continue
+	}
+	if to.Object != nil {
+		return unix.EEXIST
+	}
+	if err := permittedToRename(c, to); err != nil {
+		return err
+	}
+	return source.copyTo(c, from, to)
+}
+
+// Symlink in the place of a guarded file is what it is without us.
+func (t *Tree) Symlink(*intercept.Call, string, *intercept.Place) error { return intercept.Continue }
+
+// Truncate by name is a version that was cut.
+func (t *Tree) Truncate(c *intercept.Call, p *intercept.Place, size int64) error {
+	<-t.ready
+	return t.truncate(callerOf(c), p, size)
+}
+
+func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
+	x := t.target(p)
+	if x == nil || p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
+		return intercept.Continue
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.settle()
+	if x.gone {
+		return unix.ENOENT
+	}
+	if !x.shared() && !x.named {
+		return intercept.Continue
+	}
+	if err := permitted(c, p, true); err != nil {
+		return err
+	}
+	x.starting(c.process)
+	if err := x.need(); err != nil {
+		return x.refuse(err)
+	}
+	v, _, err := x.whole(c, p)
+	if err != nil {
+		return err
+	}
+	content, err := v.read()
+	if err != nil {
+		return err
+	}
+	if size == 0 {
+		if x.emptied == nil {
+			x.emptied = v
+		}
+		return nil
+	}
+	cut := make([]byte, size)
+	copy(cut, content)
+	x.heads.Read(c.process, c.tid, v)
+	return x.publish(c, cut, false)
+}
+
+// privateTemp is a file that a program will rename over the target: lowdb calls it .db.json.tmp in every process.
+type privateTemp struct {
+	at      place
+	process *intercept.Process
+	file    *os.File // for reading
+	id      intercept.ID
+}
+
+// openTemp gives each writer of a file whose name is like a target's, in the same directory, a new file behind that name:
+// two processes that use one name for their temporary file would write into each other's.
+func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.File, error) {
+	const fresh = unix.O_CREAT | unix.O_TRUNC
+	if !how.Write() || how.Flags&fresh != fresh || how.Flags&unix.O_EXCL != 0 || p.Dir == nil || p.Links > 1 {
+		return nil, intercept.Continue
+	}
+	x := t.beside(p)
+	if x == nil {
+		return nil, intercept.Continue
+	}
+	mode := how.Mode
+	if p.Object != nil { // it keeps the bits it has
+		if err := permitted(c, p, true); err != nil {
+			return nil, err
+		}
+		mode = p.Mode & 0o7777
+	}
+	if err := permitted(c, p, false); err != nil {
+		return nil, intercept.Continue // no new file can be made: as without us
+	}
+	temp := tempName(p.Name)
+	var f, reader *os.File
+	err := c.as(func() error {
+		dir := int(p.Dir.Fd())
+		fd, err := unix.Openat(dir, temp, how.Flags&^unix.O_TRUNC|unix.O_EXCL|unix.O_CLOEXEC, mode)
+		if err != nil {
+			return err
+		}
+		f = os.NewFile(uintptr(fd), p.Path)
+		if p.Object != nil {
+			_ = unix.Fchmod(fd, mode)
+		}
+		if err := unix.Renameat(dir, temp, dir, p.Name); err != nil {
+			_ = unix.Unlinkat(dir, temp, 0)
+			return err
+		}
+		return nil
+	})
+	if err == nil {
+		reader, err = os.Open(procPath(f))
+	}
+	if err != nil {
+		if f != nil {
+			_ = f.Close()
+		}
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	made := privateTemp{place{p.DirID, p.Name}, c.process, reader, intercept.ID{Dev: st.Dev, Ino: st.Ino}}
+	if old := x.privateTempOf(c, p); old != nil {
+		x.dropTemp(old)
+	}
+	x.temps = append(x.temps, made)
+	return f, nil
+}
+
+// beside finds a named target in the same directory. Where files are guessed, a lock file or a log is too easily met.
+func (t *Tree) beside(p *intercept.Place) *target {
+	for _, x := range t.all() {
+		if x.key.dir == p.DirID && tempOf(p.Name, x.key.name) {
+			return x
+		}
+	}
+	return nil
+}
+
+func (t *target) privateTempOf(c *caller, p *intercept.Place) *privateTemp {
+	at := place{p.DirID, p.Name}
+	for i := range t.temps {
+		if t.temps[i].at == at && t.temps[i].process == c.process {
+			return &t.temps[i]
+		}
+	}
+	return nil
+}
+
+func (t *target) dropTempsOf(p *intercept.Process) {
+	t.temps = slices.DeleteFunc(t.temps, func(x privateTemp) bool {
+		if x.process == p {
+			_ = x.file.Close()
+		}
+		return x.process == p
+	})
+}
+
+func (t *target) dropTemp(temp *privateTemp) {
+	if temp == nil {
+		return
+	}
+	_ = temp.file.Close()
+	id := temp.id
+	t.temps = slices.DeleteFunc(t.temps, func(x privateTemp) bool { return x.id == id })
+}

@@ -1,0 +1,69 @@
+//go:build linux
+
+package session
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// exiting says whether a process is on its way out, or gone: its last close may have been the kernel's.
+func exiting(pid int, start uint64) bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	// Behind the name, which may hold anything: state is field 3, flags 9, starttime 22 (proc_pid_stat(5)).
+	fields := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	const flags, starttime = 9 - 3, 22 - 3
+	if len(fields) <= starttime || fields[starttime] != strconv.FormatUint(start, 10) {
+		return true
+	}
+	const pfExiting = 0x4 // include/linux/sched.h
+	v, err := strconv.ParseUint(fields[flags], 10, 64)
+	return err != nil || v&pfExiting != 0
+}
+
+// holds says whether a process of the tree holds the flock of a file (proc_locks(5)): it may wait for what we do, so that
+// waiting for it would never end.
+func (t *Tree) holds(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return false
+	}
+	table, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return false
+	}
+	// The device is left out: btrfs and overlayfs show another one there than stat(2) does.
+	inode := fmt.Sprintf(":%d", st.Ino)
+	for line := range bytes.Lines(table) {
+		fields := strings.Fields(string(line))
+		if len(fields) < 6 || fields[1] != "FLOCK" || !strings.HasSuffix(fields[5], inode) {
+			continue
+		}
+		if pid, err := strconv.Atoi(fields[4]); err == nil && t.had(pid) {
+			return true
+		}
+	}
+	return false
+}
+
+// procPath names an open file again.
+func procPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+
+// tempName is a hidden name that nobody else uses.
+func tempName(name string) string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return fmt.Sprintf(".%s.%x.jsonguard-tmp", name, b)
+}

@@ -1,0 +1,603 @@
+//go:build linux
+
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/merge"
+	"jsonguard/sidecar"
+)
+
+// target is one file that is guarded, or that may be: what was read of it counts once somebody writes it.
+type target struct {
+	tree  *Tree
+	key   place
+	path  string // as we see it
+	named bool   // by a pattern; else it is guessed and guarded gently
+
+	events struct {
+		sync.Mutex
+		closed   []*writer
+		modified []*writer
+	}
+	wake chan struct{} // asks the folder for a fold
+
+	mu      sync.Mutex
+	session *sidecar.Session // nil until something of it has to be kept
+	format  merge.Format
+	heads   *Heads[*intercept.Process, *version]
+	latest  *version   // the target as it was opened last
+	kept    []*version // those with an open file
+	writers []*writer
+	gone    bool          // a program of the tree removed it, and nobody made it again; it is still there for others
+	goneAt  *version      // what it was then
+	emptied *version      // a program emptied it: what it was before
+	partial []*writer     // closed and incomplete: their program may go on
+	temps   []privateTemp // files that are to be renamed over the target
+	flocks  []*programLock
+
+	stats   Stats
+	failure error
+}
+
+// Stats are told at the end.
+type Stats struct {
+	Path      string
+	Named     bool
+	Writes    int // complete versions that programs wrote
+	Conflicts []sidecar.Conflict
+	Rejected  []sidecar.Rejected
+	Torn      []string // names in quarantine
+	Err       error    // of the last fold: what is pending then is on disk
+}
+
+// writer is one open file description that a program writes the target through.
+type writer struct {
+	t       *target
+	process *intercept.Process
+	tid     int
+	scratch *sidecar.Scratch
+	file    *os.File // the scratch file, for reading; it outlives its name
+	bases   []*version
+	skip    int64
+
+	scratchID intercept.ID
+	initial   []byte // nil: empty, and the program was to fill it
+	read      bool   // the program can read it
+
+	opened time.Time
+	quiet  *time.Timer // runs when it has not been written for a while
+	taken  []byte      // what it held when that happened last
+
+	looked int // how often it was not closed after all
+	exited bool
+	signal syscall.Signal
+	closed bool
+	lock   *programLock
+}
+
+func (t *target) add(v *version) *version {
+	if v.file != nil {
+		t.kept = append(t.kept, v)
+		if len(t.kept) > keptVersions {
+			t.sweep()
+		}
+	}
+	return v
+}
+
+// keptVersions is how many descriptors of old versions may be open before it is looked which are still needed.
+const keptVersions = 64
+
+func (t *target) sweep() {
+	needed := map[*version]bool{t.latest: true, t.goneAt: true, t.emptied: true}
+	t.heads.Versions(func(v *version) { needed[v] = true })
+	for _, w := range t.writers {
+		for _, v := range w.bases {
+			needed[v] = true
+		}
+	}
+	t.kept = slices.DeleteFunc(t.kept, func(v *version) bool {
+		if !needed[v] {
+			v.close()
+		}
+		return !needed[v]
+	})
+}
+
+// need makes the session: from now on there is something to keep.
+func (t *target) need() error {
+	t.checkSession()
+	if t.session != nil {
+		return nil
+	}
+	o := t.tree.options.Sidecar
+	o.LockInside = o.LockInside || !t.named
+	o.Held = t.tree.holds
+	s, err := sidecar.NewSession(t.path, o)
+	if err != nil {
+		return err
+	}
+	t.session, t.format = s, s.Guard().Format()
+	if t.wake == nil {
+		t.wake = make(chan struct{}, 1)
+		t.tree.folders.Go(t.foldAsAsked)
+	}
+	return nil
+}
+
+// checkSession gives up a session whose directory a program has removed.
+func (t *target) checkSession() {
+	if t.session == nil {
+		return
+	}
+	if _, err := os.Lstat(t.session.Dir()); errors.Is(err, fs.ErrNotExist) {
+		_ = t.session.Close(false)
+		t.session = nil
+	}
+}
+
+// leave ends the session early, and takes what is beside the target away if nothing of it is worth keeping.
+func (t *target) leave() {
+	if err := t.session.Close(true); err != nil {
+		t.tree.note("%s: %v", t.path, err)
+	}
+	t.session = nil
+}
+
+// shared says whether the target has a guard directory, so that others may have something pending.
+func (t *target) shared() bool {
+	t.checkSession()
+	if t.session != nil {
+		return true
+	}
+	_, err := os.Lstat(filepath.Join(filepath.Dir(t.path), "."+filepath.Base(t.path)+".guard"))
+	return err == nil
+}
+
+func (t *target) foldSoon() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// foldAsAsked brings what programs closed into the target, behind their backs. It may wait for locks.
+func (t *target) foldAsAsked() {
+	const again = 100 * time.Millisecond
+	for {
+		select {
+		case <-t.tree.closing:
+			return
+		case <-t.wake:
+		}
+		err := t.fold()
+		if err != nil {
+			select {
+			case <-t.tree.closing:
+				return
+			case <-time.After(again):
+			}
+		}
+	}
+}
+
+func (t *target) fold() error {
+	t.mu.Lock()
+	t.settle()
+	s := t.session
+	t.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	result, err := s.Fold(t.tree.ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.session == s {
+		t.note(result, err)
+	}
+	return err
+}
+
+// note keeps what a fold says for the end.
+func (t *target) note(r sidecar.Result, err error) {
+	t.failure = err
+	t.stats.Rejected = append(t.stats.Rejected, r.Rejected...)
+	t.stats.Torn = append(t.stats.Torn, r.Torn...)
+}
+
+// settle takes up what programs have closed since it was called last. t.mu is held.
+func (t *target) settle() {
+	t.events.Lock()
+	closed := t.events.closed
+	t.events.closed = nil
+	t.events.Unlock()
+	for _, w := range closed {
+		if w.closed || !slices.Contains(t.writers, w) {
+			continue
+		}
+		if open, err := intercept.HasWriters(w.file); err == nil && open {
+			t.lookAgain(w)
+			continue
+		}
+		w.closed = true
+		t.settleWriter(w)
+	}
+	// JSON Lines that wait to be told how their program ended.
+	for _, w := range slices.Clone(t.writers) {
+		if w.closed {
+			t.settleWriter(w)
+		}
+	}
+}
+
+// lookAgain: another descriptor is left; or the kernel, which tells of a close before it counts the writer out (__fput in
+// fs/file_table.c), is between the two. By the program's next call it has done so.
+func (t *target) lookAgain(w *writer) {
+	t.events.Lock()
+	defer t.events.Unlock()
+	t.events.closed = append(t.events.closed, w)
+	const atMost = 10 // milliseconds, doubled each time
+	if w.looked < atMost {
+		w.looked++
+		time.AfterFunc(time.Millisecond<<w.looked, t.foldSoon)
+	}
+}
+
+// settleWriter decides what becomes of a closed scratch file.
+func (t *target) settleWriter(w *writer) {
+	if w.lock != nil {
+		defer w.lock.release()
+	}
+	content, err := readAll(w.file)
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	if w.skip > 0 {
+		t.settleLines(w, content[min(w.skip, int64(len(content))):])
+		return
+	}
+	if w.initial != nil && string(content) == string(w.initial) {
+		w.scratch.Discard() // only read
+		t.drop(w)
+		return
+	}
+	texts, err := readVersions(w.bases)
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	i, err := w.scratch.Prepare(content, texts)
+	switch {
+	case errors.Is(err, sidecar.ErrTorn):
+		t.incomplete(w, content, err)
+		return
+	case err != nil:
+		t.failed(w, err)
+		return
+	}
+	if t.format == merge.Lines {
+		switch ended, known := w.ending(); {
+		case !known:
+			return // told with Exited
+		case ended != 0:
+			t.addOnly(w, content, texts[i])
+			return
+		}
+		if err := w.scratch.Finish(); err != nil {
+			t.failed(w, err)
+			return
+		}
+	}
+	t.knows(w, w.bases[i])
+	t.written(w)
+}
+
+// settleLines decides about lines that a closed descriptor has appended.
+func (t *target) settleLines(w *writer, lines []byte) {
+	if len(lines) == 0 {
+		w.scratch.Discard()
+		t.drop(w)
+		return
+	}
+	if err := sidecar.Complete(lines, merge.Lines); err == nil {
+		t.written(w)
+		return
+	}
+	if ended, known := w.ending(); !known {
+		return // told with Exited
+	} else if ended == 0 {
+		t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
+		t.partial = append(t.partial, w)
+		return
+	}
+	t.giveUpLines(w, lines)
+}
+
+// giveUpLines takes the whole ones of a dead writer's lines, and keeps the rest.
+func (t *target) giveUpLines(w *writer, lines []byte) {
+	whole := bytes.LastIndexByte(lines, '\n') + 1
+	if whole > 0 && sidecar.Complete(lines[:whole], merge.Lines) == nil {
+		if err := w.scratch.Appended(t.tree.ctx, w.who(), lines[:whole]); err != nil {
+			t.failed(w, err)
+			return
+		}
+		lines = lines[whole:]
+		t.stats.Writes++
+		t.foldSoon()
+	}
+	t.quarantine(w, lines)
+}
+
+// knows notes what a program has in its hands after it wrote.
+func (t *target) knows(w *writer, base *version) {
+	var st unix.Stat_t
+	if unix.Fstat(int(w.file.Fd()), &st) != nil {
+		return
+	}
+	v := t.add(&version{file: w.file, stamp: stampOf(&st)})
+	w.file = nil // the version's now
+	t.heads.Wrote(w.process, w.tid, base, v)
+	t.gone, t.goneAt, t.emptied = false, nil, nil
+}
+
+func (t *target) written(w *writer) {
+	t.stats.Writes++
+	t.drop(w)
+	t.foldSoon()
+}
+
+// ending says how the program of a closed scratch file ended: a signal, 0 if it lives on or ended by itself. While it is
+// on its way out, known is false.
+func (w *writer) ending() (signal syscall.Signal, known bool) {
+	if w.exited {
+		return w.signal, true
+	}
+	return 0, !exiting(w.process.PID, w.process.Start)
+}
+
+// addOnly folds the beginning of a JSON Lines rewrite whose program was killed.
+func (t *target) addOnly(w *writer, content, base []byte) {
+	_, err := t.session.Publish(w.who(), content, [][]byte{base}, true)
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	w.scratch.Discard()
+	t.written(w)
+}
+
+// incomplete is a closed scratch file that is no document.
+func (t *target) incomplete(w *writer, content []byte, cause error) {
+	empty := len(content) == 0
+	switch ended, known := w.ending(); {
+	case !known:
+		return // told with Exited
+	case !t.named && ended == 0:
+		// What was not named by anybody passes through byte for byte.
+		w.scratch.Discard()
+		if err := t.session.Guard().Overwrite(t.tree.ctx, content); err != nil {
+			t.failed(w, err)
+			return
+		}
+		t.drop(w)
+		t.stats.Writes++
+	case ended != 0:
+		t.quarantine(w, content)
+	case empty:
+		if t.emptied == nil && len(w.bases) > 0 {
+			t.emptied = w.bases[0]
+		}
+		w.scratch.Discard()
+		t.drop(w)
+	default:
+		t.tree.note("%s: process %d (%s) closed an incomplete version: %v", t.path, w.process.PID, w.process.Command, cause)
+		t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
+		t.partial = append(t.partial, w)
+	}
+}
+
+// quarantine keeps what cannot be merged.
+func (t *target) quarantine(w *writer, content []byte) {
+	if len(content) > 0 {
+		var base []byte
+		if len(w.bases) > 0 {
+			base, _ = w.bases[0].read()
+		}
+		name, err := t.session.Quarantine(content, base)
+		if err != nil {
+			t.failed(w, err)
+			return
+		}
+		t.stats.Torn = append(t.stats.Torn, name)
+		t.tree.warn("%s: process %d (%s) left an incomplete version; it is in quarantine: %s", t.path, w.process.PID, w.process.Command, name)
+	}
+	w.scratch.Discard()
+	t.drop(w)
+}
+
+// failed gives a scratch file up to the next fold: it stays on disk.
+func (t *target) failed(w *writer, err error) {
+	t.failure = err
+	t.tree.warn("%s: %v", t.path, err)
+	t.drop(w)
+}
+
+func (t *target) drop(w *writer) {
+	t.tree.forget(w.id())
+	t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
+	t.partial = slices.DeleteFunc(t.partial, func(x *writer) bool { return x == w })
+	if w.file != nil {
+		_ = w.file.Close()
+		w.file = nil
+	}
+	if w.quiet != nil {
+		w.quiet.Stop()
+	}
+}
+
+func (w *writer) who() sidecar.Writer {
+	return sidecar.Writer{PID: w.process.PID, Command: w.process.Command}
+}
+
+func readVersions(versions []*version) ([][]byte, error) {
+	var texts [][]byte
+	for _, v := range versions {
+		content, err := v.read()
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, content)
+	}
+	return texts, nil
+}
+
+// starting notes a process, as far as the target is concerned.
+func (t *target) starting(p *intercept.Process) {
+	if t.heads.Known(p) {
+		return
+	}
+	t.heads.Start(p, p.Parent, p.PID, t.onDisk())
+}
+
+// onDisk is the version that is there now, without anything that is pending.
+func (t *target) onDisk() *version {
+	var st unix.Stat_t
+	if unix.Lstat(t.path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return missing
+	}
+	if t.latest != nil && t.latest.stamp == stampOf(&st) {
+		return t.latest
+	}
+	f, err := os.OpenFile(t.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return missing
+	}
+	defer f.Close()
+	return t.opened(f, false)
+}
+
+// opened is the version behind a descriptor of the target, which stays the caller's. live: it is given to a program, and
+// lines may be appended while that reads.
+func (t *target) opened(f *os.File, live bool) *version {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
+		return missing
+	}
+	live = live && t.format == merge.Lines
+	if !live && t.latest != nil && t.latest.stamp == stampOf(&st) {
+		return t.latest
+	}
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return missing
+	}
+	v := t.add(&version{file: os.NewFile(uintptr(fd), t.path), stamp: stampOf(&st), live: live})
+	if !live {
+		t.latest = v
+	}
+	t.tree.know(v.stamp.id, t)
+	return v
+}
+
+// finish is called when no process of the tree is left.
+func (t *target) finish(ctx context.Context) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range t.writers {
+		if !w.exited {
+			w.exited = true // and it was not told how
+		}
+	}
+	t.events.Lock()
+	t.events.closed = append(t.events.closed, t.writers...)
+	t.events.Unlock()
+	t.settle()
+	for _, w := range slices.Clone(t.partial) {
+		content, err := readAll(w.file)
+		switch {
+		case err != nil:
+			t.failed(w, err)
+		case w.skip > 0:
+			t.giveUpLines(w, content[w.skip:])
+		default:
+			t.quarantine(w, content)
+		}
+	}
+	if t.session == nil {
+		return
+	}
+	result, err := t.session.Fold(ctx)
+	t.note(result, err)
+	if err == nil {
+		err = t.withdraw(ctx)
+		t.failure = err
+	}
+}
+
+// withdraw carries out a removal, or an emptying, that nothing came after: if nobody changed the file since.
+func (t *target) withdraw(ctx context.Context) error {
+	v, remove := t.emptied, false
+	if t.gone {
+		v, remove = t.goneAt, true
+	}
+	if v == nil || v == missing {
+		return nil
+	}
+	content, err := v.read()
+	if err != nil {
+		return err
+	}
+	done, err := t.session.Guard().Withdraw(ctx, content, remove)
+	if err == nil && !done {
+		what := "emptied"
+		if remove {
+			what = "removed"
+		}
+		t.tree.warn("%s was %s by a program, and changed by another since: it was kept", t.path, what)
+	}
+	return err
+}
+
+// close ends the session.
+func (t *target) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, v := range t.kept {
+		v.close()
+	}
+	t.kept = nil
+	for _, temp := range t.temps {
+		_ = temp.file.Close()
+	}
+	if t.session == nil {
+		return
+	}
+	t.stats.Path, t.stats.Named, t.stats.Err = t.path, t.named, t.failure
+	all, err := t.session.Guard().Conflicts(context.Background())
+	if err == nil {
+		for _, c := range all {
+			if t.tree.had(c.PID) && c.Time.After(t.tree.began) {
+				t.stats.Conflicts = append(t.stats.Conflicts, c)
+			}
+		}
+	}
+	if err := t.session.Close(!t.named); err != nil && t.stats.Err == nil {
+		t.stats.Err = fmt.Errorf("end session: %w", err)
+	}
+}

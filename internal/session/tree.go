@@ -1,0 +1,283 @@
+//go:build linux
+
+package session
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/sidecar"
+)
+
+// Options of a Tree.
+type Options struct {
+	Dir            string   // the working directory, absolute
+	Files          []string // patterns of what is guarded; none: what is written below Dir and looks like JSON
+	Sidecar        sidecar.Options
+	Base           Base
+	AllowUnguarded bool         // let programs go on that cannot be inspected
+	Warn           func(string) // what somebody has to know
+	Note           func(string) // what -v tells
+}
+
+// Base says from what a program writes, where that is known better than by looking.
+type Base int
+
+const (
+	BaseInferred Base = iota // see Heads
+	BaseLastRead             // what it read last
+	BaseMemory               // what it read first, or wrote last
+)
+
+// Tree is the tree of processes of one supervisor and what it does to JSON files: an intercept.Handler.
+type Tree struct {
+	options Options
+	match   matcher
+	began   time.Time
+	super   *intercept.Supervisor // set before the first call: see Attach
+	ready   chan struct{}
+
+	ctx     context.Context
+	stop    context.CancelFunc
+	closing chan struct{}
+	folders sync.WaitGroup
+
+	mu      sync.Mutex
+	targets map[place]*target
+	pids    map[int]bool // every process there was
+
+	// What Known answers from. Nothing else is done under its lock.
+	objects struct {
+		sync.RWMutex
+		scratch map[intercept.ID]*writer
+		targets map[intercept.ID]*target
+	}
+}
+
+// place is a name in a directory.
+type place struct {
+	dir  intercept.ID
+	name string
+}
+
+var _ intercept.Handler = (*Tree)(nil)
+
+// New makes a Tree for a command that is about to be started.
+func New(o Options) *Tree {
+	t := &Tree{
+		options: o, match: newMatcher(o.Dir, o.Files), began: time.Now(), ready: make(chan struct{}),
+		closing: make(chan struct{}), targets: map[place]*target{}, pids: map[int]bool{},
+	}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	t.objects.scratch = map[intercept.ID]*writer{}
+	t.objects.targets = map[intercept.ID]*target{}
+	return t
+}
+
+// Attach names the supervisor. Calls that come before wait for it.
+func (t *Tree) Attach(s *intercept.Supervisor) {
+	t.super = s
+	close(t.ready)
+}
+
+func (t *Tree) watch(f *os.File, w *writer) error {
+	return t.super.Watch(f, w, intercept.Closed|intercept.Modified)
+}
+
+func (t *Tree) warn(format string, args ...any) {
+	if t.options.Warn != nil {
+		t.options.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+func (t *Tree) note(format string, args ...any) {
+	if t.options.Note != nil {
+		t.options.Note(fmt.Sprintf(format, args...))
+	}
+}
+
+// Named and Known: see intercept.Handler.
+func (t *Tree) Named(name string) bool { return t.match.named(name) }
+
+func (t *Tree) Known(id intercept.ID) bool {
+	t.objects.RLock()
+	defer t.objects.RUnlock()
+	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil
+}
+
+func (t *Tree) know(id intercept.ID, of *target) {
+	t.objects.Lock()
+	defer t.objects.Unlock()
+	const many = 1 << 14 // versions come and go: those that are still met are learnt again
+	if len(t.objects.targets) > many {
+		clear(t.objects.targets)
+	}
+	t.objects.targets[id] = of
+}
+
+func (t *Tree) knowScratch(id intercept.ID, w *writer) {
+	t.objects.Lock()
+	defer t.objects.Unlock()
+	t.objects.scratch[id] = w
+}
+
+func (t *Tree) forget(id intercept.ID) {
+	t.objects.Lock()
+	defer t.objects.Unlock()
+	delete(t.objects.scratch, id)
+}
+
+func (t *Tree) scratch(id intercept.ID) *writer {
+	t.objects.RLock()
+	defer t.objects.RUnlock()
+	return t.objects.scratch[id]
+}
+
+// target finds what is guarded, or may become so, at a place.
+func (t *Tree) target(p *intercept.Place) *target {
+	if p.Dir == nil || p.Name == "" {
+		return nil
+	}
+	key := place{p.DirID, p.Name}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known := t.targets[key]; known != nil {
+		return known
+	}
+	// Its path as we see it: the program may have another root.
+	dir, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", p.Dir.Fd()))
+	if err != nil || !filepath.IsAbs(dir) {
+		return nil
+	}
+	path := filepath.Join(dir, p.Name)
+	if strings.Contains(path, ".guard/") || !t.match.match(path) {
+		return nil
+	}
+	made := &target{tree: t, key: key, path: path, named: !t.match.guesses(), heads: NewHeads[*intercept.Process, *version]()}
+	made.format = sidecar.FormatOf(path, t.options.Sidecar)
+	t.targets[key] = made
+	return made
+}
+
+func (t *Tree) all() []*target {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []*target
+	for _, x := range t.targets {
+		all = append(all, x)
+	}
+	return all
+}
+
+// Forked: a child knows what its parent knows, and what a file is when it starts.
+func (t *Tree) Forked(parent, child *intercept.Process) {
+	t.mu.Lock()
+	t.pids[child.PID] = true
+	t.mu.Unlock()
+	for _, x := range t.all() {
+		x.mu.Lock()
+		// Of a file that was only guessed so far, and that no parent knows, nothing is kept for every process there is.
+		if x.session != nil || x.named || parent != nil && x.heads.Known(parent) {
+			x.settle()
+			x.starting(child)
+		}
+		x.mu.Unlock()
+	}
+}
+
+// Exited passes on what a process knew, and says of what it left half-done how that came.
+func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
+	for _, x := range t.all() {
+		x.mu.Lock()
+		for _, w := range append(x.writers, x.partial...) {
+			if w.process == p {
+				w.exited, w.signal = true, signal
+			}
+		}
+		x.settle()
+		x.releaseLocksOf(p)
+		x.dropTempsOf(p)
+		if x.heads.Known(p) {
+			parent := 0
+			if p.Parent != nil {
+				parent = p.Parent.PID
+			}
+			x.heads.Exit(p, parent)
+		}
+		x.mu.Unlock()
+	}
+}
+
+// Changed is told that a scratch file was closed, or written.
+func (t *Tree) Changed(key any, _ string, what intercept.Change) {
+	if key == nil { // events were dropped
+		for _, x := range t.all() {
+			x.mu.Lock()
+			x.events.Lock()
+			x.events.closed = append(x.events.closed, x.writers...)
+			x.events.Unlock()
+			x.mu.Unlock()
+			x.foldSoon()
+		}
+		return
+	}
+	w, ok := key.(*writer)
+	if !ok {
+		return
+	}
+	if what&intercept.Closed != 0 {
+		w.t.events.Lock()
+		w.t.events.closed = append(w.t.events.closed, w)
+		w.t.events.Unlock()
+		w.t.foldSoon()
+	}
+	if what&intercept.Modified != 0 {
+		w.touched()
+	}
+}
+
+// Unguarded stops a program that cannot be inspected: running it unguarded in silence is what nobody asked for.
+func (t *Tree) Unguarded(p *intercept.Process, why error) bool {
+	if t.options.AllowUnguarded {
+		t.note("process %d (%s) runs unguarded: %v", p.PID, p.Command, why)
+		return true
+	}
+	t.warn("process %d (%s) cannot be guarded and was stopped: %v (--allow-unguarded lets it run)", p.PID, p.Command, why)
+	return false
+}
+
+// Asked is a nested jsonguard exec: it joins this one, its patterns are added. The request is a list of absolute patterns,
+// one a line; none means to guess below the directory in the first line.
+func (t *Tree) Asked(_ *intercept.Process, request []byte) ([]byte, error) {
+	return nil, fmt.Errorf("a jsonguard exec inside another is guarded by the outer one: %w", intercept.ErrNested)
+}
+
+func (t *Tree) had(pid int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pids[pid]
+}
+
+// Close folds what is left, once the supervisor is done, and says what happened to each file. Waiting for locks ends with
+// ctx: what is pending then stays on disk.
+func (t *Tree) Close(ctx context.Context) []Stats {
+	t.stop()
+	close(t.closing)
+	t.folders.Wait()
+	var all []Stats
+	for _, x := range t.all() {
+		x.finish(ctx)
+		x.close()
+		if x.session != nil {
+			all = append(all, x.stats)
+		}
+	}
+	return all
+}

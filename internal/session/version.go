@@ -1,0 +1,86 @@
+//go:build linux
+
+package session
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+)
+
+// version is one content that processes saw of a target. A file that is only ever replaced by rename does not change
+// behind a descriptor.
+type version struct {
+	stamp stamp
+	file  *os.File // nil: content is all there is
+	// content is what a program wrote, or nil for a missing file; unused where file is set.
+	content []byte
+	// live: lines are appended to the file while programs read it. file shares its offset with the descriptor that the
+	// reader was given, so that it tells how far it has read.
+	live bool
+}
+
+// missing is the version of a file that is not there.
+var missing = &version{}
+
+// stamp tells one version of the target from another without reading it.
+type stamp struct {
+	id    intercept.ID
+	size  int64
+	mtime unix.Timespec
+}
+
+func stampOf(st *unix.Stat_t) stamp {
+	return stamp{intercept.ID{Dev: st.Dev, Ino: st.Ino}, st.Size, st.Mtim}
+}
+
+// read returns the content, nil for a missing file and not nil for an empty one.
+func (v *version) read() ([]byte, error) {
+	if v.file == nil {
+		return v.content, nil
+	}
+	size := v.stamp.size
+	if v.live {
+		if at, err := v.file.Seek(0, io.SeekCurrent); err == nil {
+			size = max(size, at)
+		}
+	}
+	content := make([]byte, size)
+	n, err := v.file.ReadAt(content, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return content[:n:n], err
+}
+
+func (v *version) close() {
+	if v.file != nil {
+		_ = v.file.Close()
+	}
+}
+
+// readAll reads a file from its beginning, whatever its offset is.
+func readAll(f *os.File) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	content := make([]byte, 0, info.Size()+1)
+	for {
+		n, err := f.ReadAt(content[len(content):cap(content)], int64(len(content)))
+		content = content[:len(content)+n]
+		if errors.Is(err, io.EOF) {
+			return content, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(content) == cap(content) {
+			content = append(content, make([]byte, len(content)/4+4096)...)[:len(content)]
+		}
+	}
+}

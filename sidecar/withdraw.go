@@ -1,0 +1,69 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+)
+
+// Withdraw removes the target, or with remove false empties it, if what is there after everything pending was folded is
+// still base. done says whether it was.
+func (g *Guard) Withdraw(ctx context.Context, base []byte, remove bool) (done bool, err error) {
+	err = g.replaceWhole(ctx, func(f *fold) error {
+		content, err := f.target.read()
+		if err != nil || f.target.missing || !bytes.Equal(content, base) {
+			return err
+		}
+		done = true
+		if !remove {
+			return f.replaceBy(nil)
+		}
+		if err := f.lock.check(); err != nil {
+			return err
+		}
+		if err := f.g.parent.Remove(f.g.name); err != nil {
+			return err
+		}
+		return f.g.parent.Sync()
+	})
+	return done, err
+}
+
+// Overwrite replaces the target by content, whatever is in it: for what is no JSON, and not to be merged.
+func (g *Guard) Overwrite(ctx context.Context, content []byte) error {
+	return g.replaceWhole(ctx, func(f *fold) error { return f.replaceBy(content) })
+}
+
+// replaceWhole runs step under the locks, after everything that is pending was folded.
+func (g *Guard) replaceWhole(ctx context.Context, step func(*fold) error) error {
+	until := g.deadline()
+	if err := g.enter(ctx, until); err != nil {
+		return err
+	}
+	defer g.turn.give()
+	held, err := g.lockAll(ctx, true, until)
+	if err != nil {
+		return g.fail("lock", err, "")
+	}
+	defer held.release()
+	if _, err := g.attempt(held, ownChange{all: true}); err != nil {
+		return g.fail("fold", err, hintFor(err))
+	}
+	f := &fold{g: g, s: held.store, lock: held}
+	defer f.close()
+	if err := f.readTarget(); err != nil {
+		return g.fail("replace", err, "")
+	}
+	return g.fail("replace", step(f), "")
+}
+
+func (f *fold) replaceBy(content []byte) error {
+	temp, _, err := f.createTemp(content)
+	if err != nil {
+		return err
+	}
+	if err := f.rename(temp); err != nil {
+		_ = f.g.parent.Remove(temp)
+		return err
+	}
+	return nil
+}
