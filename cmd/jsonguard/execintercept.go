@@ -66,7 +66,6 @@ func (r *interceptRun) run(ctx context.Context) error {
 		return r.program.failed(err)
 	}
 	r.started = true
-	r.tree.Attach(super)
 	process, err := os.FindProcess(super.PID())
 	if err == nil {
 		started(process)

@@ -79,7 +79,6 @@ func (t *target) restedLines(w *writer) {
 
 // Sync: a program that has its data made durable is done with it. The kernel syncs the scratch file.
 func (t *Tree) Sync(c *intercept.Call, d intercept.Descriptor) error {
-	<-t.ready
 	t.sync(d)
 	return intercept.Continue
 }

@@ -42,8 +42,7 @@ func (l *programLock) release() {
 // there is once it has the lock: a program that locks, reads, changes, writes and unlocks is right already and stays so.
 // Locks on other files, lock files among them, are the kernel's.
 func (t *Tree) Lock(c *intercept.Call, d intercept.Descriptor, l intercept.LockRequest) error {
-	<-t.ready
-	return t.lock(callerOf(c), d, l)
+	return t.lock(t.callerOf(c), d, l)
 }
 
 func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) error {

@@ -14,8 +14,7 @@ import (
 
 // Rename onto a guarded file is a complete new version of it; away from it is a copy and a removal.
 func (t *Tree) Rename(c *intercept.Call, from, to *intercept.Place, flags uint) error {
-	<-t.ready
-	return t.rename(callerOf(c), from, to, flags)
+	return t.rename(t.callerOf(c), from, to, flags)
 }
 
 func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
@@ -258,11 +257,10 @@ func (t *target) remove() {
 
 // Remove of a guarded file is real at once where nobody else uses it.
 func (t *Tree) Remove(c *intercept.Call, p *intercept.Place, directory bool) error {
-	<-t.ready
 	if directory {
 		return t.moveDir(p)
 	}
-	return t.unlink(callerOf(c), p)
+	return t.unlink(t.callerOf(c), p)
 }
 
 func (t *Tree) unlink(c *caller, p *intercept.Place) error {
@@ -318,8 +316,7 @@ func (t *Tree) moveDir(p *intercept.Place) error {
 // Link: another name for a guarded file is a copy of it, because the file itself is replaced again and again; a link of
 // another file onto its name is a new version.
 func (t *Tree) Link(c *intercept.Call, from, to *intercept.Place) error {
-	<-t.ready
-	return t.link(callerOf(c), from, to)
+	return t.link(t.callerOf(c), from, to)
 }
 
 func (t *Tree) link(c *caller, from, to *intercept.Place) error {
@@ -369,10 +366,24 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 // Symlink in the place of a guarded file is what it is without us.
 func (t *Tree) Symlink(*intercept.Call, string, *intercept.Place) error { return intercept.Continue }
 
+// Touch is about the file itself: what was written to it has to be there first.
+func (t *Tree) Touch(_ *intercept.Call, p *intercept.Place) error {
+	if x := t.target(p); x != nil {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.settle()
+		if x.session != nil {
+			if _, _, err := x.current(); err != nil {
+				t.note("%s: %v", x.path, err)
+			}
+		}
+	}
+	return intercept.Continue
+}
+
 // Truncate by name is a version that was cut.
 func (t *Tree) Truncate(c *intercept.Call, p *intercept.Place, size int64) error {
-	<-t.ready
-	return t.truncate(callerOf(c), p, size)
+	return t.truncate(t.callerOf(c), p, size)
 }
 
 func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {

@@ -27,14 +27,14 @@ type caller struct {
 	creds   func() (intercept.Credentials, error)
 }
 
-func callerOf(c *intercept.Call) *caller {
+func (t *Tree) callerOf(c *intercept.Call) *caller {
+	t.super.Store(c.Supervisor)
 	return &caller{c.Process, c.TID, c.As, c.Context, c.Swap, c.Credentials}
 }
 
 // Open gives a reader an immutable snapshot, and a writer a scratch file of its own.
 func (t *Tree) Open(c *intercept.Call, p *intercept.Place, how intercept.OpenHow) (*os.File, error) {
-	<-t.ready
-	return t.open(callerOf(c), p, how)
+	return t.open(t.callerOf(c), p, how)
 }
 
 func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.File, error) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,8 +42,7 @@ type Tree struct {
 	options Options
 	match   matcher
 	began   time.Time
-	super   *intercept.Supervisor // set before the first call: see Attach
-	ready   chan struct{}
+	super   atomic.Pointer[intercept.Supervisor] // known from the first call on
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -72,7 +72,7 @@ var _ intercept.Handler = (*Tree)(nil)
 // New makes a Tree for a command that is about to be started.
 func New(o Options) *Tree {
 	t := &Tree{
-		options: o, match: newMatcher(o.Dir, o.Files), began: time.Now(), ready: make(chan struct{}),
+		options: o, match: newMatcher(o.Dir, o.Files), began: time.Now(),
 		closing: make(chan struct{}), targets: map[place]*target{}, pids: map[int]bool{},
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
@@ -81,14 +81,8 @@ func New(o Options) *Tree {
 	return t
 }
 
-// Attach names the supervisor. Calls that come before wait for it.
-func (t *Tree) Attach(s *intercept.Supervisor) {
-	t.super = s
-	close(t.ready)
-}
-
 func (t *Tree) watch(f *os.File, w *writer) error {
-	return t.super.Watch(f, w, intercept.Closed|intercept.Modified)
+	return t.super.Load().Watch(f, w, intercept.Closed|intercept.Modified)
 }
 
 func (t *Tree) warn(format string, args ...any) {
