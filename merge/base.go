@@ -80,10 +80,7 @@ func printOf(n *node) uint64 {
 	if n == nil {
 		return 0
 	}
-	if n.kind == kindLines {
-		return hashBytes(uint64(kindLines), string(n.text()))
-	}
-	return fingerprint(n.text())
+	return n.print()
 }
 
 func (e *delta) places(at string, visit func(at string, old, new *node)) {
@@ -93,15 +90,16 @@ func (e *delta) places(at string, visit func(at string, old, new *node)) {
 		visit(at, e.base, e.ours)
 	case e.list != nil:
 		at += "/-"
-		for _, added := range e.list.insert {
-			for _, n := range added {
-				visit(at, nil, n)
+		l := e.list
+		for _, r := range l.insert {
+			for j := r.from; j < r.to; j++ {
+				visit(at, nil, l.ours.value(j))
 			}
 		}
-		for i, f := range e.list.fate {
+		for i, f := range l.fate {
 			switch c := f.change; {
 			case f.gone:
-				visit(at, e.list.nodes[i], nil)
+				visit(at, l.base.value(l.front+i), nil)
 			case c != nil && !similar(c.base, c.ours): // paired for their place only
 				visit(at, c.base, nil)
 				visit(at, nil, c.ours)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // Compute gives the value that is derived from an object, as JSON text. It must obey ctx.
@@ -57,7 +58,7 @@ type deriver struct {
 }
 
 func (v *deriver) walk(n, old *node, at Pointer) {
-	if !n.container() || !v.holder.reaches(at) {
+	if !n.kind.container() || !v.holder.reaches(at) {
 		return
 	}
 	if old != nil && !n.dirty && bytes.Equal(n.raw, old.raw) {
@@ -67,12 +68,15 @@ func (v *deriver) walk(n, old *node, at Pointer) {
 	if n.kind == kindObject && v.holder.Matches(at) && v.inputChanged(n, old) {
 		v.set(n, at)
 	}
-	if n.list() {
+	if n.kind.list() {
 		v.elements(n, old, at)
 		return
 	}
 	for i := range n.kids {
-		name := n.kids[i].name()
+		if !n.there(i) {
+			continue
+		}
+		name := n.name(i)
 		if n.lookup(name) != i {
 			continue
 		}
@@ -80,26 +84,26 @@ func (v *deriver) walk(n, old *node, at Pointer) {
 		if old != nil {
 			was = old.child(name)
 		}
-		v.walk(n.kids[i].value, was, append(at[:len(at):len(at)], name))
+		v.walk(n.value(i), was, at.child(name))
 	}
 }
 
 // elements have no name that says which they were: one that was anywhere in the list is no new one.
 func (v *deriver) elements(n, old *node, at Pointer) {
 	known := map[uint64]*node{}
-	if old != nil && old.list() {
+	if old != nil && old.kind.list() {
 		old.expand()
 		for i := range old.kids {
-			known[v.printWithout(old.kids[i].value)] = old.kids[i].value
+			known[v.printWithout(old.value(i))] = old.value(i)
 		}
 	}
 	for i := range n.kids {
-		e := n.kids[i].value
+		e := n.value(i)
 		was := known[v.printWithout(e)]
-		if was == nil && old != nil && old.list() && i < len(old.kids) {
-			was = old.kids[i].value // for what is below it
+		if was == nil && old != nil && old.kind.list() && i < len(old.kids) {
+			was = old.value(i) // for what is below it
 		}
-		v.walk(e, was, append(at[:len(at):len(at)], fmt.Sprint(i)))
+		v.walk(e, was, at.child(strconv.Itoa(i)))
 	}
 }
 
@@ -110,20 +114,23 @@ func (v *deriver) inputChanged(n, old *node) bool {
 // printWithout is the fingerprint of a value, a member that is derived left out.
 func (v *deriver) printWithout(n *node) uint64 {
 	if n.kind != kindObject {
-		return fingerprint(n.text())
+		return n.print()
 	}
 	n.expand()
 	sum := uint64(kindObject)
 	for i := range n.kids {
-		if name := n.kids[i].name(); name != v.name && n.lookup(name) == i {
-			sum += mix(hashBytes(1, name) ^ mix(fingerprint(n.kids[i].value.text())))
+		if !n.there(i) {
+			continue
+		}
+		if name := n.name(i); name != v.name && n.lookup(name) == i {
+			sum += mix(hashString(n.key(i)) ^ mix(n.fingerprint(i)))
 		}
 	}
 	return mix(sum)
 }
 
 func (v *deriver) set(n *node, at Pointer) {
-	here := append(at[:len(at):len(at)], v.name)
+	here := at.child(v.name)
 	raw, err := v.compute(v.ctx, n.text())
 	if err == nil {
 		err = Valid(raw, JSON)

@@ -5,12 +5,10 @@ import (
 	"fmt"
 )
 
-// Change is what one writer did between base and ours, ready to be merged into any number of documents. It shares the
-// bytes of both.
+// Change is what one writer did between base and ours, ready to be merged into any number of documents, one after the
+// other. It shares the bytes of both.
 type Change struct {
-	base, ours []byte
-	format     Format
-	style      style
+	base, ours *Document
 	additions  bool // nothing is deleted or changed, only added
 	moves      Moves
 	root       *delta
@@ -26,9 +24,10 @@ type delta struct {
 // memberDelta is a member that ours added, deleted or changed.
 type memberDelta struct {
 	name  string
-	key   []byte   // as ours writes it, as base does for a deletion
-	after []string // names in front of it in ours, nearest first: where a new one goes
-	alias bool     // the writer has another name for it
+	key   []byte // nil: as ours writes it
+	at    int    // its place in ours, -1 for a deletion
+	alias bool   // the writer has another name for it
+	last  bool   // a new one goes to the end
 	*delta
 }
 
@@ -37,21 +36,19 @@ func (e *delta) replaces() bool { return e.members == nil && e.list == nil }
 
 // Diff finds what ours changed of base. An empty text is a missing document. It needs no lock, and no theirs.
 func Diff(base, ours []byte, f Format, pol *Policy) (*Change, error) {
-	c := &Change{base: base, ours: ours, format: f}
 	b, err := Parse(base, f)
 	if err != nil {
 		return nil, fmt.Errorf("base: %w", err)
+	}
+	if bytes.Equal(base, ours) {
+		return &Change{base: b, ours: b}, nil
 	}
 	o, err := Parse(ours, f)
 	if err != nil {
 		return nil, fmt.Errorf("ours: %w", err)
 	}
-	c.style = *o.styleOf()
-	if !bytes.Equal(base, ours) {
-		differ := differ{strict: pol.strict()}
-		c.root = differ.values(b.root, o.root)
-	}
-	return c, nil
+	df := differ{strict: pol.strict()}
+	return &Change{base: b, ours: o, root: df.values(b.root, o.root)}, nil
 }
 
 // Base and Ours are the texts that c is the difference of. They must not be modified.
@@ -69,7 +66,12 @@ func (c *Change) AdditionsOnly() *Change {
 	return &out
 }
 
+// differ compares top down, by bytes first: what is written alike is equal, and most of a document is.
 type differ struct{ strict bool }
+
+// smallBytes is up to where two containers are compared by value before anybody looks for where they differ. That they
+// are equal is the common case: a program that loads and dumps a document restyles all of it.
+const smallBytes = 4 << 10
 
 func (df differ) values(base, ours *node) *delta {
 	switch {
@@ -79,65 +81,91 @@ func (df differ) values(base, ours *node) *delta {
 		return &delta{base: base, ours: ours}
 	case bytes.Equal(base.raw, ours.raw):
 		return nil
-	case base.kind == kindObject && ours.kind == kindObject:
+	case base.kind != ours.kind || !base.kind.container():
+		if base.kind == ours.kind && equalValues(base.raw, ours.raw, df.strict) {
+			return nil
+		}
+		return &delta{base: base, ours: ours}
+	case base.kind == kindObject:
 		return df.objects(base, ours)
-	case base.list() && base.kind == ours.kind:
-		return df.lists(base, ours)
-	case equalValues(base.raw, ours.raw, df.strict):
+	}
+	return df.lists(base, ours)
+}
+
+// children is values for a child of each, made nodes only where they differ.
+func (df differ) children(base *node, i int, ours *node, j int) *delta {
+	b, o := base.rawChild(i), ours.rawChild(j)
+	small := len(b) <= smallBytes && len(o) <= smallBytes || !kindOfText(b).container()
+	if bytes.Equal(b, o) || small && equalValues(b, o, df.strict) {
 		return nil
 	}
-	return &delta{base: base, ours: ours}
+	d := df.values(base.value(i), ours.value(j))
+	if d == nil {
+		base.forget(i)
+		ours.forget(j)
+	}
+	return d
+}
+
+// sameEnds counts the children at the beginning and at the end that are written alike.
+func sameEnds(a, b *node) (front, back int) {
+	a.expand()
+	b.expand()
+	n := min(len(a.kids), len(b.kids))
+	for front < n && sameChild(a, front, b, front) {
+		front++
+	}
+	for back < n-front && sameChild(a, len(a.kids)-1-back, b, len(b.kids)-1-back) {
+		back++
+	}
+	return front, back
+}
+
+func sameChild(a *node, i int, b *node, j int) bool {
+	x, y := &a.kids[i], &b.kids[j]
+	if x.own == nil && y.own == nil && bytes.Equal(a.raw[x.at:x.end], b.raw[y.at:y.end]) {
+		return true
+	}
+	return a.there(i) && b.there(j) && bytes.Equal(a.rawChild(i), b.rawChild(j)) && (a.kind != kindObject || bytes.Equal(a.key(i), b.key(j)))
 }
 
 func (df differ) objects(base, ours *node) *delta {
-	base.expand()
-	ours.expand()
+	front, back := sameEnds(base, ours)
 	out := &delta{base: base, ours: ours}
-	for i := range base.kids {
-		k := &base.kids[i]
-		// The same member at the same place needs no lookup: most of a document is like that.
-		if i < len(ours.kids) && bytes.Equal(k.key, ours.kids[i].key) && bytes.Equal(k.value.raw, ours.kids[i].value.raw) {
-			continue
-		}
-		name := k.name()
+	for i := front; i < len(base.kids)-back; i++ {
+		name := base.name(i)
 		if base.lookup(name) != i {
 			continue // an earlier double
 		}
-		if ours.lookup(name) < 0 {
-			out.members = append(out.members, memberDelta{name: name, key: k.key, delta: &delta{base: k.value}})
+		j := ours.lookup(name)
+		switch {
+		case j < 0:
+			out.members = append(out.members, memberDelta{name: name, at: -1, delta: &delta{base: base.value(i)}})
+		case j < front || j >= len(ours.kids)-back: // below nobody looks there: an older double counts in ours
+			if d := df.children(base, i, ours, j); d != nil {
+				out.members = append(out.members, memberDelta{name: name, at: j, delta: d})
+			}
 		}
 	}
-	for i := range ours.kids {
-		k := &ours.kids[i]
-		if i < len(base.kids) && bytes.Equal(k.key, base.kids[i].key) && bytes.Equal(k.value.raw, base.kids[i].value.raw) {
+	for j := front; j < len(ours.kids)-back; j++ {
+		name := ours.name(j)
+		if ours.lookup(name) != j {
 			continue
 		}
-		name := k.name()
-		if ours.lookup(name) != i {
-			continue
+		var d *delta
+		if i := base.lookup(name); i >= 0 {
+			d = df.children(base, i, ours, j)
+		} else {
+			d = &delta{ours: ours.value(j)}
 		}
-		var before *node
-		if j := base.lookup(name); j >= 0 {
-			before = base.kids[j].value
-		}
-		if d := df.values(before, k.value); d != nil {
-			out.members = append(out.members, memberDelta{name: name, key: k.key, after: namesBefore(ours, i), delta: d})
+		if d != nil {
+			out.members = append(out.members, memberDelta{name: name, at: j, delta: d})
 		}
 	}
 	if out.members == nil {
 		return nil
 	}
 	return out
-}
-
-// namesBefore lists the nearest preceding siblings; further away than that, the end is as good a place.
-func namesBefore(n *node, i int) []string {
-	const near = 8
-	var names []string
-	for j := i - 1; j >= 0 && len(names) < near; j-- {
-		names = append(names, n.kids[j].name())
-	}
-	return names
 }
 
 // Edit is one step of a Change as people read it. A nil value is a missing one.
@@ -164,7 +192,7 @@ func walkEdits(p Pointer, e *delta, visit func(Pointer, *node, *node)) {
 		e.list.walk(p, visit)
 	default:
 		for _, m := range e.members {
-			walkEdits(append(p[:len(p):len(p)], m.name), m.delta, visit)
+			walkEdits(p.child(m.name), m.delta, visit)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package merge
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 )
 
 // Document is a lossless JSON document: a tree over the text it was parsed from, expanded only where somebody looks.
@@ -17,19 +18,22 @@ type Document struct {
 
 	names *rules // of a policy that it is under, nil: none
 
-	changed bool
+	edited  bool     // the tree is not src any more
+	changed bool     // nor is it what was parsed first
 	undo    []func() // of the Do that is under way
 }
 
 // Parse validates src whole and returns it as a document that shares its bytes. Text without any value is a missing
 // document, which the first set creates. The error is a *SyntaxError with line and column.
 func Parse(src []byte, f Format) (*Document, error) {
-	if err := Valid(src, f); err != nil {
+	ext := new(extents)
+	if err := validate(src, f, ext); err != nil {
 		return nil, err
 	}
+	ext.seal()
 	d := &Document{src: src, format: f}
 	if f == Lines {
-		d.root = &node{kind: kindLines, raw: src}
+		d.root = &node{kind: kindLines, raw: src, ext: ext}
 		return d, nil
 	}
 	start := 0
@@ -40,12 +44,19 @@ func Parse(src []byte, f Format) (*Document, error) {
 	if start == len(src) {
 		return d, nil
 	}
-	end, err := scanValue(src, start)
-	if err != nil {
-		return nil, err
-	}
-	d.lead, d.root, d.trail = src[:start], newNode(src[start:end]), src[end:]
+	end := ext.skipValue(src, start, 0)
+	d.lead, d.trail = src[:start], src[end:]
+	d.root = &node{kind: kindOfText(src[start:]), raw: src[start:end], ext: ext, off: start}
 	return d, nil
+}
+
+// fresh is the document as it was parsed, for somebody who will change it. It shares text and index.
+func (d *Document) fresh() Document {
+	out := Document{src: d.src, format: d.format, lead: d.lead, trail: d.trail, style: d.style}
+	if d.root != nil {
+		out.root = &node{kind: d.root.kind, raw: d.root.raw, ext: d.root.ext, off: d.root.off}
+	}
+	return out
 }
 
 var utf8BOM = []byte("\xef\xbb\xbf")
@@ -54,7 +65,7 @@ var utf8BOM = []byte("\xef\xbb\xbf")
 func (d *Document) Missing() bool {
 	if d.root != nil && d.root.kind == kindLines {
 		d.root.expand()
-		return len(d.root.kids) == 0
+		return d.root.len() == 0
 	}
 	return d.root == nil
 }
@@ -65,7 +76,7 @@ func (d *Document) Changed() bool { return d.changed }
 // Bytes of the document: what was parsed, where nothing was changed. They must not be modified.
 func (d *Document) Bytes() []byte {
 	switch {
-	case !d.changed:
+	case !d.edited:
 		return d.src
 	case d.root == nil:
 		return nil
@@ -106,19 +117,22 @@ func (d *Document) Each(p Pointer, f func(key string, raw []byte) bool) error {
 	if n == nil {
 		return fmt.Errorf("%w: %s", ErrNotFound, quotePointer(p))
 	}
-	if !n.container() {
+	if !n.kind.container() {
 		return fmt.Errorf("%w: %s is %s", ErrType, quotePointer(p), n.kind)
 	}
 	n.expand()
 	for i := range n.kids {
-		key := fmt.Sprint(i)
+		if !n.there(i) {
+			continue
+		}
+		key := strconv.Itoa(i)
 		if n.kind == kindObject {
-			key = n.kids[i].name()
+			key = n.name(i)
 			if n.lookup(key) != i {
 				continue
 			}
 		}
-		if !f(key, n.kids[i].value.text()) {
+		if !f(key, n.rawChild(i)) {
 			break
 		}
 	}
@@ -134,7 +148,7 @@ func quotePointer(p Pointer) string {
 
 // record notes how to take a step back, for a Do that fails later.
 func (d *Document) record(undo func()) {
-	d.changed = true
+	d.edited, d.changed = true, true
 	d.undo = append(d.undo, undo)
 }
 

@@ -36,7 +36,9 @@ func syntax(i int, format string, args ...any) *SyntaxError {
 
 // Valid says whether src is a document of format f: nil or a *SyntaxError. Beside RFC 8259 it accepts what Python
 // writes and reads: NaN, Infinity, -Infinity, lone surrogate escapes, names that come twice; and a byte order mark.
-func Valid(src []byte, f Format) error {
+func Valid(src []byte, f Format) error { return validate(src, f, nil) }
+
+func validate(src []byte, f Format, ext *extents) error {
 	i := 0
 	if bytes.HasPrefix(src, utf8BOM) {
 		i = len(utf8BOM)
@@ -46,7 +48,7 @@ func Valid(src []byte, f Format) error {
 		if i == len(src) {
 			return nil
 		}
-		end, err := scanValue(src, i)
+		end, err := scan(src, i, ext)
 		if err != nil {
 			return explain(err, src)
 		}
@@ -98,9 +100,11 @@ func skipSpace(src []byte, i int) int {
 	return i
 }
 
-// scanValue validates one value that starts at src[i] and returns the index behind it. It keeps its own stack of
-// open brackets, so that depth costs no goroutine stack.
-func scanValue(src []byte, i int) (int, error) {
+// scanValue validates one value that starts at src[i] and returns the index behind it.
+func scanValue(src []byte, i int) (int, error) { return scan(src, i, nil) }
+
+// scan keeps its own stack of open brackets, so that depth costs no goroutine stack. It notes large containers in ext.
+func scan(src []byte, i int, ext *extents) (int, error) {
 	var small [64]byte
 	stack := small[:0] // '{' or '[' of each open container
 	for {
@@ -116,12 +120,16 @@ func scanValue(src []byte, i int) (int, error) {
 			if len(stack) == maxDepth {
 				return i, syntax(i, "nested deeper than %d", maxDepth)
 			}
+			opened := i
 			i = skipSpace(src, i+1)
 			if i < len(src) && src[i] == '}' {
 				i++
 				break
 			}
 			stack = append(stack, '{')
+			if ext != nil {
+				ext.open(opened)
+			}
 			if i, err = scanKey(src, i); err != nil {
 				return i, err
 			}
@@ -130,12 +138,16 @@ func scanValue(src []byte, i int) (int, error) {
 			if len(stack) == maxDepth {
 				return i, syntax(i, "nested deeper than %d", maxDepth)
 			}
+			opened := i
 			i = skipSpace(src, i+1)
 			if i < len(src) && src[i] == ']' {
 				i++
 				break
 			}
 			stack = append(stack, '[')
+			if ext != nil {
+				ext.open(opened)
+			}
 			continue
 		case c == '-' || c >= '0' && c <= '9':
 			i, err = scanNumber(src, i)
@@ -174,6 +186,9 @@ func scanValue(src []byte, i int) (int, error) {
 			}
 			i++
 			stack = stack[:len(stack)-1]
+			if ext != nil {
+				ext.close(i)
+			}
 		}
 	}
 }

@@ -1,53 +1,95 @@
 package merge
 
-import "fmt"
+import "strconv"
 
 // listEdits is diff3: what ours did to each element of base and between them, done to theirs. Only edits to one
-// element can conflict; insertions of both sides at one place are both kept, theirs first.
-func (m *merger) listEdits(theirs *node, at Pointer, e *delta) {
-	l, t := e.list, m.df.align(e.base, theirs)
-	pos := 0
-	gone := map[int]bool{} // places in theirs.kids to take out at the end, all at once
+// element can conflict; insertions of both sides at one place are both kept, theirs first. Without insert, what ours
+// inserted is there already.
+func (m *merger) listEdits(theirs *node, at Pointer, l *listDelta, insert bool) {
+	t := m.df.align(l.base, theirs)
+	pos := t.slot(l.front)
+	out := theirs.kids[:pos:pos]
+	changed := false
+	add := func(raw []byte) {
+		out = append(out, kid{at: -1, own: m.newChild(theirs, len(at), nil, raw)})
+		changed = true
+	}
+	keep := func() {
+		out = append(out, theirs.kids[pos])
+		pos++
+	}
 	for i := range len(l.fate) + 1 {
-		pos += len(t.insert[i])
-		for _, added := range l.insert[i] {
-			m.insert(theirs, len(at), pos, nil, added.text())
-			pos++
+		for range t.inserted(l.front + i) {
+			keep()
+		}
+		for j := l.insert[i].from; insert && j < l.insert[i].to; j++ {
+			add(l.ours.rawChild(j))
 		}
 		if i == len(l.fate) {
 			break
 		}
-		of, tf := l.fate[i], t.fate[i]
+		base, of, gone := l.front+i, l.fate[i], t.gone(l.front+i)
 		var added *node
 		if m.additions && of.change != nil && !similar(of.change.base, of.change.ours) {
 			added, of.change = of.change.ours, nil // they were paired for their place only
 		}
-		here := append(at[:len(at):len(at)], fmt.Sprint(pos))
+		here := at.child(strconv.Itoa(len(out)))
 		rule := m.pol.rule(here)
 		switch {
-		case tf.gone && (of.gone || of.change == nil):
-		case tf.gone:
+		case gone && (of.gone || of.change == nil):
+		case gone:
 			if raw, take := m.revive(here, of.change, rule); take {
-				m.insert(theirs, len(at), pos, nil, raw)
-				pos++
+				add(raw)
 			}
-		case of.gone:
-			if m.mayDelete(here, &delta{base: l.nodes[i]}, theirs.kids[pos].value, rule) {
-				gone[pos] = true
-			}
+		case of.gone && m.mayDelete(here, l.base.value(base), theirs.value(pos), rule):
+			changed = true
 			pos++
+		case of.gone:
+			keep()
 		default:
 			if of.change != nil {
 				m.both(theirs, pos, here, of.change, rule)
 			}
-			pos++
+			keep()
 		}
 		if added != nil {
-			m.insert(theirs, len(at), pos, nil, added.text())
-			pos++
+			add(added.text())
 		}
 	}
-	m.takeOut(theirs, gone)
+	if changed {
+		m.touched()
+		theirs.kids = append(out, theirs.kids[pos:]...)
+	}
+}
+
+// slot is the index in ours right behind element i-1 of base, in front of what was inserted there.
+func (l *listDelta) slot(i int) int {
+	switch {
+	case i <= l.front:
+		return i
+	case i > l.front+len(l.fate):
+		return i - len(l.base.kids) + len(l.ours.kids)
+	}
+	at := l.front
+	for k := range i - l.front {
+		at += l.insert[k].len()
+		if !l.fate[k].gone {
+			at++
+		}
+	}
+	return at
+}
+
+// inserted is how many elements were put in front of element i of base.
+func (l *listDelta) inserted(i int) int {
+	if i < l.front || i > l.front+len(l.fate) {
+		return 0
+	}
+	return l.insert[i-l.front].len()
+}
+
+func (l *listDelta) gone(i int) bool {
+	return i >= l.front && i < l.front+len(l.fate) && l.fate[i-l.front].gone
 }
 
 // takeOut removes many children in one pass.
@@ -56,21 +98,17 @@ func (m *merger) takeOut(n *node, gone map[int]bool) {
 		return
 	}
 	m.touched()
-	first := n.kids[0].before
 	kept := n.kids[:0:0]
 	for i, k := range n.kids {
 		if !gone[i] {
 			kept = append(kept, k)
 		}
 	}
-	n.kids, n.index = kept, nil
-	if n.kind == kindLines {
-		return
-	}
-	if len(kept) == 0 {
-		n.tail = nil
-		return
-	}
-	kept[0].before = first
-	kept[len(kept)-1].after = nil
+	n.kids = kept
+}
+
+// push puts a value behind the last element.
+func (m *merger) push(n *node, at Pointer, raw []byte) {
+	m.touched()
+	n.kids = append(n.kids, kid{at: -1, own: m.newChild(n, len(at), nil, raw)})
 }

@@ -1,40 +1,40 @@
 package merge
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // listAppend: the array only grows. What ours added goes to the end, what it put in the place of something else, too; what
 // it deleted, and what it changed inside an element, is refused.
 func (m *merger) listAppend(theirs *node, at Pointer, l *listDelta) {
-	add := func(n *node) { m.insert(theirs, len(at), len(theirs.kids), nil, n.text()) }
 	for i := range len(l.fate) + 1 {
-		for _, added := range l.insert[i] {
-			add(added)
+		for j := l.insert[i].from; j < l.insert[i].to; j++ {
+			m.push(theirs, at, l.ours.rawChild(j))
 		}
 		if i == len(l.fate) || m.additions {
 			continue
 		}
-		here := append(at[:len(at):len(at)], fmt.Sprint(i))
+		here, element := at.child(strconv.Itoa(l.front+i)), l.base.value(l.front+i)
 		switch f := l.fate[i]; {
 		case f.gone:
-			m.conflict(here, l.nodes[i], nil, l.nodes[i], TakenTheirs, "deleted from a list that only grows")
+			m.conflict(here, element, nil, element, TakenTheirs, "deleted from a list that only grows")
 		case f.change != nil && !similar(f.change.base, f.change.ours): // paired for their places only
-			m.conflict(here, l.nodes[i], nil, l.nodes[i], TakenTheirs, "deleted from a list that only grows")
-			add(f.change.ours)
+			m.conflict(here, element, nil, element, TakenTheirs, "deleted from a list that only grows")
+			m.push(theirs, at, f.change.ours.text())
 		case f.change != nil:
-			m.conflict(here, f.change.base, f.change.ours, l.nodes[i], TakenTheirs, "changed in a list that only grows")
+			m.conflict(here, f.change.base, f.change.ours, element, TakenTheirs, "changed in a list that only grows")
 		}
 	}
 }
 
 // listSet: elements equal by value are one; ours' additions and deletions are done to the set that is there.
 func (m *merger) listSet(theirs *node, at Pointer, e *delta) {
-	e.base.expand()
-	e.ours.expand()
 	inBase, inOurs, inTheirs := setOf(e.base), setOf(e.ours), setOf(theirs)
 	if !m.additions {
 		gone := map[int]bool{}
 		for i := range theirs.kids {
-			print := fingerprint(theirs.kids[i].value.text())
+			print := theirs.fingerprint(i)
 			if inBase[print] && !inOurs[print] {
 				gone[i] = true
 			}
@@ -42,19 +42,19 @@ func (m *merger) listSet(theirs *node, at Pointer, e *delta) {
 		m.takeOut(theirs, gone)
 	}
 	for i := range e.ours.kids {
-		raw := e.ours.kids[i].value.text()
-		print := fingerprint(raw)
+		print := e.ours.fingerprint(i)
 		if !inBase[print] && !inTheirs[print] {
 			inTheirs[print] = true
-			m.insert(theirs, len(at), len(theirs.kids), nil, raw)
+			m.push(theirs, at, e.ours.rawChild(i))
 		}
 	}
 }
 
 func setOf(n *node) map[uint64]bool {
+	n.expand()
 	set := make(map[uint64]bool, len(n.kids))
 	for i := range n.kids {
-		set[fingerprint(n.kids[i].value.text())] = true
+		set[n.fingerprint(i)] = true
 	}
 	return set
 }
@@ -62,28 +62,26 @@ func setOf(n *node) map[uint64]bool {
 // listKeyed: elements are records named by key members, like the members of an object. Elements without a key of their own,
 // or sharing one, are beyond naming: those that ours added are appended, as often as it added them, and none is taken away.
 func (m *merger) listKeyed(theirs *node, at Pointer, e *delta, key []string) {
-	e.base.expand()
-	e.ours.expand()
 	k := keyedMerge{m, theirs, at, keysOf(e.base, key), keysOf(e.ours, key), keysOf(theirs, key)}
-	gone := map[int]bool{}
+	gone, first := map[int]bool{}, len(m.conflicts)
 	if !m.additions {
 		k.deletions(e, key, gone)
 	}
 	held := countOf(e.base)
 	for i := range e.ours.kids {
-		element := e.ours.kids[i].value
-		name, ok := elementKey(element, key)
+		name, ok := elementKey(e.ours, i, key)
 		if ok && k.ours.unique(name) && !k.base.shared(name) && !k.there.shared(name) {
-			k.named(e, name, element)
+			k.named(e, name, i)
 			continue
 		}
-		if print := fingerprint(element.text()); held[print] > 0 {
+		if print := e.ours.fingerprint(i); held[print] > 0 {
 			held[print]--
 			continue
 		}
-		k.add(element.text())
+		k.add(e.ours.rawChild(i))
 	}
 	m.takeOut(theirs, gone)
+	moveDown(m.conflicts[first:], len(at), gone)
 }
 
 // keyedMerge is one run of listKeyed.
@@ -94,19 +92,19 @@ type keyedMerge struct {
 	base, ours, there keys
 }
 
-func (k *keyedMerge) place(i int) Pointer { return append(k.at[:len(k.at):len(k.at)], fmt.Sprint(i)) }
+func (k *keyedMerge) place(i int) Pointer { return k.at.child(strconv.Itoa(i)) }
 
 func (k *keyedMerge) add(raw []byte) {
-	k.m.insert(k.theirs, len(k.at), len(k.theirs.kids), nil, raw)
+	k.m.push(k.theirs, k.at, raw)
 }
 
 // named merges a record that every side that has it can tell from all others.
-func (k *keyedMerge) named(e *delta, name string, element *node) {
+func (k *keyedMerge) named(e *delta, name string, i int) {
 	var before *node
 	if b, ok := k.base[name]; ok {
-		before = e.base.kids[b].value
+		before = e.base.value(b)
 	}
-	change := k.m.df.values(before, element)
+	change := k.m.df.values(before, e.ours.value(i))
 	if change == nil {
 		return
 	}
@@ -124,23 +122,22 @@ func (k *keyedMerge) named(e *delta, name string, element *node) {
 func (k *keyedMerge) deletions(e *delta, key []string, gone map[int]bool) {
 	held := countOf(e.ours)
 	for i := range e.base.kids {
-		element := e.base.kids[i].value
-		name, ok := elementKey(element, key)
+		name, ok := elementKey(e.base, i, key)
 		if ok && k.base.unique(name) && !k.there.shared(name) {
 			j, there := k.there[name]
-			if _, kept := k.ours[name]; there && !kept && k.m.mayDelete(k.place(j), &delta{base: element}, k.theirs.kids[j].value, k.m.pol.rule(k.place(j))) {
+			if _, kept := k.ours[name]; there && !kept && k.m.mayDelete(k.place(j), e.base.value(i), k.theirs.value(j), k.m.pol.rule(k.place(j))) {
 				gone[j] = true
 			}
 			continue
 		}
-		print := fingerprint(element.text())
+		print := e.base.fingerprint(i)
 		if held[print] > 0 {
 			held[print]--
 			continue
 		}
 		for j := range k.theirs.kids {
-			if have := k.theirs.kids[j].value; fingerprint(have.text()) == print {
-				k.m.conflict(k.place(j), element, nil, have, TakenTheirs, "deleted by ours, without a key of its own")
+			if k.theirs.fingerprint(j) == print {
+				k.m.conflict(k.place(j), e.base.value(i), nil, k.theirs.value(j), TakenTheirs, "deleted by ours, without a key of its own")
 				break
 			}
 		}
@@ -156,9 +153,10 @@ func (k keys) unique(name string) bool { i, ok := k[name]; return ok && i != sha
 func (k keys) shared(name string) bool { i, ok := k[name]; return ok && i == sharedKey }
 
 func keysOf(n *node, key []string) keys {
+	n.expand()
 	out := make(keys, len(n.kids))
 	for i := range n.kids {
-		name, ok := elementKey(n.kids[i].value, key)
+		name, ok := elementKey(n, i, key)
 		if !ok {
 			continue
 		}
@@ -170,34 +168,58 @@ func keysOf(n *node, key []string) keys {
 	return out
 }
 
-// elementKey is the text of the key members of a record, exact; ok is false where one is missing.
-func elementKey(n *node, key []string) (string, bool) {
-	if n.kind != kindObject {
+// elementKey is the text of the key members of element i, exact; ok is false where one is missing.
+func elementKey(n *node, i int, key []string) (string, bool) {
+	raw := n.rawChild(i)
+	if raw[0] != '{' {
 		return "", false
 	}
+	record := &node{kind: kindObject, raw: raw}
+	record.expand()
 	var out []byte
 	for _, name := range key {
-		v := n.child(name)
-		if v == nil || v.container() {
+		j := record.lookup(name)
+		if j < 0 {
 			return "", false
 		}
-		text := string(v.raw)
-		switch v.kind {
-		case kindString:
-			text = decodeString(v.raw)
-		case kindNumber:
-			text = canonicalNumber(v.raw)
+		value := record.rawChild(j)
+		text := string(value)
+		k := kindOfText(value)
+		switch {
+		case k.container():
+			return "", false
+		case k == kindString:
+			text = decodeString(value)
+		case k == kindNumber:
+			text = canonicalNumber(value)
 		}
-		out = fmt.Appendf(out, "%c%d:%s", v.kind, len(text), text)
+		out = fmt.Appendf(out, "%c%d:%s", k, len(text), text)
 	}
 	return string(out), true
 }
 
 // countOf is how often each element is in a list.
 func countOf(n *node) map[uint64]int {
+	n.expand()
 	count := make(map[uint64]int, len(n.kids))
 	for i := range n.kids {
-		count[fingerprint(n.kids[i].value.text())]++
+		count[n.fingerprint(i)]++
 	}
 	return count
+}
+
+// moveDown corrects the index at one level of pointers for the elements in front of it that went.
+func moveDown(conflicts []Conflict, level int, gone map[int]bool) {
+	for k := range conflicts {
+		p, _ := ParsePointer(conflicts[k].At)
+		i, _ := arrayIndex(p[level])
+		less := 0
+		for j := range gone {
+			if j < i {
+				less++
+			}
+		}
+		p[level] = strconv.Itoa(i - less)
+		conflicts[k].At = p.String()
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 )
 
 // The kinds of Op.
@@ -103,6 +104,7 @@ func (op Op) Check() error {
 
 // Do carries out ops in their order, all or none.
 func (d *Document) Do(ops ...Op) error {
+	edited, changed := d.edited, d.changed
 	d.undo = d.undo[:0]
 	for _, op := range ops {
 		if err := d.do(op); err != nil {
@@ -112,9 +114,11 @@ func (d *Document) Do(ops ...Op) error {
 				d.undo = d.undo[:last]
 				step()
 			}
+			d.edited, d.changed = edited, changed
 			return err
 		}
 	}
+	clear(d.undo)
 	d.undo = d.undo[:0]
 	return nil
 }
@@ -129,16 +133,14 @@ func (d *Document) do(op Op) error {
 	}
 	p = d.spelled(p, op.Kind == OpDelete || op.Kind == OpRemove)
 	value := bytes.TrimSpace(op.Value)
+	at := p
 	switch op.Kind {
 	case OpPatch: // as it goes along
 	case OpAppend:
-		value = d.spelledValue(append(p[:len(p):len(p)], "-"), value)
+		at = p.child("-")
+		value = d.spelledValue(at, value)
 	default:
 		value = d.spelledValue(p, value)
-	}
-	at := p
-	if op.Kind == OpAppend {
-		at = append(p[:len(p):len(p)], "-")
 	}
 	if err := d.fits(at, value); err != nil {
 		return err
@@ -181,14 +183,12 @@ func (d *Document) do(op Op) error {
 
 // touch marks the way to p as changed. Every step of it exists.
 func (d *Document) touch(p Pointer) {
-	d.changed = true
+	d.edited, d.changed = true, true
 	n := d.root
-	n.dirty = n.dirty || n.container()
+	n.dirty = n.kind.container()
 	for _, step := range p {
-		if n = n.child(step); n == nil {
-			return
-		}
-		n.dirty = n.dirty || n.container()
+		n = n.child(step)
+		n.dirty = n.kind.container()
 	}
 }
 
@@ -204,29 +204,39 @@ func (d *Document) parent(p Pointer, create bool) (*node, error) {
 	for i, step := range p[:len(p)-1] {
 		next := n.child(step)
 		if next == nil {
-			if !n.container() {
+			if !n.kind.container() {
 				return nil, fmt.Errorf("%w: %s is %s", ErrType, quotePointer(p[:i]), n.kind)
 			}
-			if n.list() && step != "-" && !isNextIndex(n, step) {
+			if n.kind.list() && step != "-" && !isNextIndex(n, step) {
 				return nil, fmt.Errorf("%w: %s", ErrNotFound, p[:i+1])
 			}
 			if !create {
 				return nil, fmt.Errorf("%w: %s", ErrNotFound, p[:i+1])
 			}
-			d.touch(p[:i])
-			d.placeChild(n, i, len(n.kids), encodeString(step, false), []byte("{}"))
-			next = n.kids[len(n.kids)-1].value
-			if step == "-" {
-				p[i] = fmt.Sprint(len(n.kids) - 1)
+			if n.expand(); step == "-" && n.kind.list() {
+				p[i] = strconv.Itoa(len(n.kids))
 			}
+			d.placeChild(n, p[:i], len(n.kids), encodeString(step, false), []byte("{}"))
+			next = n.value(len(n.kids) - 1)
 		}
 		n = next
 	}
-	if !n.container() {
+	if !n.kind.container() {
 		return nil, fmt.Errorf("%w: %s is %s, not an object or array", ErrType, quotePointer(p[:len(p)-1]), n.kind)
 	}
 	n.expand()
 	return n, nil
+}
+
+// placeChild puts a new child at place i of the container at p.
+func (d *Document) placeChild(n *node, p Pointer, i int, key, raw []byte) {
+	head, tail, between := n.head, n.tail, n.between
+	d.touch(p)
+	n.insert(i, d.newChild(n, len(p), key, raw, false))
+	d.record(func() {
+		n.removeInserted(i)
+		n.head, n.tail, n.between = head, tail, between
+	})
 }
 
 func isNextIndex(n *node, step string) bool {
@@ -247,30 +257,23 @@ func (d *Document) set(p Pointer, raw []byte) error {
 		d.replaceChild(n, p, i, raw)
 		return nil
 	}
-	if n.list() && last != "-" && !isNextIndex(n, last) {
+	if n.kind.list() && last != "-" && !isNextIndex(n, last) {
 		return fmt.Errorf("%w: %s: the length of the array is %d", ErrNotFound, p, len(n.kids))
 	}
-	d.touch(p[:len(p)-1])
-	d.placeChild(n, len(p)-1, len(n.kids), encodeString(last, false), raw)
+	d.placeChild(n, p[:len(p)-1], len(n.kids), encodeString(last, false), raw)
 	return nil
 }
 
 // replaceChild puts raw in the place of child i of n, unless it equals what is there.
 func (d *Document) replaceChild(n *node, p Pointer, i int, raw []byte) {
-	old := n.kids[i].value
-	if equalValues(old.text(), raw, false) {
+	c := n.own(i)
+	old := c.value
+	if equalNodes(old, newNode(raw), false) {
 		return
 	}
 	d.touch(p[:len(p)-1])
-	l := d.layoutIn(n, len(p)-1)
-	if old.container() {
-		old.expand()
-		if len(old.kids) > 0 { // as the value that was there
-			l.multiline = bytes.IndexByte(old.kids[0].before, '\n') >= 0
-		}
-	}
-	d.record(func() { n.kids[i].value = old })
-	n.kids[i].value = newNode(l.render(nil, raw))
+	d.record(func() { c.value = old })
+	c.value = newNode(d.layoutOfChild(n, i, len(p)-1).render(nil, raw))
 }
 
 func (d *Document) setWhole(raw []byte) error {
@@ -280,7 +283,7 @@ func (d *Document) setWhole(raw []byte) error {
 	if d.root != nil && equalValues(d.root.text(), raw, false) {
 		return nil
 	}
-	d.setRoot(newNode(layout{d.styleOf(), 0, d.styleOf().multiline}.render(nil, raw)))
+	d.setRoot(newNode(d.layoutOfRoot().render(nil, raw)))
 	return nil
 }
 
@@ -296,21 +299,13 @@ func (d *Document) delete(p Pointer) (found bool, err error) {
 	if i < 0 {
 		return false, nil
 	}
+	if n.gone > 16 && n.gone > len(n.kids)/2 && len(d.undo) == 0 {
+		n.compact()
+		i = n.place(p[len(p)-1])
+	}
 	d.touch(p[:len(p)-1])
-	d.record(n.snapshot())
-	n.removeAt(i)
+	d.record(n.remove(i))
 	return true, nil
-}
-
-// removeAt takes child i out, in an object every member of its name: else an older double would come to light.
-func (n *node) removeAt(i int) {
-	if n.kind != kindObject {
-		n.remove(i)
-		return
-	}
-	for name := n.kids[i].name(); i >= 0; i = n.lookup(name) {
-		n.remove(i)
-	}
 }
 
 func ignoreNotFound(err error) error {
@@ -340,12 +335,11 @@ func (d *Document) append(p Pointer, raw []byte) error {
 	if n == nil {
 		return d.set(p, append(append([]byte{'['}, raw...), ']'))
 	}
-	if !n.list() {
+	if !n.kind.list() {
 		return fmt.Errorf("%w: %s is %s, not an array", ErrType, quotePointer(p), n.kind)
 	}
 	n.expand()
-	d.touch(p)
-	d.placeChild(n, len(p), len(n.kids), nil, raw)
+	d.placeChild(n, p, len(n.kids), nil, raw)
 	return nil
 }
 
@@ -359,7 +353,7 @@ func (d *Document) insert(p Pointer, raw []byte) error {
 		return err
 	}
 	last := p[len(p)-1]
-	if !n.list() {
+	if !n.kind.list() {
 		return d.set(p, raw)
 	}
 	i, ok := arrayIndex(last)
@@ -369,8 +363,7 @@ func (d *Document) insert(p Pointer, raw []byte) error {
 	if !ok || i > len(n.kids) {
 		return fmt.Errorf("%w: %s: the length of the array is %d", ErrNotFound, p, len(n.kids))
 	}
-	d.touch(p[:len(p)-1])
-	d.placeChild(n, len(p)-1, i, nil, raw)
+	d.placeChild(n, p[:len(p)-1], i, nil, raw)
 	return nil
 }
 
@@ -448,12 +441,12 @@ func (d *Document) patch(p Pointer, raw []byte) error {
 	patch := newNode(raw)
 	patch.expand()
 	for i := range patch.kids {
-		name := patch.kids[i].name()
+		name := patch.name(i)
 		if patch.lookup(name) != i {
 			continue // a double: the last one counts
 		}
-		value := patch.kids[i].value.raw
-		at := d.spelled(append(p[:len(p):len(p)], name), string(value) == "null")
+		value := patch.rawChild(i)
+		at := d.spelled(p.child(name), string(value) == "null")
 		if string(value) == "null" {
 			if _, err := d.delete(at); err != nil {
 				return err

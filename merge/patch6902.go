@@ -17,7 +17,7 @@ func ParsePatch6902(src []byte) ([]Op, error) {
 	d.root.expand()
 	ops := make([]Op, 0, len(d.root.kids))
 	for i := range d.root.kids {
-		op, err := patchOp(d.root.kids[i].value)
+		op, err := patchOp(d.root.value(i))
 		if err != nil {
 			return nil, fmt.Errorf("operation %d: %w", i, err)
 		}

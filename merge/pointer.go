@@ -43,3 +43,6 @@ func (p Pointer) String() string {
 	}
 	return b.String()
 }
+
+// child is p with one step more; it shares nothing with p that an append could change.
+func (p Pointer) child(step string) Pointer { return append(p[:len(p):len(p)], step) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // Writers that spell one name in several ways are brought together when their changes go in: a change is found in the
@@ -96,7 +97,7 @@ func (m *merger) translate(e *delta, at Pointer) (out *delta, mapped bool) {
 	copied.members = make([]memberDelta, 0, len(e.members))
 	for _, member := range e.members {
 		name := names.of(member.name)
-		inner, inside := m.translate(member.delta, append(at[:len(at):len(at)], name))
+		inner, inside := m.translate(member.delta, at.child(name))
 		mapped = mapped || inside || name != member.name
 		if member.delta = inner; inner != nil { // nil: the same, once it is spelled alike
 			copied.members = append(copied.members, member)
@@ -110,18 +111,18 @@ func (m *merger) translate(e *delta, at Pointer) (out *delta, mapped bool) {
 
 // normalized returns a value with its names mapped; n may be nil.
 func (m *merger) normalized(n *node, at Pointer) (*node, bool) {
-	if n == nil || !n.container() || !m.pol.renamesBelow(at) {
+	if n == nil || !n.kind.container() || !m.pol.renamesBelow(at) {
 		return n, false
 	}
 	raw := n.text()
-	d := &Document{src: raw, format: m.d.format, style: m.style, root: &node{kind: n.kind, raw: raw}}
+	d := &Document{src: raw, format: m.d.format, style: m.style, root: textNode(n.kind, raw)}
 	inner := &merger{d: d, pol: m.pol, df: m.df, style: m.style}
 	inner.normalize(d.root, at)
 	m.conflicts = append(m.conflicts, inner.conflicts...)
 	if len(inner.joins) == 0 {
 		return n, false
 	}
-	return &node{kind: n.kind, raw: d.root.text()}, true
+	return textNode(n.kind, d.root.text()), true
 }
 
 // spelled gives a member the name that the document has for it.
@@ -129,13 +130,6 @@ func (m *merger) spelled(n *node, names spellings, e memberDelta) memberDelta {
 	if len(names) == 0 {
 		return e
 	}
-	after := make([]string, len(e.after))
-	for i, name := range e.after {
-		if after[i] = names.of(name); n.lookup(name) >= 0 {
-			after[i] = name
-		}
-	}
-	e.after = after
 	name := names.of(e.name)
 	if name == e.name || e.base != nil && n.lookup(e.name) >= 0 {
 		return e
@@ -155,18 +149,18 @@ func (m *merger) takeBack(n *node, i int, here Pointer, base *node) {
 	if m.additions {
 		return
 	}
-	theirs := n.kids[i].value
+	theirs := n.value(i)
 	if equalNodes(theirs, base, m.df.strict) {
 		m.touched()
-		n.removeAt(i)
+		n.remove(i)
 		return
 	}
 	if raw, ok := m.lessOf(here, base, theirs); ok {
 		m.touched()
-		n.kids[i].value = newNode(raw)
+		n.own(i).value = newNode(raw)
 		return
 	}
-	if theirs.kind != base.kind || !theirs.container() {
+	if theirs.kind != base.kind || !theirs.kind.container() {
 		return // somebody else's value
 	}
 	m.chain = append(m.chain, theirs)
@@ -175,13 +169,13 @@ func (m *merger) takeBack(n *node, i int, here Pointer, base *node) {
 	if theirs.kind == kindObject {
 		names := m.pol.spellingsAt(here)
 		for k := range base.kids {
-			name := base.kids[k].name()
+			name := base.name(k)
 			if base.lookup(name) != k {
 				continue
 			}
 			name = names.of(name)
 			if j := theirs.lookup(name); j >= 0 {
-				m.takeBack(theirs, j, append(here[:len(here):len(here)], name), base.kids[k].value)
+				m.takeBack(theirs, j, here.child(name), base.value(k))
 			}
 		}
 	} else {
@@ -190,7 +184,7 @@ func (m *merger) takeBack(n *node, i int, here Pointer, base *node) {
 	m.chain = m.chain[:len(m.chain)-1]
 	if m.nothingLeft(theirs, here) {
 		m.touched()
-		n.removeAt(i)
+		n.remove(i)
 	}
 }
 
@@ -208,7 +202,7 @@ func (m *merger) takeElements(theirs, base *node) {
 	held := countOf(base)
 	gone := map[int]bool{}
 	for i := range theirs.kids {
-		if print := fingerprint(theirs.kids[i].value.text()); held[print] > 0 {
+		if print := theirs.fingerprint(i); held[print] > 0 {
 			held[print]--
 			gone[i] = true
 		}
@@ -219,15 +213,18 @@ func (m *merger) takeElements(theirs, base *node) {
 // nothingLeft: a record in which only sums of zero, empty containers and derived values remain is what no writer holds
 // any more.
 func (m *merger) nothingLeft(n *node, at Pointer) bool {
-	if n.list() {
-		return len(n.kids) == 0
+	if n.kind.list() {
+		return n.len() == 0
 	}
 	for i := range n.kids {
-		v, here := n.kids[i].value, append(at[:len(at):len(at)], n.kids[i].name())
+		if !n.there(i) {
+			continue
+		}
+		v, here := n.value(i), at.child(n.name(i))
 		switch {
-		case v.container():
+		case v.kind.container():
 			v.expand()
-			if len(v.kids) > 0 {
+			if v.len() > 0 {
 				return false
 			}
 		case m.pol.derives(here):
@@ -285,7 +282,7 @@ func (m *merger) joinList() []Join {
 
 // normalize maps the names below n, from the outside in.
 func (m *merger) normalize(n *node, at Pointer) {
-	if !n.container() || !m.pol.renamesBelow(at) {
+	if !n.kind.container() || !m.pol.renamesBelow(at) {
 		return
 	}
 	n.expand()
@@ -297,11 +294,14 @@ func (m *merger) normalize(n *node, at Pointer) {
 		}
 	}
 	for i := range n.kids {
-		step := fmt.Sprint(i)
-		if n.kind == kindObject {
-			step = n.kids[i].name()
+		if !n.there(i) {
+			continue
 		}
-		m.normalize(n.kids[i].value, append(at[:len(at):len(at)], step))
+		step := strconv.Itoa(i)
+		if n.kind == kindObject {
+			step = n.name(i)
+		}
+		m.normalize(n.value(i), at.child(step))
 	}
 }
 
@@ -310,7 +310,10 @@ func (m *merger) join(n *node, at Pointer, names spellings) {
 	from := map[string][]string{} // name → the spellings of it that are there
 	var order []string
 	for i := range n.kids {
-		name := n.kids[i].name()
+		if !n.there(i) {
+			continue
+		}
+		name := n.name(i)
 		if n.lookup(name) != i {
 			continue
 		}
@@ -331,28 +334,23 @@ func (m *merger) joinOne(n *node, at Pointer, to string, spelt []string) {
 	done := join{Join: Join{At: at.String(), Into: to, From: spelt}}
 	for _, name := range spelt {
 		i := n.lookup(name)
-		done.Before = append(done.Before, bytes.Clone(n.kids[i].value.text()))
-		for j := 0; j < n.lookup(name); { // an earlier double never counted
-			if n.kids[j].name() == name {
-				n.remove(j)
-			} else {
-				j++
-			}
-		}
+		done.Before = append(done.Before, bytes.Clone(n.value(i).text()))
+		n.removeBefore(i, name) // an earlier double never counted
 	}
 	m.touched()
 	seat := spelt[0]
-	here := append(at[:len(at):len(at)], to)
+	here := at.child(to)
 	for _, name := range spelt[1:] {
-		e := &delta{ours: n.kids[n.lookup(name)].value}
+		e := &delta{ours: n.value(n.lookup(name))}
 		m.both(n, n.lookup(seat), here, e, m.pol.rule(here))
 		n.remove(n.lookup(name))
 	}
 	i := n.lookup(seat)
 	if seat != to {
-		n.kids[i].key, n.index = m.d.encodeName(to), nil
+		n.own(i).key = m.d.encodeName(to)
+		n.index, n.read = nil, 0
 	}
-	done.value = n.kids[i].value
+	done.value = n.value(i)
 	m.joins = append(m.joins, done)
 }
 

@@ -30,8 +30,8 @@ func (c *Change) From(m Moves) *Change {
 
 // renumbered decides about a member of an object in which new members get the next free integer as their name. What
 // both sides added under one name is two members; what the writer does later to the one that was moved follows it, for
-// as long as its own version has it.
-func (m *merger) renumbered(n *node, at Pointer, e *delta, member memberDelta) memberDelta {
+// as long as its own version has it. next is the next free integer, 0 until it was looked for.
+func (m *merger) renumbered(n *node, at Pointer, e *delta, member memberDelta, next *int64) memberDelta {
 	path := at.String()
 	to, moved := m.moves[path][member.name]
 	_, integer := integerName(member.name)
@@ -41,7 +41,11 @@ func (m *merger) renumbered(n *node, at Pointer, e *delta, member memberDelta) m
 			m.drop(path, member.name)
 		}
 	case member.base == nil && integer && n.lookup(member.name) >= 0:
-		to = strconv.FormatInt(nextInteger(n, e.base, e.ours), 10)
+		if *next == 0 {
+			*next = nextInteger(n, e.base, e.ours)
+		}
+		to = strconv.FormatInt(*next, 10)
+		*next++
 		if m.moves == nil {
 			m.moves = Moves{}
 		}
@@ -53,8 +57,7 @@ func (m *merger) renumbered(n *node, at Pointer, e *delta, member memberDelta) m
 		m.drop(path, member.name)
 		return member
 	}
-	member.name, member.key = to, m.d.encodeName(to)
-	member.after = []string{n.kids[len(n.kids)-1].name()}
+	member.name, member.key, member.last = to, m.d.encodeName(to), true
 	return member
 }
 
@@ -68,7 +71,10 @@ func nextInteger(objects ...*node) int64 {
 		}
 		n.expand()
 		for i := range n.kids {
-			if v, ok := integerName(n.kids[i].name()); ok && v >= next {
+			if !n.there(i) {
+				continue
+			}
+			if v, ok := integerName(n.name(i)); ok && v >= next {
 				next = v + 1
 			}
 		}
