@@ -52,8 +52,8 @@ func Diff(base, ours []byte, f Format, pol *Policy) (*Change, error) {
 }
 
 // Base and Ours are the texts that c is the difference of. They must not be modified.
-func (c *Change) Base() []byte { return c.base }
-func (c *Change) Ours() []byte { return c.ours }
+func (c *Change) Base() []byte { return c.base.src }
+func (c *Change) Ours() []byte { return c.ours.src }
 
 // Empty says whether ours is base by value; its formatting may differ.
 func (c *Change) Empty() bool { return c.root == nil }
