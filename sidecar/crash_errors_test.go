@@ -114,14 +114,21 @@ func injectionsFor(n int, c vfs.Call) []injection {
 func inject(s *script, x injection) (returned bool, err error) {
 	w := newWorld(s)
 	var failing vfs.Call
-	calls, hit := 0, false
+	calls, hit, written, loud := 0, false, "", false
 	w.inject = func(c vfs.Call) vfs.Fault {
+		if c.Op == "write" {
+			written = c.Path
+		}
 		n := calls
 		calls++
 		switch {
 		case n == x.call:
 			failing, hit = c, true
+			// The mode and owner of the target, and what only close(2) tells of its new content.
+			loud = strings.HasSuffix(c.Path, tempSuffix) && x.fault.Err != nil && c.Path == written && (c.Op == "copymeta" || c.Op == "close")
 			return x.fault
+		case c.Op == "close" && c.Path == written:
+			written = ""
 		case hit && x.onward && c.Op == failing.Op && c.Path == failing.Path:
 			return x.fault
 		}
@@ -133,7 +140,7 @@ func inject(s *script, x injection) (returned bool, err error) {
 		if err := wellSaid(result, x.fault); err != nil {
 			return true, err
 		}
-	} else if failing.Op == "copymeta" && x.fault.Err != nil && len(w.warnings) == 0 {
+	} else if loud && len(w.warnings) == 0 && w.ignored == nil && !s.quiet {
 		return false, errors.New("neither returned nor warned of")
 	}
 	return result != nil, guarded(func() {

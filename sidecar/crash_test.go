@@ -238,6 +238,10 @@ func (e *explorer) follow(points []*point, path int) {
 			boot++
 		}
 		w := e.script.crashed(mem, p.promises, strconv.Itoa(boot))
+		if e.script.inOrder && r.IntN(3) == 0 {
+			w.outsiderAdds(40 + len(trail)) // somebody is faster than recovery
+			mem = w.mem
+		}
 		start := mem.Clone()
 		var err error
 		points, err = record(w, func(w *world) { check(w.recover()) })

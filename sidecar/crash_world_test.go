@@ -27,6 +27,7 @@ type world struct {
 	inject   func(vfs.Call) vfs.Fault // asked about every call
 	warnings []string
 	holding  []vfs.File // locks that the script holds
+	ignored  error      // what a call returned that the script did not look at
 
 	proc   *vfs.MemProcess // whose calls the next guards make
 	guards []*Guard        // open ones
@@ -38,6 +39,7 @@ type promises struct {
 	tried  uint64 // begun
 	acked  uint64 // the caller was told that it is safe
 	copied uint64 // complete in a private copy: a kill does not lose it, a power cut may
+	failed uint64 // the caller was told that it did not happen
 }
 
 // script is what happens to a world before its crash.
@@ -50,6 +52,7 @@ type script struct {
 	either  uint64                           // changes that may be in quarantine instead
 	inOrder bool                             // needs a filesystem that orders renames (an outsider without a lock)
 	salvage bool                             // recovery salvages
+	quiet   bool                             // a fold that fails is nobody's business: a reader gets the version there is
 	fault   func(w *world, c vfs.Call) error // a filesystem that is like that, recovery included
 	run     func(w *world)
 }
@@ -185,9 +188,12 @@ func (w *world) try(changes ...int) []merge.Op {
 
 // done notes the outcome of a call that carried changes.
 func (w *world) done(err error, changes ...int) error {
-	if err == nil || errors.Is(err, ErrPending) || errors.Is(err, ErrRejected) {
-		for _, i := range changes {
+	for _, i := range changes {
+		switch {
+		case err == nil, errors.Is(err, ErrPending), errors.Is(err, ErrRejected):
 			w.acked |= 1 << i
+		case !errors.Is(err, ErrNotDurable) && !errors.Is(err, vfs.ErrKilled):
+			w.failed |= 1 << i
 		}
 	}
 	return err
@@ -283,6 +289,8 @@ func (w *world) verify(powerCut bool) error {
 		switch {
 		case n > 1:
 			return fmt.Errorf("change %d is in the target %d times", i, n)
+		case n == 1 && w.failed&^w.copied&bit != 0:
+			return fmt.Errorf("change %d was said to have failed and is in the target", i)
 		case n == 1 && refused:
 			return fmt.Errorf("refused change %d is in the target", i)
 		case n == 1 && w.tried&bit == 0:

@@ -188,8 +188,8 @@ func (f *fold) run() (Result, error) {
 		}
 		f.noteFolded()
 	}
-	if err := f.sweep(); err != nil {
-		return Result{}, err
+	if err := f.sweep(); err != nil { // what was published is published
+		f.g.warn("not tidied up: %v", err)
 	}
 	if !f.marks.cover(f.own.kept) {
 		return f.result(changed), errors.Join(errPassedOver, f.unread)

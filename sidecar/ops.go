@@ -194,8 +194,17 @@ func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
 	}
 	if err != nil && seq > 0 { // the line is there, but nothing is known of it
 		g.abandon()
+		err = maybeThere(err)
 	}
 	return change{j.id, seq}, err
+}
+
+// maybeThere makes err one that says that the change may be folded all the same.
+func maybeThere(err error) error {
+	if errors.Is(err, ErrNotDurable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrNotDurable, err)
 }
 
 // keep puts an unsynced line of the own sidecar on disk, so that it can be promised.

@@ -144,7 +144,7 @@ func TestACopiedTargetIsToldByItsContent(t *testing.T) {
 	require.NoError(t, g.Journal(t.Context(), incr("/n")))
 	m.before = failing("write", settledName, errDisk)
 	_, err := g.Flush(t.Context())
-	require.ErrorIs(t, err, errDisk)
+	require.NoError(t, err, "it is a hint")
 	m.replace(m.content())
 	require.Equal(t, `{"n":1}`, m.recovered())
 }

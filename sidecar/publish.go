@@ -78,6 +78,25 @@ func (f *fold) record(c *commit) error {
 	return f.s.writeCommit(c)
 }
 
+// recordRedo writes a record that whoever finds it carries out. One that may be on disk or not is taken back, in its own
+// file: the other one holds the last good record.
+func (f *fold) recordRedo(c *commit) error {
+	if err := f.lock.check(); err != nil {
+		return err
+	}
+	err := f.s.writeCommit(c)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("commit record: %w", err)
+	back := &commit{Generation: c.Generation, Kind: kindNone, Before: c.Before, After: c.Before, From: c.From, To: c.From}
+	back.MovedBefore, back.MovedAfter = c.MovedBefore, c.MovedBefore
+	if berr := f.s.writeCommit(back); berr != nil {
+		return fmt.Errorf("%w: %w", ErrNotDurable, errors.Join(err, berr))
+	}
+	return err
+}
+
 // replace is the durable replace alone, for a change that only this call knows: killed anywhere, it is there or not.
 func (f *fold) replace() error {
 	temp, id, err := f.createTemp(f.content)
@@ -122,8 +141,8 @@ func (f *fold) replaceRecorded(next *commit) error {
 	f.g.warn("%s is a mount point and cannot be replaced by rename: it is overwritten in place, a reader may see a part", f.g.Target())
 	next.Generation++
 	next.Kind = kindOverwrite
-	if err := f.record(next); err != nil {
-		return fmt.Errorf("commit record: %w", err)
+	if err := f.recordRedo(next); err != nil {
+		return err
 	}
 	if err := f.overwriteTarget(f.content); err != nil {
 		return fmt.Errorf("%w: overwrite: %w", ErrNotDurable, err)
@@ -258,8 +277,8 @@ func (f *fold) appendBlock(next *commit) error {
 	h.add(f.block)
 	next.Kind, next.Block = kindAppend, f.block
 	next.To = identity{Inode: next.From.Inode, Size: next.From.Size + int64(len(f.block)), Hash: h.String()}
-	if err := f.record(next); err != nil {
-		return fmt.Errorf("commit record: %w", err)
+	if err := f.recordRedo(next); err != nil {
+		return err
 	}
 	file, err := f.g.parent.OpenFile(f.g.name, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
