@@ -50,9 +50,12 @@ func (s *supervisor) answer(call seccompNotif) {
 
 // decide returns what the call is to return, or an error as a handler's.
 func (n *notification) decide() (int, error) {
-	var err error
-	if n.task, err = readTask(int(n.call.pid)); err != nil {
-		return 0, Continue // gone
+	_, err := n.patiently(func() (_ int, err error) {
+		n.task, err = readTask(int(n.call.pid))
+		return 0, err
+	})
+	if err != nil {
+		return 0, n.unseen(err)
 	}
 	m := meaningOf(n.call.data.number)
 	if m.descriptor() {
@@ -95,9 +98,8 @@ func (s *supervisor) interested(p *Place) bool {
 // unresolved: the kernel is about to fail in the same way, unless it is us who cannot look.
 func (n *notification) unresolved(err error) error {
 	switch {
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
-		n.s.fail("look at a path", err)
-		return unix.ENFILE
+	case scarce(err), errors.Is(err, unix.ENOMEM):
+		return n.unseen(err)
 	case errors.Is(err, errOpaque):
 		if n.alive() && !n.s.handler.Unguarded(n.s.processes.find(n.task), err) {
 			_ = unix.Kill(n.task.tgid, unix.SIGKILL)
@@ -106,6 +108,17 @@ func (n *notification) unresolved(err error) error {
 	}
 	return Continue
 }
+
+// unseen: we could not look at the caller. Unless it is gone, and nobody gets the answer, its call must not pass.
+func (n *notification) unseen(err error) error {
+	if !n.alive() {
+		return Continue
+	}
+	n.s.fail("look at a caller", err)
+	return unix.ENFILE
+}
+
+func scarce(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
 // errOpaque: a process that we may not look into.
 var errOpaque = errors.New("its memory cannot be read: it is not dumpable, or its executable is not readable")
@@ -200,7 +213,7 @@ func (n *notification) patiently(fn func() (int, error)) (int, error) {
 	const patience, step = 2 * time.Second, 5 * time.Millisecond
 	for waited := time.Duration(0); ; waited += step {
 		r, err := fn()
-		if err != unix.EMFILE && err != unix.ENFILE || waited > patience || !n.alive() {
+		if !scarce(err) || waited > patience || !n.alive() {
 			return r, err
 		}
 		time.Sleep(step)
@@ -247,9 +260,13 @@ func (n *notification) openHow2() (OpenHow, uint64, error) {
 // prepare makes the call ready for the handler: everything that happened before it has been told.
 func (n *notification) prepare() (*Call, error) {
 	n.s.drain()
-	p := n.s.processes.before(n.task)
-	if p == nil {
-		return nil, Continue // it died
+	var p *Process
+	_, err := n.patiently(func() (_ int, err error) {
+		p, err = n.s.processes.before(n.task)
+		return 0, err
+	})
+	if err != nil {
+		return nil, n.unseen(err)
 	}
 	return &Call{Supervisor: n.s.public, Process: p, TID: n.task.tid, n: n}, nil
 }

@@ -52,39 +52,45 @@ func (p *processes) setFirst(pid int) {
 	p.first = pid
 }
 
-// before returns the caller's process, ready for a call to be answered; nil if it has ended.
-func (p *processes) before(t *task) *Process {
+// before returns the caller's process, ready for a call to be answered.
+func (p *processes) before(t *task) (*Process, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.ensure(t.tgid)
-	if e == nil {
-		return nil
+	e, err := p.ensure(t.tgid)
+	if err != nil {
+		return nil, err
 	}
-	for _, child := range children(t.tgid) {
-		p.ensure(child)
+	born, err := children(t.tgid)
+	if err != nil {
+		return nil, err
 	}
-	return e.Process
+	for _, child := range born {
+		if _, err := p.ensure(child); scarce(err) {
+			return nil, err
+		}
+	}
+	return e.Process, nil
 }
 
 // find returns the caller's process, which may be unknown to the handler; never nil.
 func (p *processes) find(t *task) *Process {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e := p.ensure(t.tgid); e != nil {
+	if e, err := p.ensure(t.tgid); err == nil {
 		return e.Process
 	}
 	return &Process{PID: t.tgid}
 }
 
-// ensure registers a process, its parents first.
-func (p *processes) ensure(pid int) *entry {
+// ensure registers a process, its parents first. It fails when the process has ended, or for want of descriptors.
+func (p *processes) ensure(pid int) (*entry, error) {
 	st, err := readStat(pid)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	if known := p.byPID[pid]; known != nil {
 		if known.Start == st.start {
-			return known
+			return known, nil
 		}
 		p.bury(known) // its number was given away before we heard of its end
 	}
@@ -94,17 +100,21 @@ func (p *processes) ensure(pid int) *entry {
 	case p.ancestors[st.parent]:
 		e.Parent = p.adopter(st)
 	default:
-		if parent := p.ensure(st.parent); parent != nil {
+		parent, err := p.ensure(st.parent)
+		if scarce(err) {
+			return nil, err
+		}
+		if err == nil {
 			e.Parent = parent.Process
 		}
 	}
 	if e.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
-		return nil
+		return nil, err
 	}
 	p.byPID[pid] = e
 	p.s.handler.Forked(e.Parent, e.Process)
 	p.s.events.addProcess(e)
-	return e
+	return e, nil
 }
 
 // adopter is the likeliest parent of an orphan: the leader of its process group or session. Nothing better is to be
@@ -216,17 +226,17 @@ func readStat(pid int) (stat, error) {
 	return s, nil
 }
 
-// children of all threads of a process.
-func children(pid int) []int {
+// children of all threads of a process. Where the kernel does not list them there are none to be had.
+func children(pid int) ([]int, error) {
 	threads, err := os.ReadDir(procPath(pid, "task"))
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var pids []int
 	for _, t := range threads {
 		raw, err := os.ReadFile(procPath(pid, "task/"+t.Name()+"/children"))
-		if err != nil {
-			continue
+		if scarce(err) {
+			return nil, err
 		}
 		for f := range strings.FieldsSeq(string(raw)) {
 			if n, err := strconv.Atoi(f); err == nil {
@@ -234,5 +244,5 @@ func children(pid int) []int {
 			}
 		}
 	}
-	return pids
+	return pids, nil
 }
