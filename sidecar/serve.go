@@ -17,7 +17,7 @@ const folderPatience = 20 * time.Millisecond
 // caller has to see to it itself.
 func (g *Guard) awaitFolder(ctx context.Context, c change, until time.Time) (result Result, done bool) {
 	s, err := g.openedStore(false)
-	if err != nil || s.board == nil {
+	if err != nil || s.board == nil || c.seq == 0 {
 		return Result{}, false
 	}
 	s.board.ask()
