@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,6 +68,12 @@ func (a *app) demo(ctx context.Context, dir string) error {
 	var rows []demoResult
 	for _, run := range []string{"bare", "guarded"} {
 		row, err := a.demoRun(ctx, self, run, filepath.Join(dir, run+".json"))
+		if err == nil {
+			err = ctx.Err()
+		}
+		if errors.Is(err, context.Canceled) {
+			return &problem{op: "demo", err: context.Canceled, hint: "its programs were stopped"}
+		}
 		if err != nil {
 			return err
 		}
@@ -100,42 +109,81 @@ func (a *app) demoRun(ctx context.Context, self, run, file string) (demoResult, 
 	if err := os.WriteFile(file, []byte("{\n  \"results\": []\n}\n"), 0o666); err != nil {
 		return row, &problem{op: "demo", path: file, err: bare(err), status: statusCreate}
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	began := time.Now()
 	watcher := observe(file)
-	var commands []*exec.Cmd
+	var written lineCounter // each program prints a line when it has written a record
+	var complaints lockedBuffer
+	var programs sync.WaitGroup
+	var failed error
 	for i := range demoProcesses {
 		args := []string{"demo-runner", file, strconv.Itoa(i), strconv.Itoa(demoRecords)}
 		if run == "guarded" {
 			args = []string{"exec", "-q", "--file", file, "--", self, "demo-runner", "{}", strconv.Itoa(i), strconv.Itoa(demoRecords)}
 		}
-		c := exec.CommandContext(ctx, self, args...)
-		c.Stderr = a.stderr
-		if err := c.Start(); err != nil {
-			return row, &problem{op: "demo", path: self, err: err, status: statusIO}
+		c := gently(exec.CommandContext(ctx, self, args...))
+		c.Stdout, c.Stderr = &written, &complaints
+		if failed = c.Start(); failed != nil {
+			stop()
+			break
 		}
-		commands = append(commands, c)
+		programs.Go(func() { _ = c.Wait() })
 	}
-	var finished atomic.Int64
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for _, c := range commands {
-			if c.Wait() == nil {
-				row.Written += demoRecords
-			}
-			finished.Add(1)
-		}
+		programs.Wait()
 	}()
-	a.progress(run, &finished, demoProcesses, ended)
+	a.progress(run, &written.lines, demoProcesses*demoRecords, ended)
 	row.Reads, row.Torn = watcher.stop()
+	if ctx.Err() == nil { // of programs that were stopped, what they say is no news
+		_, _ = a.stderr.Write(complaints.Bytes())
+	}
+	if failed != nil {
+		return row, &problem{op: "demo", path: self, err: bare(failed), status: statusIO}
+	}
 	row.Seconds = time.Since(began).Seconds()
+	row.Written = int(written.lines.Load())
 	row.Kept = countRecords(file)
 	row.Lost = row.Written - row.Kept
 	return row, nil
 }
 
+// gently stops a program by TERM, which exec passes on to its own, where the system has it.
+func gently(c *exec.Cmd) *exec.Cmd {
+	c.Cancel = func() error {
+		if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+			return c.Process.Kill()
+		}
+		return nil
+	}
+	c.WaitDelay = 5 * time.Second
+	return c
+}
+
+// lockedBuffer takes what several writers say.
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+// lineCounter counts the lines of several writers.
+type lineCounter struct{ lines atomic.Int64 }
+
+func (l *lineCounter) Write(p []byte) (int, error) {
+	l.lines.Add(int64(bytes.Count(p, []byte("\n"))))
+	return len(p), nil
+}
+
 // progress draws a bar on a terminal until done is closed.
-func (a *app) progress(what string, finished *atomic.Int64, total int, done chan struct{}) {
+func (a *app) progress(what string, count *atomic.Int64, total int, done chan struct{}) {
 	if a.quiet || !isTerminal(a.stderr) {
 		<-done
 		return
@@ -144,7 +192,7 @@ func (a *app) progress(what string, finished *atomic.Int64, total int, done chan
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		n := int(finished.Load())
+		n := int(count.Load())
 		bar := ""
 		for i := range width {
 			if i < n*width/total {
@@ -228,6 +276,7 @@ func (a *app) demoRunnerCommand() *cobra.Command {
 			if err := naiveWrite(args[0], data); err != nil {
 				return err
 			}
+			a.println(number, i)
 		}
 		return nil
 	}

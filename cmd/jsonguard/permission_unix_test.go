@@ -17,7 +17,7 @@ import (
 const nobody = 65534
 
 // unprivileged returns a directory, and how to run jsonguard there as somebody whom permissions stop. Root they do not.
-func unprivileged(t *testing.T) (dir string, run func(args ...string) (status int, stdout, stderr string)) {
+func unprivileged(t *testing.T) (work string, run func(args ...string) (status int, stdout, stderr string)) {
 	dir, err := os.MkdirTemp("", "jsonguard-test-")
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -32,7 +32,7 @@ func unprivileged(t *testing.T) (dir string, run func(args ...string) (status in
 	require.NoError(t, os.Mkdir(bin, 0o755))
 	program := filepath.Join(bin, "jsonguard")
 	require.NoError(t, copyFile(self, program))
-	work := filepath.Join(dir, "work")
+	work = filepath.Join(dir, "work")
 	require.NoError(t, os.Mkdir(work, 0o755))
 	owner := os.Getuid()
 	if owner == 0 {

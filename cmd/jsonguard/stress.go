@@ -31,8 +31,8 @@ own, while an observer reads the file; with --kill processes of all kinds are ki
 At the end every acknowledged operation must be in the file exactly once, every other at most once, the counters must
 equal the sums, and every read must have parsed. Status 74: not so.
 
-Without FILE, in a new temporary directory; with a directory, in a new file there, removed when all is well (--keep
-keeps it). An existing FILE is refused: stress makes its own.`,
+Without FILE, in a new temporary directory; with a directory, in a new one in it. What was made is removed when all is
+well (--keep keeps it). An existing FILE is refused: stress makes its own.`,
 		`  jsonguard stress --procs 64 --updates 200 --kill
   jsonguard stress /mnt/share`,
 		between(0, 1), func(cmd *cobra.Command, args []string) error {
@@ -63,7 +63,7 @@ func (a *app) stress(ctx context.Context, place string, o stressOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, stressDocument(o.size), 0o666); err != nil {
+	if err := makeNew(file, stressDocument(o.size)); err != nil {
 		return &problem{op: "stress", path: file, err: bare(err), status: statusCreate}
 	}
 	if !a.json && !a.quiet {
@@ -74,19 +74,34 @@ func (a *app) stress(ctx context.Context, place string, o stressOptions) error {
 		return err
 	}
 	report, err := run.do(ctx)
+	if ctx.Err() != nil {
+		if !o.keep {
+			remove()
+		}
+		return &problem{op: "stress", path: file, err: ctx.Err(), hint: "nothing was found out"}
+	}
 	if err != nil {
 		return err
 	}
 	failed := report.print(a)
-	if len(failed) == 0 && remove != nil && !o.keep {
+	if len(failed) == 0 && !o.keep {
 		remove()
-		return nil
 	}
 	if len(failed) > 0 {
 		return &problem{op: "stress", path: file, err: errors.New(strings.Join(failed, "; ")), status: statusIO,
 			hint: fmt.Sprintf("the file is kept; --seed %d makes the same choices again; jsonguard doctor %s says what this filesystem can do", o.seed, shellQuote(filepath.Dir(file)))}
 	}
 	return nil
+}
+
+// makeNew never touches a file that is there, also one that came a moment ago or is behind a dangling link.
+func makeNew(file string, content []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Close())
 }
 
 // stressFile names a file that is new, and how to remove what was made for it.
@@ -109,7 +124,11 @@ func stressFile(place string) (file string, remove func(), err error) {
 	case err == nil:
 		return "", nil, usage("name a new file, or a directory", "stress %s: it exists, and stress makes its own file", place)
 	case os.IsNotExist(err):
-		return place, nil, nil
+		return place, func() {
+			_ = os.RemoveAll(filepath.Join(filepath.Dir(place), "."+filepath.Base(place)+".guard"))
+			_ = os.Remove(place)
+			_ = os.Remove(place + ".lock") // of a file that nobody else knows
+		}, nil
 	}
 	return "", nil, &problem{op: "stress", path: place, err: bare(err), status: statusCreate}
 }

@@ -49,6 +49,7 @@ func newStressRun(a *app, file string, o stressOptions) (*stressRun, error) {
 func (r *stressRun) do(ctx context.Context) (*stressReport, error) {
 	began := time.Now()
 	watcher := observe(r.file)
+	interrupted := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var workers sync.WaitGroup
@@ -66,6 +67,10 @@ func (r *stressRun) do(ctx context.Context) (*stressReport, error) {
 	stop()
 	<-killer
 	seconds := time.Since(began).Seconds()
+	if err := interrupted.Err(); err != nil {
+		watcher.stop()
+		return nil, err
+	}
 	err := r.recoverAll(context.Background())
 	reads, torn := watcher.stop()
 	if err != nil {
@@ -111,7 +116,7 @@ func (r *stressRun) runWorker(ctx context.Context, kind string, number, from int
 		work[2] = "{}"
 		work = append([]string{"exec", "-q", "--timeout", "60s", "--file", r.file, "--", r.self}, work...)
 	}
-	cmd := exec.CommandContext(ctx, r.self, work...)
+	cmd := gently(exec.CommandContext(ctx, r.self, work...))
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	out, err := cmd.StdoutPipe()
