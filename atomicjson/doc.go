@@ -17,6 +17,9 @@
 //
 // Files whose names end in .jsonl or .ndjson are JSON Lines: as a Document they are an array of their lines.
 //
+// A policy file (jsonguard.json) beside the file or above it says how places merge and names are spelled: it counts here as
+// in every other use of the file, and one that is wrong is an error (sidecar.ErrPolicy) before anything is done.
+//
 // What is pending of other processes is folded by package sidecar, whose Guard this package opens for each call; a
 // program that makes many changes keeps a Guard open instead.
 package atomicjson

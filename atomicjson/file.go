@@ -46,13 +46,13 @@ func ReadAs[T any](ctx context.Context, name string) (T, error) {
 // It waits for the lock as long as ctx lets it, at most 30 s (lock.ErrTimeout). fn must not call Update for the same
 // file: it would wait for itself.
 func Update(ctx context.Context, name string, fn func(*Document) error) error {
-	return update(ctx, name, func(d *merge.Document) error { return fn(&Document{d}) })
+	return update(ctx, name, func(d *merge.Document, _ *merge.Policy) error { return fn(&Document{d}) })
 }
 
 // UpdateAs decodes the file into a T, runs fn on it, and merges what fn changed into the document: members that T does
 // not know, key order and number literals stay. A missing or empty file gives fn a zero T.
 func UpdateAs[T any](ctx context.Context, name string, fn func(*T) error) error {
-	return update(ctx, name, func(d *merge.Document) error {
+	return update(ctx, name, func(d *merge.Document, pol *merge.Policy) error {
 		var v T
 		if !d.Missing() {
 			raw, err := d.Get(nil)
@@ -77,11 +77,11 @@ func UpdateAs[T any](ctx context.Context, name string, fn func(*T) error) error 
 		if d.Missing() {
 			return d.Do(merge.Op{Kind: "set", Value: after})
 		}
-		change, err := merge.Diff(before, after, merge.JSON, nil)
+		change, err := merge.Diff(before, after, merge.JSON, pol)
 		if err != nil {
 			return err
 		}
-		_, err = d.Merge(change, nil)
+		_, err = d.Merge(change, pol.Exclusive())
 		return err
 	})
 }
@@ -92,16 +92,16 @@ func WriteFile(ctx context.Context, name string, data []byte) error {
 	if _, err := merge.Parse(data, merge.JSON); err != nil {
 		return &sidecar.Error{Op: "write", Path: name, Err: err}
 	}
-	return update(ctx, name, func(d *merge.Document) error {
+	return update(ctx, name, func(d *merge.Document, _ *merge.Policy) error {
 		return d.Do(merge.Op{Kind: "set", Value: data})
 	})
 }
 
-func update(ctx context.Context, name string, fn func(*merge.Document) error) error {
+func update(ctx context.Context, name string, fn func(*merge.Document, *merge.Policy) error) error {
 	g, err := sidecar.Open(name, sidecar.Options{})
 	if err != nil {
 		return err
 	}
-	_, err = g.Update(ctx, fn)
+	_, err = g.Update(ctx, func(d *merge.Document) error { return fn(d, g.Policy()) })
 	return errors.Join(err, g.Close())
 }

@@ -92,7 +92,7 @@ func (d *Document) Get(p Pointer) ([]byte, error) {
 	if len(p) == 0 && d.format == Lines {
 		return d.Bytes(), nil
 	}
-	n := d.find(p)
+	n := d.find(d.spelled(p, false))
 	if n == nil {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, quotePointer(p))
 	}

@@ -51,6 +51,21 @@ func (p *Policy) Rule(at Pointer) (Rule, int) {
 	return Rule{}, -1
 }
 
+// Exclusive is the part of p for a change that was made from the very document that it goes into: no other edit can meet
+// it there, but a name that is mapped can meet another one, and then numbers are reduced as the policy says. p may be nil.
+func (p *Policy) Exclusive() *Policy {
+	if p == nil {
+		return nil
+	}
+	out := &Policy{Renames: p.Renames, Strict: p.Strict}
+	for _, r := range p.Rules {
+		if reduces(r.Merge) {
+			out.Rules = append(out.Rules, r)
+		}
+	}
+	return out
+}
+
 // whole says whether a place is never merged inside.
 func (r Rule) whole() bool { return r.Merge == Atomic || r.Merge == First || r.Merge == Last }
 

@@ -34,6 +34,9 @@ func (o *Options) readPolicy(resolved string) (warnings []string, err error) {
 	return warnings, nil
 }
 
+// Policy is what this Guard folds by; nil is the default. It must not be changed.
+func (g *Guard) Policy() *merge.Policy { return g.options.Policy }
+
 // moved says of each writer where the target has what the writer's last version calls otherwise, because the policy
 // renumbered it. It stands in the commit record, beside the watermark that says that this version is in the target: both
 // are true at the same moment or not at all.
@@ -110,4 +113,27 @@ func (f *fold) derive(before []byte) {
 		}
 		f.g.warn("%v: the value stays as it is", err)
 	}
+}
+
+// Normalize applies the renames of the policy, those on request included, to what is in the target. dryRun: it says what
+// it would do, and changes nothing. An error that is merge.ErrRefused: a rule says fail for a place that was to be joined.
+func (g *Guard) Normalize(ctx context.Context, dryRun bool) (joins []merge.Join, result Result, err error) {
+	normalize := func(d *merge.Document) ([]merge.Conflict, error) {
+		var outcome merge.Outcome
+		joins, outcome, err = d.Normalize(g.options.Policy)
+		return outcome.Conflicts, err
+	}
+	if !dryRun {
+		result, err = g.foldOwn(ctx, ownChange{apply: normalize})
+		return joins, result, err
+	}
+	content, err := g.Read(ctx)
+	if err != nil {
+		return nil, result, err
+	}
+	d, err := merge.Parse(content, g.format)
+	if err == nil {
+		_, err = normalize(d)
+	}
+	return joins, Result{}, g.fail("normalize", err, "")
 }

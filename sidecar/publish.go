@@ -24,13 +24,16 @@ func (f *fold) publish() (changed bool, err error) {
 		f.content = f.doc.Bytes()
 		changed = !bytes.Equal(f.content, f.target.content)
 	}
-	if !changed && maps.Equal(f.marks, f.after) {
+	if !changed && maps.Equal(f.marks, f.after) && len(f.conflicts) == 0 {
 		return false, nil // a change that equals what is there writes nothing
 	}
 	if changed {
 		if err := f.g.checkWritable("fold"); err != nil {
 			return false, err
 		}
+	}
+	if f.s == nil && len(f.conflicts) > 0 {
+		return false, errNeedsRecord // there is no log without a guard directory
 	}
 	if f.s == nil {
 		return true, f.replace()

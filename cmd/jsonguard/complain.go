@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"jsonguard/internal/policy"
 	"jsonguard/lock"
 	"jsonguard/merge"
 	"jsonguard/sidecar"
@@ -62,6 +63,10 @@ func complaintOf(err error) complaint {
 	}
 	if c.pending = errors.Is(err, sidecar.ErrPending); c.pending {
 		c.hint = "do not repeat it: the change is safe in a sidecar, the next use of the file brings it in"
+	}
+	var wrong *policy.Error
+	if errors.As(err, &wrong) {
+		c.op, c.path, c.line, c.column, c.hint = "read policy", wrong.File, wrong.Line, wrong.Column, wrong.Hint
 	}
 	var syntax *merge.SyntaxError
 	if errors.As(err, &syntax) {

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -60,11 +61,19 @@ func (a *app) edit(ctx context.Context, file string) error {
 	}
 	ctx, stop := a.interruptible(ctx)
 	defer stop()
+	closing := time.Now()
 	result, err := view.Close(ctx)
 	if err != nil {
 		return err
 	}
-	return a.done(g, result, nil)
+	if err := a.done(g, result, nil); err != nil {
+		return err
+	}
+	if places := refusedPlaces(conflictsOf(os.Getpid(), g, closing)); places != nil {
+		return &problem{op: "edit", path: file, status: statusData, hint: "everything else was merged; jsonguard conflicts shows what was written",
+			err: fmt.Errorf("%w by the policy: %s", merge.ErrRefused, strings.Join(places, ", "))}
+	}
+	return nil
 }
 
 // discard puts back what the copy held, so that closing the view finds nothing to merge.

@@ -259,20 +259,7 @@ func (r *copyRun) countWrite(stamp string) {
 }
 
 // ownConflicts are read from the log, because another process may have folded what ours wrote.
-func (r *copyRun) ownConflicts() []sidecar.Conflict {
-	all, err := r.g.Conflicts(context.Background())
-	if err != nil {
-		return nil
-	}
-	host, _ := os.Hostname()
-	var own []sidecar.Conflict
-	for _, c := range all {
-		if c.PID == os.Getpid() && c.Host == host && c.Time.After(r.began.Add(-time.Second)) {
-			own = append(own, c)
-		}
-	}
-	return own
-}
+func (r *copyRun) ownConflicts() []sidecar.Conflict { return conflictsOf(os.Getpid(), r.g, r.began) }
 
 // wroteTarget looks for a program that was told of its copy and wrote the shared file nevertheless. Other jsonguards
 // write it too, so it counts only when the file is a version that no fold left.
@@ -312,10 +299,16 @@ func (r *copyRun) tell() {
 		line += fmt.Sprintf(", %s (jsonguard conflicts %s)", count(n, "conflict"), shellQuote(r.file))
 	}
 	r.a.warn(line)
+	for _, place := range refusedPlaces(r.conflicts) {
+		r.a.say("%s: what was written at %s was refused by the policy; the conflict log has it", name, placeName(place))
+	}
 }
 
 // outcome: the program's own failure always wins.
 func (r *copyRun) outcome() ended {
+	if r.end.exitStatus() == 0 && r.failure == nil && refusedPlaces(r.conflicts) != nil {
+		return ended{status: statusData}
+	}
 	if r.end.exitStatus() != 0 || r.failure == nil {
 		return r.end
 	}

@@ -135,6 +135,8 @@ func dataStatus(err error, k kind) int {
 	}
 	// The order matters: an error may be several of these, and the one that a script must not overlook comes first.
 	switch {
+	case is(sidecar.ErrPolicy):
+		return statusUsage
 	case is(sidecar.ErrNotDurable, sidecar.ErrDamaged):
 		return statusIO
 	case errors.As(err, &syntax), is(sidecar.ErrTorn, sidecar.ErrRejected, merge.ErrRefused, merge.ErrType, merge.ErrNotFound):

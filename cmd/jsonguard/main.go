@@ -37,6 +37,7 @@ type app struct {
 	quiet       bool
 	verbose     bool
 	timeout     time.Duration
+	policyFile  string
 	followLinks bool
 
 	interrupted atomic.Int32 // the signal that ended the context of interruptible; 0: none
@@ -119,7 +120,7 @@ func (a *app) guard(file string) (*sidecar.Guard, error) {
 }
 
 func (a *app) guardOptions() sidecar.Options {
-	return sidecar.Options{Timeout: a.patience(), FollowLinks: a.followLinks, Warn: a.warn}
+	return sidecar.Options{Timeout: a.patience(), PolicyFile: a.policyFile, FollowLinks: a.followLinks, Warn: a.warn}
 }
 
 // patience is --timeout as package sidecar wants it: there 0 is the default, and negative tries once.

@@ -57,12 +57,19 @@ func (a *app) merge(args []string, git bool, out string) error {
 			return &problem{op: "merge", path: shown, err: err, hint: "merged by hand it can be; nothing was written"}
 		}
 	}
-	merged, outcome, err := merge.Merge(side[0], side[1], side[2], format, nil)
+	pol, err := a.policyFor(name)
+	if err != nil {
+		return err
+	}
+	merged, outcome, err := merge.Merge(side[0], side[1], side[2], format, pol.Merge)
 	if err != nil {
 		return &problem{op: "merge", path: name, err: err}
 	}
 	if git && out == "" {
 		out = args[1]
+	}
+	for _, err := range outcome.Underived {
+		a.warn(fmt.Sprintf("%s: %v", name, err))
 	}
 	for _, c := range outcome.Conflicts {
 		a.warn(fmt.Sprintf("%s: both sides changed %s: %s", name, placeName(c.At), describe(c)))
@@ -72,6 +79,11 @@ func (a *app) merge(args []string, git bool, out string) error {
 	}
 	if git && len(outcome.Conflicts) > 0 {
 		return ended{status: 1}
+	}
+	for _, c := range outcome.Conflicts {
+		if c.Refused {
+			return ended{status: statusData} // said above
+		}
 	}
 	return nil
 }

@@ -95,56 +95,6 @@ wait for it gives two holders.`,
 	return writes.mark(cmd)
 }
 
-func (a *app) conflictsCommand() *cobra.Command {
-	cmd := a.verb(groupLook, "conflicts FILE", "Show the values that lost",
-		`Show the conflict log: each place that two processes changed, who, when, and the three values. Empty: there was none.`,
-		`  jsonguard conflicts results.json
-  jsonguard conflicts --json results.json | jq '.conflicts[] | select(.pointer == "/total")'`,
-		between(1, 1), func(cmd *cobra.Command, args []string) error {
-			if err := a.mustExist(cmd, args[0]); err != nil {
-				return err
-			}
-			g, err := a.guard(args[0])
-			if err != nil {
-				return err
-			}
-			defer g.Close()
-			log, err := g.Conflicts(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if a.json {
-				var o object
-				o.add("file", g.Target())
-				o.add("conflicts", notNil(log))
-				a.println(o.String())
-				return nil
-			}
-			show := func(s *string) string {
-				if s == nil {
-					return "(missing)"
-				}
-				return string(oneLine([]byte(*s)))
-			}
-			for _, c := range log {
-				a.printf("%s  %s  %s@%d  %s\n", c.Time.Local().Format("2006-01-02 15:04:05"), placeName(c.At), c.Host, c.PID, c.Command)
-				a.printf("    base %s, ours %s, theirs %s; taken: %s", show(c.Base), show(c.Ours), show(c.Theirs), c.Taken)
-				if c.Refused {
-					a.printf(", refused")
-				}
-				if c.Reason != "" {
-					a.printf(" (%s)", c.Reason)
-				}
-				a.println()
-			}
-			if len(log) == 0 {
-				a.note("%s: no conflicts", g.Target())
-			}
-			return nil
-		})
-	return reads.mark(cmd)
-}
-
 func (a *app) verifyCommand() *cobra.Command {
 	var repair bool
 	cmd := a.verb(groupLook, "verify FILE [--repair]", "Check everything on disk that belongs to a file",

@@ -60,12 +60,14 @@ file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permi
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
 	f.DurationVar(&a.timeout, "timeout", lock.DefaultTimeout, "how long to wait for a lock; 0 tries once")
+	f.StringVar(&a.policyFile, "policy", "", "policy `FILE`; without it the jsonguard.json beside the shared file or above it")
 	f.BoolVar(&a.followLinks, "follow-links", false, "accept a file with several hard links; its other names keep the old version")
 
 	root.AddCommand(
 		a.execCommand(), a.lockCommand(),
 		a.getCommand(), a.setCommand(), a.incrCommand(), a.appendCommand(), a.deleteCommand(), a.patchCommand(),
 		a.updateCommand(), a.batchCommand(), a.editCommand(), a.mergeCommand(),
+		a.policyCommand(), a.normalizeCommand(),
 		a.statusCommand(), a.conflictsCommand(), a.recoverCommand(), a.verifyCommand(), a.cleanCommand(),
 		a.doctorCommand(), a.demoCommand(), a.stressCommand(),
 		a.versionCommand(), a.manCommand(),

@@ -43,7 +43,7 @@ func (a *app) update(cmd *cobra.Command, args []string) error {
 	}
 	defer g.Close()
 	result, err := g.Update(cmd.Context(), func(d *merge.Document) error {
-		return a.runJQ(cmd.Context(), program, d, g.Format())
+		return a.runJQ(cmd.Context(), program, d, g.Format(), deletionsStand(g.Policy()))
 	})
 	if err != nil {
 		return a.named(cmd, args[0], err)
@@ -53,9 +53,16 @@ func (a *app) update(cmd *cobra.Command, args []string) error {
 
 // deletionsStand: the program saw the document as it is, so what it removes goes, also where jq renders the value
 // differently (an unpaired surrogate) and the merge would take that for somebody else's edit.
-var deletionsStand = &merge.Policy{Rules: []merge.Rule{{At: "/**", Merge: "delete"}}}
+// The rules of the policy come behind it: they are for names that the program spells in its own way.
+func deletionsStand(pol *merge.Policy) *merge.Policy {
+	out := &merge.Policy{Rules: []merge.Rule{{At: "/**", Merge: merge.Delete}}}
+	if own := pol.Exclusive(); own != nil {
+		out.Rules, out.Renames = append(out.Rules, own.Rules...), own.Renames
+	}
+	return out
+}
 
-func (a *app) runJQ(ctx context.Context, program *gojq.Code, d *merge.Document, format merge.Format) error {
+func (a *app) runJQ(ctx context.Context, program *gojq.Code, d *merge.Document, format merge.Format, pol *merge.Policy) error {
 	input, order, err := jq.Value(d.Bytes(), format)
 	if err != nil {
 		return err
@@ -86,11 +93,11 @@ func (a *app) runJQ(ctx context.Context, program *gojq.Code, d *merge.Document, 
 		}
 		return d.Do(merge.Op{Kind: "set", Value: after})
 	}
-	change, err := merge.Diff(before, after, format, deletionsStand)
+	change, err := merge.Diff(before, after, format, pol)
 	if err != nil {
 		return err
 	}
-	_, err = d.Merge(change, deletionsStand)
+	_, err = d.Merge(change, pol)
 	return err
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -40,14 +41,15 @@ func Find(target string) (p *Policy, warnings []string, err error) {
 // Load reads a policy file. The error is a *Error, or one of package os where the file cannot be read.
 func Load(file string) (*Policy, error) {
 	info, err := os.Stat(file)
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: file, Err: errors.New("not a regular file")}
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &Error{File: file, Text: "no such policy file"}
+	case err != nil:
 		return nil, err
-	}
-	if info.Size() > maxSize {
-		return nil, &Error{File: file, Text: "too large for a policy"}
+	case !info.Mode().IsRegular():
+		return nil, &Error{File: file, Text: "not a regular file"}
+	case info.Size() > maxSize:
+		return nil, &Error{File: file, Text: fmt.Sprintf("%d bytes long; a policy has at most %d", info.Size(), maxSize)}
 	}
 	src, err := os.ReadFile(file)
 	if err != nil {
