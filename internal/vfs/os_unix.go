@@ -116,24 +116,39 @@ func (d *osDir) Stat(name string) (Info, error) {
 }
 
 func infoOf(st *unix.Stat_t) Info {
-	mode := fs.FileMode(st.Mode & 0o777)
-	for bit, is := range map[uint32]fs.FileMode{
-		unix.S_IFDIR: fs.ModeDir, unix.S_IFLNK: fs.ModeSymlink, unix.S_IFIFO: fs.ModeNamedPipe,
-		unix.S_IFSOCK: fs.ModeSocket, unix.S_IFBLK: fs.ModeDevice, unix.S_IFCHR: fs.ModeDevice | fs.ModeCharDevice,
-	} {
-		if uint32(st.Mode)&unix.S_IFMT == bit {
-			mode |= is
-		}
-	}
-	for bit, is := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
-		if uint32(st.Mode)&bit != 0 {
-			mode |= is
-		}
-	}
 	return Info{
-		Size: st.Size, Mode: mode, MTime: time.Unix(st.Mtim.Unix()),
+		Size: st.Size, Mode: modeOf(uint32(st.Mode)), MTime: time.Unix(st.Mtim.Unix()),
 		Dev: uint64(st.Dev), Inode: st.Ino, Links: uint64(st.Nlink), UID: int(st.Uid), GID: int(st.Gid),
 	}
+}
+
+// modeOf is st_mode as package fs has it (inode(7)).
+func modeOf(m uint32) fs.FileMode {
+	mode := fs.FileMode(m & 0o777)
+	switch m & unix.S_IFMT {
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	case unix.S_IFIFO:
+		mode |= fs.ModeNamedPipe
+	case unix.S_IFSOCK:
+		mode |= fs.ModeSocket
+	case unix.S_IFBLK:
+		mode |= fs.ModeDevice
+	case unix.S_IFCHR:
+		mode |= fs.ModeDevice | fs.ModeCharDevice
+	}
+	if m&unix.S_ISUID != 0 {
+		mode |= fs.ModeSetuid
+	}
+	if m&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if m&unix.S_ISVTX != 0 {
+		mode |= fs.ModeSticky
+	}
+	return mode
 }
 
 func (d *osDir) Readlink(name string) (string, error) {
