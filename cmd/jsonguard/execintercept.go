@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"jsonguard/internal/intercept"
 	"jsonguard/internal/session"
+	"jsonguard/merge"
 	"jsonguard/sidecar"
 )
 
@@ -46,8 +48,12 @@ func (r *interceptRun) run(ctx context.Context) error {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return &problem{op: "exec", err: err}
 	}
+	files, base, err := r.a.underPolicy(dir, r.patterns())
+	if err != nil {
+		return err
+	}
 	r.tree = session.New(session.Options{
-		Dir: dir, Files: r.patterns(), Sidecar: r.a.guardOptions(), AllowUnguarded: r.options.allowUnguarded,
+		Dir: dir, Files: files, Base: base, Sidecar: r.a.guardOptions(), AllowUnguarded: r.options.allowUnguarded,
 		Warn: r.a.warn, Note: func(text string) { r.a.note("%s", text) },
 	})
 	folding, giveUp := context.WithCancel(ctx)
@@ -131,6 +137,10 @@ func (r *interceptRun) tell() error {
 			err = &problem{op: "exec", path: f.Path, err: fmt.Errorf("%w: %s", sidecar.ErrTorn, f.Torn[0]), status: statusData}
 		case len(f.Rejected) > 0:
 			err = &problem{op: "exec", path: f.Path, err: fmt.Errorf("%w: %s", sidecar.ErrRejected, f.Rejected[0].Reason), status: statusData}
+			r.a.complain(nil, err, statusData)
+		case len(refusedPlaces(f.Conflicts)) > 0:
+			err = &problem{op: "exec", path: f.Path, status: statusData, hint: "everything else was merged; jsonguard conflicts shows what was written",
+				err: fmt.Errorf("%w by the policy: %s", merge.ErrRefused, strings.Join(refusedPlaces(f.Conflicts), ", "))}
 			r.a.complain(nil, err, statusData)
 		}
 		if failure == nil {

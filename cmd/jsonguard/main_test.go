@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
+
+	"jsonguard/internal/intercept"
 )
 
 // The test binary is jsonguard itself when it is called by that name, so that the scripts run a real process.
@@ -30,6 +33,13 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "mkfifo": mkfifo, "bytes": writeBytes, "loud": loud,
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "intercept" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			_, err := intercept.Probe() // the kernel may be too old, or a sandbox
+			return err == nil, nil
 		},
 	})
 }

@@ -38,6 +38,19 @@ func Find(target string) (p *Policy, warnings []string, err error) {
 	}
 }
 
+// Above returns the nearest policy in dir or above it, whatever files it names; nil is none.
+func Above(dir string) (*Policy, error) {
+	for ; ; dir = filepath.Dir(dir) {
+		file := filepath.Join(dir, Name)
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && trusted(dir, info) {
+			return Load(file)
+		}
+		if filepath.Dir(dir) == dir {
+			return nil, nil
+		}
+	}
+}
+
 // Load reads a policy file. The error is a *Error, or one of package os where the file cannot be read.
 func Load(file string) (*Policy, error) {
 	info, err := os.Stat(file)
