@@ -140,7 +140,7 @@ func (g *Guard) foldOnce(ctx context.Context, own ownChange, needStore bool, unt
 			return Result{}, g.fail("fold", err, "")
 		}
 		result, err := g.attempt(held, own)
-		if !errors.Is(err, errMoved) {
+		if !errors.Is(err, errMoved) || errors.Is(err, ErrNotDurable) { // what may have happened is not done again
 			return result, g.fail("fold", err, hintFor(err))
 		}
 	}

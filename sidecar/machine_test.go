@@ -24,6 +24,7 @@ type machine struct {
 	mem *vfs.Mem
 	// before is asked about each call of every process; nil: all succeed.
 	before func(vfs.Call) vfs.Fault
+	format *merge.Format // of the target; nil: JSON
 }
 
 const (
@@ -55,6 +56,7 @@ func (m *machine) process(o Options) *Guard {
 	if o.Timeout == 0 {
 		o.Timeout = -1
 	}
+	o.Format = m.format
 	g := newGuard(parent, machineFile, o)
 	g.lockNames = []string{machineFile}
 	g.seams.lockTarget = func(ctx context.Context, name string, wait time.Duration) (targetLock, error) {
@@ -125,7 +127,7 @@ func (m *machine) afterPowerCut(check func(content string)) {
 			if n <= enough {
 				disk = cuts.Disk(i)
 			}
-			check((&machine{T: m.T, mem: disk}).recovered())
+			check((&machine{T: m.T, mem: disk, format: m.format}).recovered())
 		}
 	}
 }

@@ -296,12 +296,28 @@ func (f *fold) appendBlock(next *commit) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		return f.cancel(next, errors.Join(err, file.Truncate(next.From.Size)))
+		if cut := cutBack(file, next.From.Size, n); cut != nil { // the next fold completes it
+			return fmt.Errorf("%w: %w", ErrNotDurable, errors.Join(err, cut))
+		}
+		return f.cancel(next, err)
 	}
 	if err := file.Sync(); err != nil {
 		return fmt.Errorf("%w: sync: %w", ErrNotDurable, err)
 	}
 	return nil
+}
+
+// cutBack takes the beginning of a block off the end of the target again, on disk, unless somebody without a lock
+// appended in the same moment: then it is not ours to cut.
+func cutBack(file vfs.File, size int64, wrote int) error {
+	info, err := file.Stat()
+	if err != nil || info.Size == size {
+		return err
+	}
+	if info.Size != size+int64(wrote) {
+		return errors.New("cut back: somebody without a lock appended at the same time")
+	}
+	return errors.Join(file.Truncate(size), file.Sync())
 }
 
 // cancel takes back a record whose append did not happen, so that nobody completes it.
@@ -320,7 +336,7 @@ func (f *fold) cancel(c *commit, cause error) error {
 func (f *fold) redoAppend() (happened bool, err error) {
 	last := f.last
 	if f.target.missing {
-		return true, nil // removed since
+		return false, nil // with the block or without: it is for the policy of removed targets to say
 	}
 	if f.target.info.Inode != last.From.Inode {
 		now, err := f.target.identity()
@@ -362,8 +378,11 @@ func (f *fold) redoAppend() (happened bool, err error) {
 // a crash left of it ends early, or has zeros where a sector did not reach the disk, which no JSON has. len(tail): nothing
 // of it is there.
 func placeOf(block, tail []byte) int {
-	if at := bytes.Index(tail, block); at >= 0 {
-		return at
+	if bytes.HasPrefix(tail, block) {
+		return 0
+	}
+	if at := bytes.Index(tail, append([]byte{'\n'}, block...)); at >= 0 {
+		return at + 1
 	}
 	for at := 0; at < len(tail); at++ {
 		if (at == 0 || tail[at-1] == '\n') && isRemainder(tail[at:], block) {
