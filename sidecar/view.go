@@ -24,17 +24,18 @@ import (
 //	views/<id>/copy/NAME  the program's
 //	views/<id>/<n>.ours   the version submitted as change n of the sidecar <id>
 type View struct {
-	g       *Guard
-	store   *store
-	mu      sync.Mutex // guards what follows: one Submit at a time
-	journal *journal
-	broken  error // the journal's fsync failed: nothing may follow in it
-	dir     vfs.Dir
-	owner   vfs.File
-	path    string
-	base    string // name of what the next submission is based on; "" missing
-	content []byte // of base
-	killed  bool
+	g        *Guard
+	store    *store
+	mu       sync.Mutex // guards what follows: one Submit at a time
+	journal  *journal
+	broken   error // the journal's fsync failed: nothing may follow in it
+	unfolded bool  // what was submitted last is not known to be in the target
+	dir      vfs.Dir
+	owner    vfs.File
+	path     string
+	base     string // name of what the next submission is based on; "" missing
+	content  []byte // of base
+	killed   bool
 }
 
 const (
@@ -222,9 +223,20 @@ func (v *View) submit(ctx context.Context, content []byte, additions bool) (Resu
 		}
 		v.base, v.content = oursName(seq), content
 		own.prepared = preparedChange{change{v.journal.id, seq}, diff}
+		v.unfolded = true
 	}
-	own.kept = change{v.journal.id, v.journal.seq}
-	return v.g.foldKept(ctx, own, until, func(change) error { return nil }) // it is on disk already
+	last := change{v.journal.id, v.journal.seq}
+	if !v.unfolded {
+		result, err := v.g.foldOwn(ctx, ownChange{})
+		if err == nil && last.seq > 0 {
+			err = v.g.verdict(last)
+		}
+		return result, err
+	}
+	own.kept = last
+	result, err := v.g.foldKept(ctx, own, until, func(change) error { return nil }) // it is on disk already
+	v.unfolded = err != nil && !errors.Is(err, ErrRejected)
+	return result, err
 }
 
 // preparedChange is a diff that was made before the lock was taken.
