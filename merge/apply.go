@@ -85,9 +85,7 @@ func (d *Document) Merge(c *Change, policy *Policy) (Outcome, error) {
 			d.become(c.ours)
 		}
 	default:
-		if !d.styleOf().shown {
-			d.style = m.style
-		}
+		d.style = d.styleOf().completed(m.style)
 		m.verbatim = d.styleOf().fits(m.style)
 		m.whole(c, root, mapped)
 	}

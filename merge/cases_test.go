@@ -56,8 +56,12 @@ func TestCasesObeyTheLaws(t *testing.T) {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
-			for _, x := range [][]byte{c.base, c.ours, c.theirs, c.want} {
-				for _, y := range [][]byte{c.base, c.ours, c.theirs, c.want} {
+			texts := [][]byte{c.base, c.ours, c.theirs, c.want}
+			if len(c.base) > 10_000 {
+				texts = texts[:2]
+			}
+			for _, x := range texts {
+				for _, y := range texts {
 					requireMerge(t, c, x, x, y, y) // merge(b, b, t) is t
 					requireMerge(t, c, x, y, x, y) // merge(b, o, b) is o
 					if !accumulates(c.policy) {

@@ -107,19 +107,21 @@ func (df differ) children(base *node, i int, ours *node, j int) *delta {
 	return d
 }
 
-// sameEnds counts the children at the beginning and at the end that are written alike.
-func sameEnds(a, b *node) (front, back int) {
+// sameEnds counts the children at the beginning and at the end that are the same.
+func sameEnds(a, b *node, same func(a *node, i int, b *node, j int) bool) (front, back int) {
 	a.expand()
 	b.expand()
 	n := min(len(a.kids), len(b.kids))
-	for front < n && sameChild(a, front, b, front) {
+	for front < n && same(a, front, b, front) {
 		front++
 	}
-	for back < n-front && sameChild(a, len(a.kids)-1-back, b, len(b.kids)-1-back) {
+	for back < n-front && same(a, len(a.kids)-1-back, b, len(b.kids)-1-back) {
 		back++
 	}
 	return front, back
 }
+
+// sameChild says whether two children are written alike.
 
 func sameChild(a *node, i int, b *node, j int) bool {
 	x, y := &a.kids[i], &b.kids[j]
@@ -130,7 +132,7 @@ func sameChild(a *node, i int, b *node, j int) bool {
 }
 
 func (df differ) objects(base, ours *node) *delta {
-	front, back := sameEnds(base, ours)
+	front, back := sameEnds(base, ours, sameChild)
 	out := &delta{base: base, ours: ours}
 	for i := front; i < len(base.kids)-back; i++ {
 		name := base.name(i)

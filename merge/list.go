@@ -45,7 +45,7 @@ func (df differ) lists(base, ours *node) *delta {
 // align finds the elements that are in both, equal by value and in the same order, and pairs what is left between
 // two of them as changed in place where it looks like the same record. It does not look for what was changed.
 func (df differ) align(base, ours *node) *listDelta {
-	front, back := sameEnds(base, ours)
+	front, back := sameEnds(base, ours, df.sameElement)
 	l := &listDelta{base: base, ours: ours, front: front}
 	n, m := len(base.kids)-front-back, len(ours.kids)-front-back
 	l.fate, l.insert = make([]fate, n), make([]run, n+1)
@@ -82,6 +82,21 @@ func prints(n *node, from, count int) []uint64 {
 		out[i] = n.fingerprint(from + i)
 	}
 	return out
+}
+
+// sameElement compares by value: which of several equal elements is taken for an added one must not depend on how they
+// are written. Large ones are told apart by their fingerprints, which are kept: lists inside of lists come here at
+// each level.
+func (df differ) sameElement(a *node, i int, b *node, j int) bool {
+	if sameChild(a, i, b, j) {
+		return true
+	}
+	x, y := a.rawChild(i), b.rawChild(j)
+	if kindOfText(x) != kindOfText(y) {
+		return false
+	}
+	large := len(x) > coverBytes || len(y) > coverBytes
+	return (!large || a.fingerprint(i) == b.fingerprint(j)) && equalValues(x, y, df.strict)
 }
 
 // gap decides about elements without an equal: pairs are changes, the rest deletions and insertions.

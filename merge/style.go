@@ -14,7 +14,27 @@ type style struct {
 	comma     string // behind a comma, on one line: "" or " "
 	pad       string // inside the braces of an object on one line: "" or " "
 	escape    escape
-	shown     bool // there was a container with something in it to read it off
+	shown     features
+}
+
+// features are what a text showed of its style; the rest is by default.
+type features struct{ lines, colon, comma, pad bool }
+
+// completed takes from another style what s does not show.
+func (s style) completed(by *style) *style {
+	if !s.shown.lines {
+		s.multiline, s.indent = by.multiline, by.indent
+	}
+	if !s.shown.colon {
+		s.colon = by.colon
+	}
+	if !s.shown.comma && !s.shown.colon { // the colon tells what the comma is like
+		s.comma = by.comma
+	}
+	if !s.shown.pad {
+		s.pad = by.pad
+	}
+	return &s
 }
 
 type escape int
@@ -65,10 +85,10 @@ func readStyle(src []byte, f Format) style {
 
 // readLayout walks over the beginning of the text until it has seen what there is to see.
 func (s *style) readLayout(src []byte, i int, f Format) {
-	var colonSeen, openSeen, commaSeen, padSeen bool
+	seen := &s.shown
 	depth := 0
 	const limit = 16 << 10 // bytes to look at
-	for end := min(len(src), i+limit); i < end && !(colonSeen && openSeen && commaSeen && padSeen); {
+	for end := min(len(src), i+limit); i < end && *seen != (features{true, true, true, true}); {
 		c := src[i]
 		switch c {
 		case '"':
@@ -84,25 +104,27 @@ func (s *style) readLayout(src []byte, i int, f Format) {
 			space := src[i+1 : stop]
 			broken := bytes.LastIndexByte(space, '\n')
 			empty := stop < len(src) && src[stop] == closing(c)
-			s.shown = s.shown || !empty
-			if !empty && !openSeen && f == JSON {
-				openSeen = true
+			if !empty && !seen.lines && f == JSON {
+				seen.lines = true
 				s.multiline = broken >= 0
 				if broken >= 0 {
 					s.indent = string(space[broken+1:])
 				}
 			}
-			if c == '{' && !empty && broken < 0 && !padSeen {
-				padSeen = true
+			if c == '{' && !empty && broken < 0 && !seen.pad {
+				seen.pad = true
 				s.pad = string(space)
 			}
 			i = stop
 			continue
 		case ',':
 			stop := skipSpace(src, i+1)
-			if space := src[i+1 : stop]; !commaSeen && bytes.IndexByte(space, '\n') < 0 {
-				commaSeen = true
+			if space := src[i+1 : stop]; !seen.comma && bytes.IndexByte(space, '\n') < 0 {
+				seen.comma = true
 				s.comma = string(space)
+				if len(space) == 0 && !seen.colon {
+					s.colon = ":"
+				}
 			}
 			i = stop
 			continue
@@ -112,10 +134,10 @@ func (s *style) readLayout(src []byte, i int, f Format) {
 				return
 			}
 		case ':':
-			if !colonSeen {
-				colonSeen = true
+			if !seen.colon {
+				seen.colon = true
 				s.colon = string(src[i:skipSpace(src, i+1)])
-				if s.colon == ":" && !commaSeen {
+				if s.colon == ":" && !seen.comma {
 					s.comma = ""
 				}
 			}
