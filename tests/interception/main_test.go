@@ -1,0 +1,148 @@
+//go:build linux
+
+// Package interception runs real, unmodified programs under jsonguard exec --mode intercept, many at once, and then asks
+// whether anything that one of them finished writing is missing.
+package interception
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"jsonguard/internal/intercept"
+)
+
+// binary is the real command, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	if _, err := intercept.Probe(); err != nil {
+		fmt.Fprintln(os.Stderr, "SKIPPED: tests/interception:", err)
+		os.Exit(0)
+	}
+	dir, err := os.MkdirTemp("", "jsonguard-interception-*")
+	if err != nil {
+		panic(err)
+	}
+	_ = os.Chmod(dir, 0o755)
+	binary = filepath.Join(dir, "jsonguard")
+	args := []string{"build", "-o", binary, "jsonguard/cmd/jsonguard"}
+	if overlay := os.Getenv("CONCURRENCY_OVERLAY"); overlay != "" { // a mutant
+		args = append([]string{"build", "-overlay", overlay}, args[1:]...)
+	}
+	build := exec.Command("go", args...)
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// needs skips a test loudly where a program is missing.
+func needs(t *testing.T, programs ...string) {
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("SKIPPED: no %s here", p)
+		}
+	}
+}
+
+// lab is a directory with a shared file in it.
+type lab struct {
+	*testing.T
+	dir string
+}
+
+func newLab(t *testing.T) *lab { return &lab{t, t.TempDir()} }
+
+func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
+
+func (l *lab) write(name, content string) {
+	require.NoError(l, os.WriteFile(l.path(name), []byte(content), 0o644))
+}
+
+func (l *lab) read(name string) string {
+	content, err := os.ReadFile(l.path(name))
+	require.NoError(l, err)
+	return string(content)
+}
+
+func (l *lab) object(name string) map[string]any {
+	var doc map[string]any
+	require.NoError(l, json.Unmarshal([]byte(l.read(name)), &doc), "%s", l.read(name))
+	return doc
+}
+
+func (l *lab) list(name string) []any {
+	var doc []any
+	require.NoError(l, json.Unmarshal([]byte(l.read(name)), &doc), "%s", l.read(name))
+	return doc
+}
+
+// guarded is a command under exec in the lab's directory. files are the --file patterns.
+func (l *lab) guarded(files []string, argv ...string) *exec.Cmd {
+	args := []string{"exec", "--mode", "intercept", "--timeout", "2m"}
+	for _, f := range files {
+		args = append(args, "--file", f)
+	}
+	cmd := exec.Command(binary, append(append(args, "--"), argv...)...)
+	cmd.Dir = l.dir
+	return cmd
+}
+
+var results = []string{"r.json"}
+
+// running is a command that was started, with what it says.
+type running struct {
+	cmd *exec.Cmd
+	out strings.Builder
+}
+
+func (l *lab) start(cmd *exec.Cmd) *running {
+	r := &running{cmd: cmd}
+	cmd.Stdout, cmd.Stderr = &r.out, &r.out
+	require.NoError(l, cmd.Start())
+	return r
+}
+
+func (l *lab) wait(r *running) {
+	const patience = 3 * time.Minute
+	timer := time.AfterFunc(patience, func() { _ = r.cmd.Process.Kill() })
+	defer timer.Stop()
+	require.NoError(l, r.cmd.Wait(), "%q: %s", r.cmd.Args, &r.out)
+}
+
+// together runs commands at the same time.
+func (l *lab) together(commands ...*exec.Cmd) {
+	var all []*running
+	for _, c := range commands {
+		all = append(all, l.start(c))
+	}
+	for _, r := range all {
+		l.wait(r)
+	}
+}
+
+// clean asserts that nothing is pending, in quarantine or left over.
+func (l *lab) clean(name string) {
+	guard := l.path("." + name + ".guard")
+	for _, room := range []string{"pending", "views", "quarantine"} {
+		entries, err := os.ReadDir(filepath.Join(guard, room))
+		if os.IsNotExist(err) {
+			continue
+		}
+		require.NoError(l, err)
+		for _, e := range entries {
+			require.Fail(l, "left behind", "%s/%s", room, e.Name())
+		}
+	}
+}

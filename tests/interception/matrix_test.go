@@ -1,0 +1,141 @@
+//go:build linux
+
+package interception
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Each program adds records <name>0 … <name>n-1 to the object in r.json, one at a time: it reads all, adds one, writes
+// all. $1 is the name, $2 is n. Nobody of them locks.
+var writers = map[string]struct {
+	needs  string
+	script string
+}{
+	"python open w": {"python3", `import json,sys
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    with open("r.json","w") as f: json.dump(d,f,indent=1)`},
+	"python os.replace": {"python3", `import json,sys,os
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    with open("r.json.tmp","w") as f: json.dump(d,f,indent=1)
+    os.replace("r.json.tmp","r.json")`},
+	"python mkstemp": {"python3", `import json,sys,os,tempfile
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    fd,p=tempfile.mkstemp(dir=".")
+    with os.fdopen(fd,"w") as f: json.dump(d,f,indent=1); f.flush(); os.fsync(f.fileno())
+    os.rename(p,"r.json")`},
+	"python r+": {"python3", `import json,sys
+for i in range(int(sys.argv[2])):
+    with open("r.json","r+") as f:
+        d=json.load(f); d[sys.argv[1]+str(i)]=i
+        f.seek(0); json.dump(d,f,indent=1); f.truncate()`},
+	"python unlink first": {"python3", `import json,sys,os
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    os.remove("r.json")
+    with open("r.json","w") as f: json.dump(d,f,indent=1)`},
+	"python moves the old one away": {"python3", `import json,sys,os
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    os.rename("r.json",sys.argv[1]+".bak")
+    with open("r.json","w") as f: json.dump(d,f,indent=1)`},
+	"python from memory, with a backup": {"python3", `import json,sys,shutil
+d=json.load(open("r.json"))
+for i in range(int(sys.argv[2])):
+    d[sys.argv[1]+str(i)]=i
+    shutil.copy("r.json",sys.argv[1]+".bak")
+    with open("r.json","w") as f: json.dump(d,f,indent=1)`},
+	"python threads": {"python3", `import json,sys,threading
+def work(t):
+    for i in range(t,int(sys.argv[2]),4):
+        d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+        with open("r.json","w") as f: json.dump(d,f,indent=1)
+ts=[threading.Thread(target=work,args=(t,)) for t in range(4)]
+[t.start() for t in ts]; [t.join() for t in ts]`},
+	"python multiprocessing fork": {"python3", `import json,sys,multiprocessing as m
+def work(t):
+    for i in range(t,int(sys.argv[2]),2):
+        d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+        with open("r.json","w") as f: json.dump(d,f,indent=1)
+c=m.get_context("fork"); ps=[c.Process(target=work,args=(t,)) for t in range(2)]
+[p.start() for p in ps]; [p.join() for p in ps]; sys.exit(max(p.exitcode for p in ps))`},
+	"node writeFileSync": {"node", `const fs=require("fs"); const [name,n]=process.argv.slice(-2);
+for(let i=0;i<+n;i++){const d=JSON.parse(fs.readFileSync("r.json")); d[name+i]=i; fs.writeFileSync("r.json",JSON.stringify(d,null,1))}`},
+	"node promises with rename": {"node", `const fs=require("fs/promises"); const [name,n]=process.argv.slice(-2);
+(async()=>{for(let i=0;i<+n;i++){const d=JSON.parse(await fs.readFile("r.json")); d[name+i]=i;
+ await fs.writeFile(".r.json.tmp",JSON.stringify(d,null,1)); await fs.rename(".r.json.tmp","r.json")}})()`},
+	"node stream": {"node", `const fs=require("fs"); const [name,n]=process.argv.slice(-2);
+(async()=>{for(let i=0;i<+n;i++){const d=JSON.parse(fs.readFileSync("r.json")); d[name+i]=i;
+ await new Promise((y,no)=>{const s=fs.createWriteStream("r.json"); s.on("close",y); s.on("error",no); s.end(JSON.stringify(d,null,1))})}})()`},
+	"shell >":                {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" > r.json || exit 1; i=$((i+1)); done`},
+	"jq and mv":              {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && mv $1.tmp r.json || exit 1; i=$((i+1)); done`},
+	"jq and mv through /tmp": {"jq", `i=0; while [ $i -lt $2 ]; do t=$(mktemp) && jq ".\"$1$i\"=$i" r.json > $t && mv -f $t r.json || exit 1; i=$((i+1)); done`},
+	"cp":                     {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && cp $1.tmp r.json || exit 1; i=$((i+1)); done`},
+	"tee":                    {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" | tee r.json >/dev/null || exit 1; i=$((i+1)); done`},
+	"dd":                     {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" | dd of=r.json status=none || exit 1; i=$((i+1)); done`},
+	"sed -i":                 {"sed", `i=0; while [ $i -lt $2 ]; do sed -i "s/\"n\": 0/\"n\": 0,\n\"$1$i\": $i/" r.json || exit 1; i=$((i+1)); done`},
+	"perl -i":                {"perl", `i=0; while [ $i -lt $2 ]; do perl -pi -e "s/\"n\": 0/\"n\": 0,\n\"$1$i\": $i/" r.json || exit 1; i=$((i+1)); done`},
+	"install":                {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && install -m 644 $1.tmp r.json || exit 1; i=$((i+1)); done`},
+	"ln -f":                  {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && ln -f $1.tmp r.json && rm $1.tmp || exit 1; i=$((i+1)); done`},
+	"symlink":                {"jq", `ln -s r.json $1.link; i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" $1.link) && printf '%s\n' "$d" > $1.link || exit 1; i=$((i+1)); done`},
+	"absolute":               {"jq", `f=$(pwd)/r.json; i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" $f) && printf '%s\n' "$d" > $f || exit 1; i=$((i+1)); done`},
+	"/dev/stdout":            {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" | cat > r.json || exit 1; i=$((i+1)); done`},
+}
+
+func argvOf(needs, script, name string, n int) []string {
+	switch needs {
+	case "python3":
+		return []string{"python3", "-c", script, name, fmt.Sprint(n)}
+	case "node":
+		return []string{"node", "-e", script, "--", name, fmt.Sprint(n)}
+	}
+	return []string{"sh", "-c", script, "sh", name, fmt.Sprint(n)}
+}
+
+// Every kind of writer, twice under one supervisor and once beside a Python writer under another.
+func TestEveryWriterMerges(t *testing.T) {
+	const each = 6
+	python := writers["python open w"]
+	for name, w := range writers {
+		t.Run(name, func(t *testing.T) {
+			needs(t, w.needs, python.needs)
+			l := newLab(t)
+			l.write("r.json", "{\n \"n\": 0\n}\n")
+			l.together(
+				l.guarded(results, argvOf(w.needs, w.script, "a", each)...),
+				l.guarded(results, argvOf(w.needs, w.script, "b", each)...),
+				l.guarded(results, argvOf(python.needs, python.script, "p", each)...),
+			)
+			doc := l.object("r.json")
+			for _, who := range []string{"a", "b", "p"} {
+				for i := range each {
+					require.Contains(t, doc, fmt.Sprintf("%s%d", who, i), "%s", l.read("r.json"))
+				}
+			}
+			require.Len(t, doc, 3*each+1)
+			l.clean("r.json")
+		})
+	}
+}
+
+// Two of them under one supervisor.
+func TestTwoRunnersUnderOneSupervisor(t *testing.T) {
+	const each = 6
+	needs(t, "python3")
+	for _, name := range []string{"python open w", "python os.replace", "python r+", "python from memory, with a backup", "python threads"} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.write("r.json", "{\n \"n\": 0\n}\n")
+			l.write("w.py", writers[name].script)
+			l.together(l.guarded(results, "sh", "-c", fmt.Sprintf(`python3 w.py a %d & python3 w.py b %d & wait`, each, each)))
+			require.Len(t, l.object("r.json"), 2*each+1, "%s", l.read("r.json"))
+			l.clean("r.json")
+		})
+	}
+}
