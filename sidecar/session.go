@@ -83,7 +83,8 @@ func NewSession(target string, o Options) (*Session, error) {
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
-	for {
+	const attempts = 100
+	for try := 1; ; try++ {
 		s := &Session{g: g, reader: reader, prepared: map[string]preparedScratch{}}
 		g.session, reader.session = s, s
 		err := s.make()
@@ -91,7 +92,7 @@ func NewSession(target string, o Options) (*Session, error) {
 			return s, nil
 		}
 		s.release()
-		if !errors.Is(err, errSweptUnborn) {
+		if !errors.Is(err, errSweptUnborn) && !isMissing(err) || try == attempts { // swept, or the guard directory was, by who saw nothing in it
 			return nil, errors.Join(g.fail("make session", err, ""), g.Close(), reader.Close())
 		}
 	}

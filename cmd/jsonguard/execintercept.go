@@ -94,6 +94,11 @@ func (r *interceptRun) patterns() []string {
 	var patterns []string
 	for _, f := range r.options.files {
 		patterns = append(patterns, resolved(f))
+		if real, err := filepath.EvalSymlinks(f); err == nil && real != resolved(f) {
+			if real, err = filepath.Abs(real); err == nil {
+				patterns = append(patterns, real)
+			}
+		}
 	}
 	return patterns
 }
@@ -168,13 +173,13 @@ func (r *interceptRun) tell() error {
 
 // nameUnwritten names a --file that no program wrote: a pattern that is wrong guards nothing.
 func (r *interceptRun) nameUnwritten() {
-	for i, p := range r.patterns() {
+	for _, name := range r.options.files {
 		written := false
 		for _, f := range r.files {
-			written = written || f.Writes > 0 && (f.Path == p || session.Matches(p, f.Path))
+			written = written || f.Writes > 0 && (sameFile(name, f.Path) || session.Matches(resolved(name), f.Path))
 		}
 		if !written {
-			r.a.warn(fmt.Sprintf("--file %s: the program did not write it", r.options.files[i]))
+			r.a.warn(fmt.Sprintf("--file %s: the program did not write it", name))
 		}
 	}
 }

@@ -14,12 +14,15 @@ import "slices"
 type Heads[P, V comparable] struct {
 	processes map[P]*process[P, V]
 	clock     uint64
+	started   int
 }
 
 type process[P, V comparable] struct {
 	parent P
 	start  V         // the version there was when the process started
 	heads  []head[V] // in the order they came
+	own    bool      // some of them are no parent's
+	number int       // in the order of starting
 }
 
 // head is a version that a process knows.
@@ -48,7 +51,8 @@ func (h *Heads[P, V]) Known(p P) bool { return h.processes[p] != nil }
 // Start notes a process and what the file is now. It knows what its parent knows; thread is its first one. Of a process
 // that has no known parent that is nothing.
 func (h *Heads[P, V]) Start(p, parent P, thread int, current V) {
-	child := &process[P, V]{parent: parent, start: current}
+	h.started++
+	child := &process[P, V]{parent: parent, start: current, number: h.started}
 	if from := h.processes[parent]; from != nil {
 		for _, k := range from.heads {
 			k.thread = thread // fork copies the memory, and the one thread that called it
@@ -74,6 +78,7 @@ func (h *Heads[P, V]) Exit(p P, parentThread int) {
 		if !slices.ContainsFunc(parent.heads, func(known head[V]) bool { return known.version == k.version }) {
 			k.thread = parentThread
 			parent.heads = append(parent.heads, k)
+			parent.own = true
 		}
 	}
 	slices.SortStableFunc(parent.heads, func(a, b head[V]) int {
@@ -141,6 +146,19 @@ func (h *Heads[P, V]) Bases(p P, thread int) []V {
 	return bases
 }
 
+// Knowing lists the processes that have read or written something themselves, or were told by a child, the youngest first:
+// a child before its parent.
+func (h *Heads[P, V]) Knowing() []P {
+	var all []P
+	for p, at := range h.processes {
+		if at.own {
+			all = append(all, p)
+		}
+	}
+	slices.SortFunc(all, func(a, b P) int { return h.processes[b].number - h.processes[a].number })
+	return all
+}
+
 // Memory is the base of a program that is known to write from memory: what the process wrote last, else the first that
 // it read.
 func (h *Heads[P, V]) Memory(p P) (v V) {
@@ -174,6 +192,7 @@ func (h *Heads[P, V]) add(p *process[P, V], k head[V]) {
 	h.clock++
 	k.order = h.clock
 	p.heads = append(p.heads, k)
+	p.own = true
 	p.prune()
 }
 

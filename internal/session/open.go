@@ -93,9 +93,10 @@ func (t *target) openRead(c *caller, p *intercept.Place, how intercept.OpenHow) 
 	return f, nil
 }
 
-// current folds what can be folded at once. overlay: the rest made content, which is not on disk.
+// current folds what can be folded at once. overlay: the rest made content, which is not on disk. Of a file that was
+// named the session begins here, so that others know of a party that may have read it.
 func (t *target) current() (content []byte, overlay bool, err error) {
-	if !t.shared() {
+	if !t.shared() && !t.named {
 		return nil, false, nil
 	}
 	if err := t.need(); err != nil {

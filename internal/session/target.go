@@ -472,7 +472,32 @@ func (t *target) starting(p *intercept.Process) {
 	if t.heads.Known(p) {
 		return
 	}
+	// Its parent may never have come near the target, and yet be what connects jq . f > tmp with mv tmp f.
+	if up := p.Parent; up != nil && !exiting(up.PID, up.Start) {
+		t.starting(up)
+	}
 	t.heads.Start(p, p.Parent, p.PID, t.onDisk())
+}
+
+func (t *target) exit(p *intercept.Process) {
+	if !t.heads.Known(p) {
+		return
+	}
+	parent := 0
+	if p.Parent != nil {
+		parent = p.Parent.PID
+	}
+	t.heads.Exit(p, parent)
+}
+
+// reap passes on what processes knew that have ended and of which we are about to be told: a shell that waited for one
+// child starts the next at once.
+func (t *target) reap() {
+	for _, p := range t.heads.Knowing() {
+		if exiting(p.PID, p.Start) {
+			t.exit(p)
+		}
+	}
 }
 
 // onDisk is the version that is there now, without anything that is pending.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"jsonguard/internal/intercept"
 	"jsonguard/sidecar"
 )
@@ -78,7 +80,27 @@ func New(o Options) *Tree {
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.objects.scratch = map[intercept.ID]*writer{}
 	t.objects.targets = map[intercept.ID]*target{}
+	for _, file := range t.match.patterns {
+		t.expect(file)
+	}
 	return t
+}
+
+// expect makes the target of a pattern that is a name, so that what is there when a process starts is known.
+func (t *Tree) expect(file string) {
+	var st unix.Stat_t
+	if strings.ContainsAny(file, "*?[\\") || unix.Stat(filepath.Dir(file), &st) != nil {
+		return
+	}
+	key := place{intercept.ID{Dev: st.Dev, Ino: st.Ino}, filepath.Base(file)}
+	t.targets[key] = t.newTarget(key, file)
+}
+
+func (t *Tree) newTarget(key place, path string) *target {
+	return &target{
+		tree: t, key: key, path: path, named: !t.match.guesses(), heads: NewHeads[*intercept.Process, *version](),
+		format: sidecar.FormatOf(path, t.options.Sidecar),
+	}
 }
 
 func (t *Tree) watch(f *os.File, w *writer) error {
@@ -154,8 +176,7 @@ func (t *Tree) target(p *intercept.Place) *target {
 	if strings.Contains(path, ".guard/") || !t.match.match(path) {
 		return nil
 	}
-	made := &target{tree: t, key: key, path: path, named: !t.match.guesses(), heads: NewHeads[*intercept.Process, *version]()}
-	made.format = sidecar.FormatOf(path, t.options.Sidecar)
+	made := t.newTarget(key, path)
 	t.targets[key] = made
 	return made
 }
@@ -180,6 +201,7 @@ func (t *Tree) Forked(parent, child *intercept.Process) {
 		// Of a file that was only guessed so far, and that no parent knows, nothing is kept for every process there is.
 		if x.session != nil || x.named || parent != nil && x.heads.Known(parent) {
 			x.settle()
+			x.reap()
 			x.starting(child)
 		}
 		x.mu.Unlock()
@@ -198,13 +220,7 @@ func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
 		x.settle()
 		x.releaseLocksOf(p)
 		x.dropTempsOf(p)
-		if x.heads.Known(p) {
-			parent := 0
-			if p.Parent != nil {
-				parent = p.Parent.PID
-			}
-			x.heads.Exit(p, parent)
-		}
+		x.exit(p)
 		x.mu.Unlock()
 	}
 }

@@ -4,10 +4,16 @@ package interception
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
+
+// beforePython waits, having read the file once, until all programs of a test have: a removal is real at once
+// where nobody else has come near the file yet.
+const beforePython = "import os,time\nopen('r.json').read(); open('ready.'+str(os.getpid()),'w').close()\n" +
+	"while len([n for n in os.listdir('.') if n.startswith('ready.')])<3: time.sleep(.005)\n"
 
 // Each program adds records <name>0 … <name>n-1 to the object in r.json, one at a time: it reads all, adds one, writes
 // all. $1 is the name, $2 is n. Nobody of them locks.
@@ -35,12 +41,12 @@ for i in range(int(sys.argv[2])):
     with open("r.json","r+") as f:
         d=json.load(f); d[sys.argv[1]+str(i)]=i
         f.seek(0); json.dump(d,f,indent=1); f.truncate()`},
-	"python unlink first": {"python3", `import json,sys,os
+	"python unlink first": {"python3", beforePython + `import json,sys,os
 for i in range(int(sys.argv[2])):
     d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
     os.remove("r.json")
     with open("r.json","w") as f: json.dump(d,f,indent=1)`},
-	"python moves the old one away": {"python3", `import json,sys,os
+	"python moves the old one away": {"python3", beforePython + `import json,sys,os
 for i in range(int(sys.argv[2])):
     d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
     os.rename("r.json",sys.argv[1]+".bak")
@@ -102,11 +108,16 @@ func argvOf(needs, script, name string, n int) []string {
 func TestEveryWriterMerges(t *testing.T) {
 	const each = 6
 	python := writers["python open w"]
+	python.script = beforePython + python.script
 	for name, w := range writers {
 		t.Run(name, func(t *testing.T) {
 			needs(t, w.needs, python.needs)
 			l := newLab(t)
 			l.write("r.json", "{\n \"n\": 0\n}\n")
+			if !strings.Contains(w.script, "ready.") { // it does not wait for the others, who do not wait for it
+				l.write("ready.1", "")
+				l.write("ready.2", "")
+			}
 			l.together(
 				l.guarded(results, argvOf(w.needs, w.script, "a", each)...),
 				l.guarded(results, argvOf(w.needs, w.script, "b", each)...),
