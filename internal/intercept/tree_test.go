@@ -284,12 +284,11 @@ assert open(F).read() == "map"`, h.target())
 // Modified is told while a file is being written.
 func TestWatchModified(t *testing.T) {
 	h := newScratchHandler(t)
-	s := launch(t, h, "sleep", "600")
+	w := &watchHandler{scratchHandler: h, seen: make(chan string, 100)}
+	s := launch(t, w, "sleep", "600")
 	f, err := os.Create(filepath.Join(h.scratches, "file"))
 	require.NoError(t, err)
 	defer f.Close()
-	w := &watchHandler{scratchHandler: h, seen: make(chan string, 100)}
-	s.Supervisor.s.handler = w
 	require.NoError(t, s.Watch(f, "file", Modified|Closed))
 	_, err = f.WriteString("x")
 	require.NoError(t, err)
