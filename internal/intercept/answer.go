@@ -72,7 +72,21 @@ func (n *notification) decide() (int, error) {
 	}
 	interest := false
 	for _, p := range places {
-		interest = interest || n.s.interested(p)
+		if n.s.interested(p) {
+			interest = true
+			if m.op == opLink || !n.s.handler.Named(lastOf(p.Given)) {
+				n.s.aliases.Store(true)
+			}
+		}
+	}
+	var text string
+	if m.op == opSymlink {
+		if text, err = n.text(m.text); err != nil {
+			return 0, Continue
+		}
+		if n.s.handler.Named(lastOf(text)) {
+			n.s.aliases.Store(true)
+		}
 	}
 	if !interest {
 		return 0, Continue
@@ -85,14 +99,25 @@ func (n *notification) decide() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return n.ask(c, m, places)
+	return n.ask(c, m, places, text)
 }
 
 func (s *supervisor) interested(p *Place) bool {
-	given := strings.TrimRight(p.Given, "/")
 	return p.Name != "" && s.handler.Named(p.Name) ||
 		p.Object != nil && s.handler.Known(p.ID) ||
-		s.handler.Named(given[strings.LastIndexByte(given, '/')+1:])
+		s.handler.Named(lastOf(p.Given))
+}
+
+// lastOf is the last component of a path.
+func lastOf(path string) string {
+	path = strings.TrimRight(path, "/")
+	return path[strings.LastIndexByte(path, '/')+1:]
+}
+
+// text reads a path of the caller.
+func (n *notification) text(index int8) (string, error) {
+	raw, err := n.mem.path(n.task.tid, n.call.data.args[index], make([]byte, pathMax))
+	return string(raw), err
 }
 
 // unresolved: the kernel is about to fail in the same way, unless it is us who cannot look.
@@ -126,7 +151,6 @@ var errOpaque = errors.New("its memory cannot be read: it is not dumpable, or it
 // places resolves the paths of a call, as the caller.
 func (n *notification) places(m meaning) ([]*Place, error) {
 	d := &n.call.data
-	tid := n.task.tid
 	type end struct {
 		text   string
 		start  int
@@ -139,11 +163,10 @@ func (n *notification) places(m meaning) ([]*Place, error) {
 	}
 	defer unix.Close(root)
 	add := func(dir, path int8, follow bool) error {
-		raw, err := n.mem.path(tid, d.args[path], make([]byte, pathMax))
+		text, err := n.text(path)
 		if err != nil {
 			return opaque(err)
 		}
-		text := string(raw)
 		start := -1
 		if !strings.HasPrefix(text, "/") {
 			if start, err = n.patiently(func() (int, error) { return n.task.start(dirOf(d, dir)) }); err != nil {
@@ -271,7 +294,7 @@ func (n *notification) prepare() (*Call, error) {
 	return &Call{Supervisor: n.s.public, Process: p, TID: n.task.tid, n: n}, nil
 }
 
-func (n *notification) ask(c *Call, m meaning, places []*Place) (int, error) {
+func (n *notification) ask(c *Call, m meaning, places []*Place, text string) (int, error) {
 	d, h := &n.call.data, n.s.handler
 	switch m.op {
 	case opOpen, opCreat, opOpen2:
@@ -307,11 +330,7 @@ func (n *notification) ask(c *Call, m meaning, places []*Place) (int, error) {
 	case opLink:
 		return 0, h.Link(c, places[0], places[1])
 	case opSymlink:
-		text, err := n.mem.path(n.task.tid, d.args[m.text], make([]byte, pathMax))
-		if err != nil {
-			return 0, Continue
-		}
-		return 0, h.Symlink(c, string(text), places[0])
+		return 0, h.Symlink(c, text, places[0])
 	case opTouch:
 		return 0, h.Touch(c, places[0])
 	case opTruncate:

@@ -96,6 +96,12 @@ func meaningOf(nr int32) meaning {
 	return legacyMeaning(nr)
 }
 
+// onlyReads says that a call neither changes a file nor makes one.
+func (m meaning) onlyReads(d *seccompData) bool {
+	const changes = unix.O_ACCMODE | unix.O_CREAT | unix.O_TRUNC
+	return m.op == opOpen && d.args[m.arg]&changes == unix.O_RDONLY
+}
+
 // dirOf is the directory that a path starts from, as the caller names it.
 func dirOf(d *seccompData, index int8) int {
 	if index == none {

@@ -363,6 +363,35 @@ print(open(F).read())`, h.target(), h.dir, sharedTemp(t))
 	}
 }
 
+// Finding 10: names that the tree gives to the file are those of readers too.
+func TestFinding10ReadsByOtherNames(t *testing.T) {
+	for name, script := range map[string]string{
+		"symlink":                           `ln -s $F $T/other; cat $T/other`,
+		"hard link":                         `ln $F $D/other; cat $D/other`,
+		"older symlink, once it is written": `echo 1 > $T/old; cat $T/old`,
+		"through /proc":                     `exec 3< $F; cat /proc/self/fd/3`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newScratchHandler(t)
+			require.NoError(t, os.WriteFile(h.target(), []byte("1\n"), 0o666))
+			elsewhere := sharedTemp(t)
+			require.NoError(t, os.Symlink(h.target(), filepath.Join(elsewhere, "old")))
+			out := run(t, h, "sh", "-c", fmt.Sprintf("F=%s D=%s T=%s\n", h.target(), h.dir, elsewhere)+script)
+			require.Equal(t, "1\n", out)
+			require.NotZero(t, countPrefix(h.logged(), "read "), "%v", h.logged())
+		})
+	}
+}
+
+func countPrefix(log []string, what string) (n int) {
+	for _, l := range log {
+		if strings.HasPrefix(l, what) {
+			n++
+		}
+	}
+	return n
+}
+
 // Finding 10: io_uring, which opens files from within the kernel, and 32-bit programs are refused.
 func TestFinding10RefusedCalls(t *testing.T) {
 	t.Run("io_uring", func(t *testing.T) {

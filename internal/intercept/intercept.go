@@ -9,7 +9,11 @@
 //
 // It does not promise to keep anybody out. This is no sandbox: the kernel reads a path again after the supervisor let
 // a call through, so a program that changes a path while it calls passes; and so do descriptors that were open
-// before the start or that come from outside over a socket, and open_by_handle_at(2).
+// before the start or that come from outside over a socket, and open_by_handle_at(2). Not seen either is a read by
+// another name (a symlink, a hard link) that the file had before the start, until somebody in the tree writes by such a
+// name or makes one: that reader gets the file itself. A call that waits to be received, for some microseconds, is
+// interrupted by signals: open(2) may then fail with EINTR in a program that handles signals without SA_RESTART. stat(2)
+// is not seen: just after a close, and until the handler has been told of it, it describes what was before.
 //
 // The mechanism is seccomp's user notification (Linux 5.19 or newer, amd64 and arm64). Elsewhere Start and Probe
 // return ErrUnsupported.

@@ -21,6 +21,7 @@ import (
 // replaceAfter gets a successor and ends when it is free again.
 type receiver struct {
 	s       *supervisor
+	call    seccompNotif
 	mem     memory
 	path    [pathMax]byte
 	at      [pathMax + 64]byte // a path as we reach it
@@ -92,20 +93,21 @@ func (r *receiver) run() {
 	r.s.threads.Store(unix.Gettid(), nil)
 	defer r.s.threads.Delete(unix.Gettid())
 	for !r.retired.Load() {
-		var n seccompNotif
-		switch e := r.s.listener.receive(&n); e {
+		r.call = seccompNotif{}
+		switch e := r.s.listener.receive(&r.call); e {
 		case 0:
-			r.busy.Store(n.id)
+			r.busy.Store(r.call.id)
 			if r.s.replacer.asleep.Load() {
 				select {
 				case r.s.replacer.wake <- struct{}{}:
 				default:
 				}
 			}
-			if r.ofInterest(&n) {
-				r.s.answers.Go(func() { r.s.answer(n) })
+			if r.ofInterest(&r.call) {
+				call := r.call
+				r.s.answers.Go(func() { r.s.answer(call) })
 			} else {
-				r.s.listener.passOn(n.id)
+				r.s.listener.passOn(r.call.id)
 			}
 			r.busy.Store(0)
 		case unix.EINTR, unix.ENOENT: // the caller was killed first, or there are no callers left
@@ -153,14 +155,29 @@ func (r *receiver) ofInterest(n *seccompNotif) bool {
 	if r.foreign(tid) {
 		return true
 	}
-	follow := m.follows(&n.data)
-	if r.pathOfInterest(tid, dirOf(&n.data, m.dir), n.data.args[m.path], follow) {
+	how := look{follow: m.follows(&n.data), nameOnly: m.onlyReads(&n.data) && !r.s.aliases.Load()}
+	if r.pathOfInterest(tid, dirOf(&n.data, m.dir), n.data.args[m.path], how) {
 		return true
 	}
-	return m.two() && r.pathOfInterest(tid, dirOf(&n.data, m.dir2), n.data.args[m.path2], false)
+	switch m.op {
+	case opRename, opLink:
+		return r.pathOfInterest(tid, dirOf(&n.data, m.dir2), n.data.args[m.path2], look{})
+	case opSymlink:
+		return r.pathOfInterest(tid, unix.AT_FDCWD, n.data.args[m.text], look{nameOnly: true})
+	}
+	return false
 }
 
-func (r *receiver) pathOfInterest(tid, dir int, address uint64, follow bool) bool {
+// look says how closely to look at a path.
+type look struct {
+	follow bool // a symlink at its end
+	// nameOnly: by its name alone. So are reads, as long as the tree is not known to have other names for a file of
+	// interest: who reads one by a name from before gets the file itself, which is a complete version. Looking at what
+	// is there makes half of what a call can cost.
+	nameOnly bool
+}
+
+func (r *receiver) pathOfInterest(tid, dir int, address uint64, how look) bool {
 	path, err := r.mem.path(tid, address, r.path[:])
 	switch err {
 	case nil:
@@ -174,7 +191,7 @@ func (r *receiver) pathOfInterest(tid, dir int, address uint64, follow bool) boo
 	if r.s.handler.Named(string(last)) || throughProcess(path, last) {
 		return true
 	}
-	if len(trimmed) == 0 {
+	if len(trimmed) == 0 || how.nameOnly {
 		return false
 	}
 	var st unix.Statx_t
@@ -185,7 +202,7 @@ func (r *receiver) pathOfInterest(tid, dir int, address uint64, follow bool) boo
 		// Of what the caller can see and we cannot, the slow way finds out more.
 		return e != unix.ENOENT && e != unix.ENOTDIR && e != unix.ENAMETOOLONG
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK && follow {
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK && how.follow {
 		return true
 	}
 	return r.s.handler.Known(idOfStatx(&st))

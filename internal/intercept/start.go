@@ -25,6 +25,7 @@ type supervisor struct {
 	listener  listener
 	root      root
 	views     atomic.Bool // a process changed its root or mount namespace
+	aliases   atomic.Bool // a file of interest is known to have another name
 	sameRoot  [1024]atomic.Int32
 	replacer  replacer
 	receivers sync.WaitGroup

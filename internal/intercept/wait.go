@@ -4,6 +4,7 @@ package intercept
 
 import (
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +53,10 @@ func (s *supervisor) stopAlong() {
 	if err != nil || st.state != 'T' || st.group != unix.Getpgrp() || orphanedGroup() {
 		return
 	}
-	_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+	// To this very thread: it stops before the call returns. Else it might continue the command first.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
 	_ = unix.Kill(s.command, unix.SIGCONT)
 }
 
