@@ -260,7 +260,11 @@ func (d *Document) set(p Pointer, raw []byte) error {
 	if n.kind.list() && last != "-" && !isNextIndex(n, last) {
 		return fmt.Errorf("%w: %s: the length of the array is %d", ErrNotFound, p, len(n.kids))
 	}
-	d.placeChild(n, p[:len(p)-1], len(n.kids), encodeString(last, false), raw)
+	i := len(n.kids)
+	d.placeChild(n, p[:len(p)-1], i, encodeString(last, false), raw)
+	if n.kind.list() {
+		p[len(p)-1] = strconv.Itoa(i) // for who goes on below it: - would be another one
+	}
 	return nil
 }
 

@@ -19,7 +19,8 @@ func Salvage(src []byte, f Format) (complete []byte, cut int64, err error) {
 	if bytes.HasPrefix(src, utf8BOM) {
 		i = len(utf8BOM)
 	}
-	end, open := lastComplete(src, skipSpace(src, i))
+	end := lastComplete(src, skipSpace(src, i))
+	open := openAt(src[:end])
 	if len(open) == 0 {
 		return nil, int64(len(src)), fmt.Errorf("%w: no complete record", ErrNotFound)
 	}
@@ -34,59 +35,91 @@ func Salvage(src []byte, f Format) (complete []byte, cut int64, err error) {
 }
 
 func salvageLines(src []byte) ([]byte, int64, error) {
-	for end := bytes.LastIndexByte(src, '\n') + 1; end > 0; end = bytes.LastIndexByte(src[:end-1], '\n') + 1 {
-		if Valid(src[:end], Lines) == nil {
-			return src[:end], int64(len(src) - end), nil
-		}
+	good := 0
+	if bytes.HasPrefix(src, utf8BOM) {
+		good = len(utf8BOM)
 	}
-	return nil, int64(len(src)), fmt.Errorf("%w: no complete line", ErrNotFound)
+	from := good
+	for {
+		i := skipSpace(src, good)
+		if i == len(src) {
+			break
+		}
+		end, err := scanValue(src, i)
+		if err != nil || bytes.IndexByte(src[i:end], '\n') >= 0 {
+			break
+		}
+		rest := restOfLine(src[end:])
+		if !bytes.HasSuffix(rest, []byte("\n")) || skipSpace(rest, 0) < len(rest) {
+			break // without an end a line may go on
+		}
+		good = end + len(rest)
+	}
+	if good == from {
+		return nil, int64(len(src)), fmt.Errorf("%w: no complete line", ErrNotFound)
+	}
+	return src[:good], int64(len(src) - good), nil
 }
 
-// lastComplete walks as far as src is well formed and remembers the end of the last complete member or element, and
-// which containers were open there.
-func lastComplete(src []byte, i int) (end int, open []byte) {
+// openAt are the brackets that are open at the end of src.
+func openAt(src []byte) (open []byte) {
+	for i := 0; i < len(src); i++ {
+		switch c := src[i]; c {
+		case '"':
+			end, _ := scanString(src, i)
+			i = end - 1
+		case '{', '[':
+			open = append(open, c)
+		case '}', ']':
+			open = open[:len(open)-1]
+		}
+	}
+	return open
+}
+
+// lastComplete walks as far as src is well formed and returns the end of the last complete member or element.
+func lastComplete(src []byte, i int) (end int) {
 	var stack []byte
-	keep := func() { end, open = i, bytes.Clone(stack) }
 	for i < len(src) {
 		switch c := src[i]; c {
 		case '{', '[':
 			stack = append(stack, c)
 			i++
-			keep()
+			end = i
 			i = skipSpace(src, i)
 		case '}', ']':
 			if len(stack) == 0 || closing(stack[len(stack)-1]) != c {
-				return end, open
+				return end
 			}
 			stack = stack[:len(stack)-1]
 			i++
-			keep()
+			end = i
 			i = skipSpace(src, i)
 			continue
 		case ',':
 			i = skipSpace(src, i+1)
 		default:
-			return end, open
+			return end
 		}
 		if len(stack) == 0 {
-			return end, open
+			return end
 		}
 		var ok bool
 		if i, ok = step(src, i, stack[len(stack)-1]); !ok {
-			return end, open
+			return end
 		}
 		if i < len(src) && (src[i] == '{' || src[i] == '[' || src[i] == '}' || src[i] == ']') {
 			continue
 		}
 		next, err := scanValue(src, i)
 		if err != nil || next == len(src) && src[i] != '"' {
-			return end, open // a number or literal at the very end may be cut itself
+			return end // a number or literal at the very end may be cut itself
 		}
 		i = next
-		keep()
+		end = i
 		i = skipSpace(src, i)
 	}
-	return end, open
+	return end
 }
 
 // step goes to the next value inside a container: behind the name, where there are names.
