@@ -7,9 +7,10 @@
 // that a process that dies, however, holds nothing any more; that waiting is fair enough that nobody starves; and that
 // an error of waiting too long names who holds it, where that can be known.
 //
-// It is advisory: a program that does not ask is not kept out. It does not promise exclusion on a filesystem whose
-// flock excludes nobody (see [Probe]), between containers that see different files under one name, or after somebody
-// removed the lock file of a waiting crowd on a system without inodes.
+// It is advisory: a program that does not ask is not kept out. It does not promise exclusion between containers that see
+// different files under one name, or after somebody removed the lock file of a waiting crowd on a system without inodes.
+// On a filesystem whose flock is missing or excludes nobody, which is found out by trying, a lease takes its place: among
+// users of this package only, not fair, and a holder that dies keeps the others waiting for 10 s.
 //
 // With [At] the lock is on one JSON pointer instead of the file, for jobs that work on different records.
 package lock
@@ -66,17 +67,18 @@ type options struct {
 	inherit bool
 }
 
-// Shared lets other shared holders in.
+// Shared lets other shared holders in, but for a lease, which has one holder.
 func Shared() Option { return func(o *options) { o.shared = true } }
 
-// Timeout is how long to wait; 0 tries once.
+// Timeout is how long to wait; 0 tries once, which may find the lock held for a moment by a waiter that gave up.
 func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // At locks one RFC 6901 pointer instead of the file: exclusively against the same pointer, its ancestors and what is
 // below it, not against its neighbours. It is a space of its own: it does not exclude holders of the file.
 func At(pointer string) Option { return func(o *options) { o.pointer = &pointer } }
 
-// Inherit goes on under the hold of an ancestor process, which waits for us: taking turns with it would never end.
+// Inherit goes on under the hold of an ancestor process, which waits for us, or of an open file that we got from it:
+// taking turns with it would never end.
 func Inherit() Option { return func(o *options) { o.inherit = true } }
 
 // Lock is held until Release.
@@ -93,8 +95,9 @@ type holding interface {
 	release() error
 }
 
-// Acquire waits for the lock of target, as long as ctx and the timeout let it. The error of a timeout is ErrTimeout in
-// an *Error that names the holder.
+// Acquire waits for the lock of target, as long as ctx and the timeout let it: 30 s without Timeout. The error is an
+// *Error: ErrTimeout, or what ended ctx, with the holder where it is known; ErrForeign for something else at the lock
+// file's name; or an error of the filesystem. target need not exist, its directory must.
 func Acquire(ctx context.Context, target string, opts ...Option) (*Lock, error) {
 	o := options{timeout: DefaultTimeout}
 	for _, set := range opts {
@@ -132,8 +135,8 @@ func (l *Lock) Release() error {
 	return held.release()
 }
 
-// Check says whether the lock still excludes others: ErrLost when its file was removed or replaced. Call it just
-// before the step that the lock is for.
+// Check says whether the lock still excludes others: ErrLost when its file was removed or replaced, or its lease has
+// another holder by now. Call it just before the step that the lock is for.
 func (l *Lock) Check() error {
 	if l.held == nil {
 		return nil
