@@ -11,7 +11,8 @@ import (
 // Document is a JSON document that keeps every byte nobody changes. Pointers are RFC 6901: "" is the whole document,
 // "/models/x" a member, "/list/0" an element, "/list/-" the place behind the last one.
 type Document struct {
-	doc *merge.Document
+	doc    *merge.Document
+	format merge.Format
 }
 
 // Parse reads a document. The error is a *merge.SyntaxError with line and column.
@@ -20,7 +21,7 @@ func Parse(src []byte) (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Document{d}, nil
+	return &Document{d, merge.JSON}, nil
 }
 
 // Bytes of the document as it is now; they must not be changed.
@@ -35,16 +36,58 @@ func (d *Document) Raw(pointer string) ([]byte, error) {
 	return d.doc.Get(p)
 }
 
-// Get decodes the value at pointer into v, as json.Unmarshal does.
+// Get decodes the value at pointer into v, as json.Unmarshal does, but a number in an interface is a json.Number, which
+// keeps all its digits, and NaN and Infinity, which Python writes and JSON does not know, are null.
 func (d *Document) Get(pointer string, v any) error {
 	raw, err := d.Raw(pointer)
+	if err == nil && pointer == "" {
+		raw, err = d.whole()
+	}
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err := decode(raw, v); err != nil {
 		return fmt.Errorf("decode %q: %w", pointer, err)
 	}
 	return nil
+}
+
+// whole is the text of the document's value; of JSON Lines, an array of the lines.
+func (d *Document) whole() ([]byte, error) {
+	if d.format != merge.Lines {
+		return d.doc.Get(nil)
+	}
+	array := []byte{'['}
+	err := d.doc.Each(nil, func(_ string, raw []byte) bool {
+		if len(array) > 1 {
+			array = append(array, ',')
+		}
+		array = append(array, raw...)
+		return true
+	})
+	return append(array, ']'), err
+}
+
+// apply does ops. Under a policy they are first done beside the document, and then merged into it, so that the names that
+// a program spells its own way meet the ones that are there.
+func (d *Document) apply(ops []merge.Op, policy *merge.Policy) error {
+	if policy == nil || len(ops) == 0 {
+		return d.doc.Do(ops...)
+	}
+	base := d.doc.Bytes()
+	ours, err := merge.Parse(base, d.format)
+	if err != nil {
+		return err
+	}
+	if err := ours.Do(ops...); err != nil {
+		return err
+	}
+	change, err := merge.Diff(base, ours.Bytes(), d.format, policy)
+	if err != nil {
+		return err
+	}
+	_, err = d.doc.Merge(change, policy.Exclusive())
+	return err
 }
 
 // Set puts v at pointer. Objects missing on the way are made; setting what is there already changes nothing.

@@ -26,15 +26,17 @@ func Read(ctx context.Context, name string) (*Document, error) {
 	if err != nil {
 		return nil, &sidecar.Error{Op: "read", Path: name, Err: err}
 	}
-	return &Document{doc}, nil
+	return &Document{doc, g.Format()}, nil
 }
 
-// ReadAs decodes the whole file into a T.
+// ReadAs decodes the whole file into a T, as Document.Get does. An empty file gives a zero T.
 func ReadAs[T any](ctx context.Context, name string) (T, error) {
 	var v T
 	d, err := Read(ctx, name)
-	if err == nil {
-		err = d.Get("", &v)
+	if err == nil && !d.doc.Missing() {
+		if err = d.Get("", &v); err != nil {
+			err = &sidecar.Error{Op: "read", Path: name, Err: err}
+		}
 	}
 	return v, err
 }
@@ -43,24 +45,32 @@ func ReadAs[T any](ctx context.Context, name string) (T, error) {
 // read-check-write. It returns nil when the new version is on disk. When fn returns an error, that error is returned
 // and nothing is changed. A missing file is made by the first Set.
 //
-// It waits for the lock as long as ctx lets it, at most 30 s (lock.ErrTimeout). fn must not call Update for the same
-// file: it would wait for itself.
+// It waits for the lock as long as ctx lets it, at most 30 s (lock.ErrTimeout). When a program without a lock replaces the
+// file meanwhile, fn runs again on the new version. fn must not change the same file by another call: that is
+// sidecar.ErrReentry.
 func Update(ctx context.Context, name string, fn func(*Document) error) error {
-	return update(ctx, name, func(d *merge.Document, _ *merge.Policy) error { return fn(&Document{d}) })
+	return update(ctx, name, func(d *Document, _ *merge.Policy) error { return fn(d) })
 }
 
-// UpdateAs decodes the file into a T, runs fn on it, and merges what fn changed into the document: members that T does
+// UpdateAs decodes the file into a T, runs fn on it, and gives the document the changes that fn made: members that T does
 // not know, key order and number literals stay. A missing or empty file gives fn a zero T.
+//
+// Decoding is encoding/json's, but a number in an interface is a json.Number, which keeps all its digits, and NaN and
+// Infinity, which Python writes and JSON does not know, are null: what fn leaves alone stays as it is in the file.
+// Elements of an array that fn changed, moved or removed are told apart by what they have kept; an element that cannot
+// be told is a new one, without the members that T does not know. A nil slice or map is null.
 func UpdateAs[T any](ctx context.Context, name string, fn func(*T) error) error {
-	return update(ctx, name, func(d *merge.Document, pol *merge.Policy) error {
+	return update(ctx, name, func(d *Document, policy *merge.Policy) error {
 		var v T
-		if !d.Missing() {
-			raw, err := d.Get(nil)
-			if err != nil {
+		missing := d.doc.Missing()
+		doc := []byte("[]") // of JSON Lines, which have no lines
+		if !missing {
+			var err error
+			if doc, err = d.whole(); err != nil {
 				return err
 			}
-			if err := json.Unmarshal(raw, &v); err != nil {
-				return fmt.Errorf("decode %s: %w", name, err)
+			if err := decode(doc, &v); err != nil {
+				return fmt.Errorf("decode into %T: %w", v, err)
 			}
 		}
 		before, err := encode(v)
@@ -72,36 +82,62 @@ func UpdateAs[T any](ctx context.Context, name string, fn func(*T) error) error 
 		}
 		after, err := encode(v)
 		if err != nil {
-			return err
+			return fmt.Errorf("encode %T: %w", v, err)
 		}
-		if d.Missing() {
-			return d.Do(merge.Op{Kind: "set", Value: after})
+		if missing && d.format == merge.JSON {
+			return d.Set("", json.RawMessage(after))
 		}
-		change, err := merge.Diff(before, after, merge.JSON, pol)
+		if d.format == merge.Lines {
+			before, after = arrayOf(before), arrayOf(after)
+		}
+		ops, err := edits("", doc, before, after)
 		if err != nil {
 			return err
 		}
-		_, err = d.Merge(change, pol.Exclusive())
-		return err
+		return d.apply(ops, policy)
 	})
 }
 
-// WriteFile replaces the whole content of the file in one step, durably, whatever it was. data must be JSON.
-// A program that read the file before wants Update: between its Read and WriteFile others may have written.
-func WriteFile(ctx context.Context, name string, data []byte) error {
-	if _, err := merge.Parse(data, merge.JSON); err != nil {
-		return &sidecar.Error{Op: "write", Path: name, Err: err}
+// arrayOf is the array of JSON Lines that a nil slice stands for.
+func arrayOf(raw []byte) []byte {
+	if string(raw) == "null" {
+		return []byte("[]")
 	}
-	return update(ctx, name, func(d *merge.Document, _ *merge.Policy) error {
-		return d.Do(merge.Op{Kind: "set", Value: data})
+	return raw
+}
+
+// WriteFile replaces the whole content of the file by data, byte for byte, in one step and durably. data must be JSON, or
+// lines of it for .jsonl and .ndjson. What is pending of others is not kept. A file that cannot be parsed is left alone
+// (*merge.SyntaxError). A program that read the file before wants Update: between its Read and WriteFile others may have
+// written.
+func WriteFile(ctx context.Context, name string, data []byte) error {
+	return update(ctx, name, func(d *Document, _ *merge.Policy) error {
+		doc, err := merge.Parse(data, d.format)
+		if err != nil {
+			return &sidecar.Error{Op: "write", Path: name, Err: err}
+		}
+		*d.doc = *doc
+		return nil
 	})
 }
 
-func update(ctx context.Context, name string, fn func(*merge.Document, *merge.Policy) error) error {
+// update returns the very error of fn, if it was that.
+func update(ctx context.Context, name string, fn func(*Document, *merge.Policy) error) error {
 	g, err := sidecar.Open(name, sidecar.Options{})
 	if err != nil {
 		return err
 	}
-	_, err = g.Update(ctx, func(d *merge.Document) error { return fn(d, g.Policy()) })
-	return errors.Join(err, g.Close())
+	var own error
+	_, err = g.Update(ctx, func(d *merge.Document) error {
+		own = fn(&Document{d, g.Format()}, g.Policy())
+		return own
+	})
+	closed := g.Close()
+	switch {
+	case own != nil && errors.Is(err, own):
+		return own
+	case err != nil:
+		return err
+	}
+	return closed
 }

@@ -35,6 +35,7 @@ func TestNoneOf17ProcessesStarves(t *testing.T) {
 		sum += n
 
 	}
+	t.Log("turns:", turns)
 	for _, n := range turns {
 		require.Greater(t, n*len(turns)*4, sum, "turns: %v", turns)
 	}

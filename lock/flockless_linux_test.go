@@ -189,6 +189,30 @@ func TestAStoppedHolderDoesNotPublish(t *testing.T) {
 	requireCount(t, path, 21)
 }
 
+// A holder that lives and does nothing keeps it, for as many leases as it likes.
+func TestAnIdleHolderKeepsTheLease(t *testing.T) {
+	t.Parallel()
+	path := target(t, "{}")
+	holder := without(t, 0, "hold", path).expect("held")
+	timeout := "timeout=" + (3 * leaseTestTime / 2).String()
+	require.Contains(t, without(t, 0, "acquire", path, timeout).line(), `"Timeout":true`)
+	holder.say("check").expect("ok")
+}
+
+// Check beats, so that a waiter that is about to take over sees that the holder woke up.
+func TestCheckBeats(t *testing.T) {
+	path := target(t, "{}")
+	l, err := takeLease(context.Background(), path, options{})
+	require.NoError(t, err)
+	defer l.release()
+	_, before, err := newestLease(l.dir)
+	require.NoError(t, err)
+	require.NoError(t, l.check())
+	_, after, err := newestLease(l.dir)
+	require.NoError(t, err)
+	require.NotEqual(t, string(before), string(after))
+}
+
 // A waiter that was stopped itself does not take over from a holder that beats.
 func TestAStoppedWaiterDidNotWatch(t *testing.T) {
 	t.Parallel()

@@ -197,8 +197,7 @@ func turnsRole(args []string) error {
 			return err
 		}
 		longest = max(longest, time.Since(start))
-		for spin := time.Now(); time.Since(spin) < 200*time.Microsecond; { // what is done under the lock
-		}
+		time.Sleep(2 * time.Millisecond) // what is done under the lock
 		if err := l.Release(); err != nil {
 			return err
 		}

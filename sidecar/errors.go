@@ -19,6 +19,8 @@ var (
 	ErrPending = errors.New("kept pending")
 	// ErrTarget: the target is something that cannot be guarded (a directory, a device, a FIFO, a hard link).
 	ErrTarget = errors.New("cannot be guarded")
+	// ErrReentry: the function of an Update called for another change of the same file, which would have waited for itself.
+	ErrReentry = errors.New("a change inside an Update of the same file")
 	// ErrTorn: a writer left an incomplete document; it is in quarantine, the last good version stays.
 	ErrTorn = errors.New("incomplete write")
 )

@@ -782,11 +782,14 @@ func (g *Guard) deadline() time.Time { return time.Now().Add(g.patience()) }
 // left is how long until then, never negative.
 func left(until time.Time) time.Duration { return max(0, time.Until(until)) }
 
-// enter takes this Guard's turn to fold. Calling into the same Guard from Update's fn ends here, at the timeout.
+// enter takes this Guard's turn to fold.
 func (g *Guard) enter(ctx context.Context, until time.Time) error {
+	if err := g.checkReentry(); err != nil {
+		return err
+	}
 	err := g.turn.take(ctx, left(until))
 	if errors.Is(err, lock.ErrTimeout) {
-		return g.fail("lock", err, "another goroutine folds through the same Guard; an Update inside an Update waits for itself")
+		return g.fail("lock", err, "another goroutine folds through the same Guard")
 	}
 	return g.fail("lock", err, "")
 }

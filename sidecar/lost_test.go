@@ -51,6 +51,8 @@ func TestALostLock(t *testing.T) {
 				if guarded { // a commit record comes before the rename
 					require.NoError(t, g.Journal(context.Background(), merge.Op{Kind: "incr", At: "/m", Value: []byte("1")}))
 				}
+				before, err := g.Status(context.Background())
+				require.NoError(t, err)
 				checks := 0
 				take := g.seams.lockTarget
 				g.seams.lockTarget = func(ctx context.Context, name string, wait time.Duration) (targetLock, error) {
@@ -65,6 +67,9 @@ func TestALostLock(t *testing.T) {
 				if c.err != nil {
 					require.ErrorIs(t, err, c.err)
 					require.Equal(t, `{"n":0}`, string(content))
+					after, err := g.Status(context.Background())
+					require.NoError(t, err)
+					require.Equal(t, before.Generation, after.Generation, "no record over those of the new holder")
 					return
 				}
 				require.NoError(t, err)

@@ -50,9 +50,10 @@ func (g *Guard) somethingPending() bool {
 // Update folds everything pending, runs fn on the result under the lock, and publishes what fn made of it:
 // a serializable read-check-write. It returns when that is on disk. When fn fails, nothing of fn is published.
 // fn runs again, on a newer version, when a program without a lock replaced the target meanwhile: what it does besides
-// changing the document must bear that. Calling Update for the same target inside fn waits for itself until the timeout.
+// changing the document must bear that. Changing the same target inside fn by another call is ErrReentry; done in a
+// goroutine that fn waits for, it is not seen, and waits until the timeout.
 func (g *Guard) Update(ctx context.Context, fn func(*merge.Document) error) (Result, error) {
-	return g.foldOwn(ctx, ownChange{apply: func(d *merge.Document) ([]merge.Conflict, error) { return nil, fn(d) }})
+	return g.foldOwn(ctx, ownChange{apply: func(d *merge.Document) ([]merge.Conflict, error) { return nil, g.update(d, fn) }})
 }
 
 // Import folds a base → ours change that was made elsewhere.
@@ -87,6 +88,9 @@ func (g *Guard) foldOwn(ctx context.Context, own ownChange) (Result, error) {
 func (g *Guard) Apply(ctx context.Context, ops ...merge.Op) (Result, error) {
 	if err := checkOps(ops); err != nil {
 		return Result{}, g.fail("apply", err, "")
+	}
+	if err := g.checkReentry(); err != nil {
+		return Result{}, err
 	}
 	until := g.deadline()
 	if !g.someoneFolds() && g.turn.try() {
