@@ -54,6 +54,7 @@ type script struct {
 	salvage bool                             // recovery salvages
 	quiet   bool                             // a fold that fails is nobody's business: a reader gets the version there is
 	fault   func(w *world, c vfs.Call) error // a filesystem that is like that, recovery included
+	holds   func(target []byte) error        // what else must be true of the target; nil: nothing
 	run     func(w *world)
 }
 
@@ -320,6 +321,11 @@ func (w *world) counts() (map[int]int, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if w.script.holds != nil {
+		if err := w.script.holds(raw); err != nil {
+			return nil, err
+		}
 	}
 	if formatOf(w.script.target) == merge.Lines {
 		for line := range bytes.Lines(raw) {
