@@ -97,3 +97,13 @@ func search(t *testing.T, m *Model) Result {
 	t.Logf("%s: %d states, %d transitions, %d disks recovered, %v", m.Config, r.States, r.Transitions, r.Recoveries, time.Since(start).Round(time.Millisecond))
 	return r
 }
+
+// docs/fold.md gives the reason of each step by what goes wrong without it.
+func TestTheDocumentNamesEveryVariant(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/fold.md")
+	require.NoError(t, err)
+	text := strings.ToLower(strings.Join(strings.Fields(string(raw)), " "))
+	for _, v := range slices.Concat(Variants, Harmless) {
+		require.Contains(t, text, `"`+strings.ToLower(v.Name)+`"`)
+	}
+}

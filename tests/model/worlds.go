@@ -31,4 +31,7 @@ var DeepWorlds = []Config{
 	{Programs: []string{"J", "D", "T"}, Kills: 1, Losses: 1},
 	{Programs: []string{"J", "R", "U"}, Kills: 1, Losses: 1, Inherit: true},
 	{Programs: []string{"J", "J", "U"}, Kills: 2, Losses: 2},
+	{Programs: []string{"J", "D", "U"}, Kills: 1, Losses: 1, Faults: 1, ParentLies: true},
+	{Programs: []string{"JD", "TU"}, Kills: 2, Losses: 1, Truncate: true},
+	{Programs: []string{"J", "D", "U"}, Kills: 2, Losses: 2},
 }
