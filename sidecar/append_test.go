@@ -40,18 +40,47 @@ func TestPlaceOfABlock(t *testing.T) {
 		what, tail string
 		at         int
 	}{
-		{"nothing", "", 0},
+		{"nothing", "", -1},
 		{"whole", block, 0},
 		{"whole, others behind", block + "{\"x\":1}\n", 0},
 		{"whole, others before", "{\"x\":1}\n" + block, 8},
-		{"the end of a longer line is another line", "[" + block, len("[" + block)},
+		{"the end of a longer line is another line", "[" + block, -1},
 		{"torn", block[:5], 0},
 		{"torn, others before", "{\"x\":1}\n" + block[:5], 8},
 		{"zeros", strings.Repeat("\x00", len(block)), 0},
 		{"zeros within", block[:4] + "\x00\x00" + block[6:], 0},
-		{"others only", "{\"x\":1}\n", 8},
+		{"others only", "{\"x\":1}\n", -1},
 	} {
-		t.Run(c.what, func(t *testing.T) { require.Equal(t, c.at, placeOf([]byte(block), []byte(c.tail))) })
+		t.Run(c.what, func(t *testing.T) { require.Equal(t, c.at, placeOf([]byte(block), []byte(c.tail), true)) })
+	}
+	require.Equal(t, -1, placeOf([]byte(block), []byte("{\"x\":1}\n"+block[:5]), false), "the file goes on")
+}
+
+// What others appended since may be of any size: it is not read, and not taken for the block.
+func TestALogThatGrewSinceATornAppend(t *testing.T) {
+	for name, torn := range map[string]string{"nothing written": "", "written": "\"mine\"\n"} {
+		t.Run(name, func(t *testing.T) {
+			m := newLinesMachine(t, "0\n")
+			g := m.process(Options{})
+			require.NoError(t, g.Journal(t.Context(), appendOp(`"mine"`)))
+			stopped := false
+			m.before = func(c vfs.Call) vfs.Fault {
+				if stopped = stopped || c.Op == "write" && strings.HasSuffix(c.Path, "/"+machineFile); stopped {
+					return vfs.Fault{Err: vfs.ErrKilled}
+				}
+				return vfs.Fault{}
+			}
+			_, err := g.Flush(t.Context())
+			require.Error(t, err)
+			m.before = nil
+			others := strings.Repeat("\"others\"\n", othersAtMost/8)
+			m.echo(torn + others)
+			want := "0\n" + torn + others
+			if torn == "" {
+				want += "\"mine\"\n"
+			}
+			require.True(t, want == m.recovered(), "once, and nobody's line is touched")
+		})
 	}
 }
 

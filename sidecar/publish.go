@@ -346,7 +346,7 @@ func (f *fold) redoAppend() (happened bool, err error) {
 		if !now.same(last.From) && !now.same(last.To) {
 			// Replaced since, by somebody who had read it with the block or without.
 			content, err := f.target.read()
-			return bytes.Contains(content, last.Block), err
+			return bytes.HasPrefix(content, last.Block) || bytes.Contains(content, append([]byte{'\n'}, last.Block...)), err
 		}
 	}
 	file, err := f.g.parent.OpenFile(f.g.name, os.O_RDWR, 0)
@@ -355,17 +355,18 @@ func (f *fold) redoAppend() (happened bool, err error) {
 	}
 	defer file.Close()
 	// Shorter than before the append: cut by somebody, or a power cut took what others had appended without an fsync.
-	from := min(last.From.Size, f.target.info.Size)
-	tail := make([]byte, f.target.info.Size-from)
-	if _, err := file.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
+	from, size := min(last.From.Size, f.target.info.Size), f.target.info.Size
+	window := make([]byte, min(size-from, int64(len(last.Block)+othersAtMost)))
+	if _, err := file.ReadAt(window, from); err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	block := last.Block
-	at := placeOf(block, tail)
-	if at == len(tail) && !f.target.endsWithNewline() {
+	block, at := last.Block, size
+	if i := placeOf(block, window, from+int64(len(window)) == size); i >= 0 {
+		at = from + int64(i)
+	} else if !f.target.endsWithNewline() {
 		block = append([]byte{'\n'}, block...)
 	}
-	if err := writeWhole(file, block, from+int64(at)); err != nil {
+	if err := writeWhole(file, block, at); err != nil {
 		return false, fmt.Errorf("append again: %w", err)
 	}
 	if err := file.Sync(); err != nil {
@@ -374,10 +375,14 @@ func (f *fold) redoAppend() (happened bool, err error) {
 	return true, f.readTarget()
 }
 
+// othersAtMost is how much of other programs' lines can come between the look at the target's length and the append, in
+// bytes: what they append after a crash may be of any size.
+const othersAtMost = 1 << 20
+
 // placeOf finds where in tail the block is or was going to be: others may have appended lines before and behind it. What
-// a crash left of it ends early, or has zeros where a sector did not reach the disk, which no JSON has. len(tail): nothing
-// of it is there.
-func placeOf(block, tail []byte) int {
+// a crash left of it ends early, with the file (whole: tail reaches to its end), or has zeros where a sector did not reach
+// the disk, which no JSON has. Negative: nothing of it is there.
+func placeOf(block, tail []byte, whole bool) int {
 	if bytes.HasPrefix(tail, block) {
 		return 0
 	}
@@ -385,11 +390,14 @@ func placeOf(block, tail []byte) int {
 		return at + 1
 	}
 	for at := 0; at < len(tail); at++ {
+		if !whole && len(tail)-at < len(block) {
+			break
+		}
 		if (at == 0 || tail[at-1] == '\n') && isRemainder(tail[at:], block) {
 			return at
 		}
 	}
-	return len(tail)
+	return -1
 }
 
 func isRemainder(there, block []byte) bool {

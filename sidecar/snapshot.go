@@ -64,13 +64,30 @@ func (t *snapshot) identity() (identity, error) {
 		return identity{Missing: true}, nil
 	}
 	if t.hash == "" {
-		content, err := t.read()
-		if err != nil {
+		var h hasher
+		if t.loaded {
+			h.add(t.content)
+		} else if err := h.addFile(t.file); err != nil { // a log may be larger than memory
 			return identity{}, err
 		}
-		t.hash = contentHash(content)
+		t.hash = h.String()
 	}
 	return identify(t.info, t.hash), nil
+}
+
+func (h *hasher) addFile(f vfs.File) error {
+	chunk := make([]byte, 1<<20)
+	for off := int64(0); ; {
+		n, err := f.ReadAt(chunk, off)
+		h.add(chunk[:n])
+		off += int64(n)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // knownAs takes over the hash of a record that names this very file, which saves reading a log to append to it.
