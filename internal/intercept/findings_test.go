@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -409,6 +410,7 @@ int main() {
 		require.Equal(t, "Function not implemented\n", run(t, newScratchHandler(t), bin))
 	})
 	t.Run("i386", func(t *testing.T) {
+		onlyOnAMD64(t)
 		bin := compile(t, "i386", int80)
 		h := newScratchHandler(t)
 		require.NoError(t, os.WriteFile(h.target(), []byte("old"), 0o666))
@@ -419,6 +421,7 @@ int main() {
 		require.Equal(t, "open -38 openat -38 rename -38 unlink -38 getpid 1 fcntl -38 fcntl 0\n", run(t, h, bin, h.target()))
 	})
 	t.Run("x32", func(t *testing.T) {
+		onlyOnAMD64(t)
 		bin := compile(t, "x32", `
 #include <errno.h>
 #include <fcntl.h>
@@ -435,6 +438,13 @@ int main(int argc, char **argv) {
 		require.Equal(t, "Function not implemented\n", run(t, h, bin, h.target()))
 		require.Equal(t, "old", h.content(t))
 	})
+}
+
+func onlyOnAMD64(t testing.TB) {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("SKIPPED: only on amd64")
+	}
 }
 
 // int80 makes the calls of a 32-bit program; its arguments must lie in the lowest 4 GB.

@@ -56,12 +56,16 @@ func newGuardian(l listener, mark string) (*guardian, error) {
 	if err != nil {
 		return nil, err
 	}
+	name, err := syscall.BytePtrFromString("tree-guardian")
+	if err != nil {
+		return nil, err
+	}
 	argv, err := syscall.SlicePtrFromStrings([]string{guardianName, mark})
 	if err != nil {
 		return nil, err
 	}
 	env := []*byte{nil}
-	pid, err := fork(&forked{pipe: pipe[0], listener: l.fd, path: path, argv: &argv[0], env: &env[0]})
+	pid, err := fork(&forked{pipe: pipe[0], listener: l.fd, path: path, name: name, argv: &argv[0], env: &env[0]})
 	if err != nil {
 		unix.Close(pipe[1])
 		return nil, os.NewSyscallError("fork", err)
@@ -79,7 +83,7 @@ func (g *guardian) dismiss() {
 // forked is what the child of fork needs, laid out before.
 type forked struct {
 	pipe, listener int
-	path           *byte
+	path, name     *byte
 	argv, env      **byte
 	probe          bool // no guardian, but the child of a probe, which opens path
 }
@@ -132,8 +136,9 @@ func beGuardian(f *forked) {
 	syscall.RawSyscall(unix.SYS_DUP3, high+1, guardianListener, 0)
 	syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 0, guardianPipe-1, 0)
 	syscall.RawSyscall(unix.SYS_CLOSE_RANGE, guardianListener+1, uintptr(math.MaxUint32), 0)
-	// Not the terminal's: ^C is for the others.
+	// Not the terminal's: ^C is for the others. And who kills us all by name shall not kill it.
 	syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
+	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(f.name)), 0)
 	var b [1]byte
 	for {
 		_, _, e := syscall.RawSyscall(unix.SYS_READ, guardianPipe, uintptr(unsafe.Pointer(&b[0])), 1)
@@ -162,7 +167,7 @@ func beProbed(f *forked) {
 // guard kills the tree with this mark, and whoever still calls.
 func guard(mark string) {
 	l := listener{guardianListener}
-	_ = killTree(mark, 0)
+	_ = killTree(mark)
 	for {
 		p := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
 		if _, err := unix.Poll(p, -1); err != nil && err != unix.EINTR {
@@ -183,8 +188,8 @@ func guard(mark string) {
 	}
 }
 
-// killTree kills the processes that carry the mark, and all that descend from them or from pid, until none is found.
-func killTree(mark string, pid int) error {
+// killTree kills the processes that carry the mark, and all that descend from them, until none is found.
+func killTree(mark string) error {
 	const (
 		rounds = 100
 		pause  = 2 * time.Millisecond
@@ -192,30 +197,45 @@ func killTree(mark string, pid int) error {
 	needle := []byte(markName + "=" + mark + "\x00")
 	var failure error
 	for range rounds {
-		found := false
-		for p := range treeOf(needle, pid) {
-			found = true
-			if err := unix.Kill(p, unix.SIGKILL); err != nil && err != unix.ESRCH {
+		tree := treeOf(needle)
+		if len(tree) == 0 {
+			return nil
+		}
+		for pid, start := range tree {
+			if err := killProcess(pid, start); err != nil {
 				failure = os.NewSyscallError("kill", err)
 			}
-		}
-		if !found {
-			return nil
 		}
 		time.Sleep(pause)
 	}
 	return failure
 }
 
-// treeOf finds the live processes of a tree, but this one.
-func treeOf(needle []byte, first int) map[int]bool {
+// killProcess kills this one, and not one that got its number since.
+func killProcess(pid int, start uint64) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == nil {
+		defer unix.Close(fd)
+		if st, e := readStat(pid); e != nil || st.start != start {
+			return nil
+		}
+		err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	}
+	if err == unix.ESRCH {
+		return nil
+	}
+	return err
+}
+
+// treeOf finds the live processes of a tree, but this one, and when they started.
+func treeOf(needle []byte) map[int]uint64 {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
-	tree, parents := map[int]bool{}, map[int]int{}
+	tree, all := map[int]uint64{}, map[int]stat{}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil || pid == os.Getpid() {
@@ -225,17 +245,18 @@ func treeOf(needle []byte, first int) map[int]bool {
 		if err != nil || strings.IndexByte("ZXx", st.state) >= 0 {
 			continue
 		}
-		parents[pid] = st.parent
+		all[pid] = st
 		env, _ := os.ReadFile(procPath(pid, "environ"))
-		if pid == first || bytes.HasPrefix(env, needle) || bytes.Contains(env, append([]byte{0}, needle...)) {
-			tree[pid] = true
+		if bytes.HasPrefix(env, needle) || bytes.Contains(env, append([]byte{0}, needle...)) {
+			tree[pid] = st.start
 		}
 	}
 	for grown := true; grown; {
 		grown = false
-		for pid, parent := range parents {
-			if tree[parent] && !tree[pid] {
-				tree[pid], grown = true, true
+		for pid, st := range all {
+			_, in := tree[pid]
+			if _, parent := tree[st.parent]; parent && !in {
+				tree[pid], grown = st.start, true
 			}
 		}
 	}

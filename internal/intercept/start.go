@@ -39,6 +39,8 @@ type supervisor struct {
 	mark      string // in the environment of every process of the tree
 
 	command int
+	reaping sync.Mutex
+	reaped  bool
 	ended   chan struct{} // the command's status is there
 	status  Status
 	waitErr error
@@ -169,7 +171,16 @@ func (s *supervisor) watch(f *os.File, key any, what Change) error {
 }
 func (s *supervisor) unwatch(key any) { s.events.unwatch(key) }
 func (s *supervisor) drain()          { s.events.drain() }
-func (s *supervisor) kill() error     { return killTree(s.mark, s.command) }
+
+func (s *supervisor) kill() error {
+	// The command itself may be one whose environment we may not read. Until it is waited for, its number is its own.
+	s.reaping.Lock()
+	if !s.reaped {
+		_ = unix.Kill(s.command, unix.SIGKILL)
+	}
+	s.reaping.Unlock()
+	return killTree(s.mark)
+}
 
 // A launcher is the thread that carries the filter: the command is forked from it and inherits the filter, and nobody
 // else does. The thread ends with the launcher.

@@ -26,10 +26,19 @@ func (s *supervisor) wait() (Status, error) {
 func (s *supervisor) reap() {
 	defer close(s.ended)
 	for {
+		// Look first, so that nobody can take another process for the command between its end and our knowing.
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, s.command, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
+		if err == unix.EINTR {
+			continue
+		}
 		var w syscall.WaitStatus
-		_, err := syscall.Wait4(s.command, &w, syscall.WUNTRACED, nil)
+		s.reaping.Lock()
+		pid, err := syscall.Wait4(s.command, &w, syscall.WUNTRACED|syscall.WNOHANG, nil)
+		s.reaped = err != nil || pid != 0 && (w.Exited() || w.Signaled())
+		s.reaping.Unlock()
 		switch {
-		case err == syscall.EINTR:
+		case err == nil && pid == 0: // continued meanwhile
 		case err != nil:
 			s.waitErr = os.NewSyscallError("wait4", err)
 			return
