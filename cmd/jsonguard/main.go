@@ -51,9 +51,6 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
 func (a *app) run(args []string) int {
 	root := a.rootCommand()
 	root.SetArgs(keepNegatives(args))
-	root.SetIn(a.stdin)
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteC()
 	if failed := a.stdout.err; failed != nil && (err == nil || errors.Is(err, failed)) {
 		p := &problem{op: "write", path: "standard output", err: bare(failed), status: statusIO}

@@ -44,6 +44,9 @@ file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permi
 			return unknownVerb(cmd, args[0])
 		},
 	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	root.SetVersionTemplate("jsonguard {{.Version}}\n")
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	root.SetFlagErrorFunc(flagError)

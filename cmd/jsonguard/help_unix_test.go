@@ -1,0 +1,122 @@
+//go:build unix
+
+package main
+
+import (
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+)
+
+var long = flag.Bool("long", false, "also run what takes minutes, or gigabytes")
+
+// exampleFiles are what the examples of the help texts speak of.
+var exampleFiles = map[string]string{
+	"results.json": `{"models": {"gpt": {"runs": 1}, "old": {}}, "runs": [], "total": 1, "balance": 20, "name": "a b"}`,
+	"config.json":  `{"debug": true, "port": 80}`,
+	"queue.json":   `{"jobs": [{"done": true}, {"done": false}]}`,
+	"log.jsonl":    "{\"event\": \"stop\"}\n",
+	"base.json":    `{"a": 1}`,
+	"ours.json":    `{"a": 1, "b": 2}`,
+	"theirs.json":  `{"a": 1, "c": 3}`,
+}
+
+// examplePrograms stand in for those of the reader.
+var examplePrograms = map[string]string{
+	"bin/python3": `echo '"python3"'`, "bin/node": `test -n "$DB_PATH"`, "bin/code": `test "$1" = --wait`, "benchmark": `test "$1" = gpt`, "nightly": "true",
+}
+
+func TestExamplesOfTheHelpTexts(t *testing.T) {
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("SKIPPED: no bash to run the examples with")
+	}
+	var commands []*cobra.Command
+	root := newApp(strings.NewReader(""), os.Stdout, os.Stderr).rootCommand()
+	for _, c := range append(root.Commands(), root) {
+		if !c.Hidden {
+			commands = append(commands, c)
+		}
+	}
+	for _, c := range commands {
+		// A line that is indented deeper goes on with the one before it.
+		for _, example := range strings.Split(strings.ReplaceAll(c.Example, "\n   ", " "), "\n") {
+			example = strings.TrimSpace(example)
+			t.Run(example, func(t *testing.T) {
+				t.Parallel()
+				if !*long && (c.Name() == "demo" || c.Name() == "stress" || strings.Contains(example, "jsonguard demo")) {
+					t.Skip("takes long: -long")
+				}
+				if strings.Contains(example, "jq ") {
+					if _, err := exec.LookPath("jq"); err != nil {
+						t.Skip("SKIPPED: jq is missing")
+					}
+				}
+				dir := t.TempDir()
+				for name, text := range exampleFiles {
+					require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+				}
+				for _, name := range []string{"bin", "share", ".config/fish/completions"} {
+					require.NoError(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
+				}
+				for name, script := range examplePrograms {
+					require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+				}
+				line := strings.NewReplacer("/mnt/share", filepath.Join(dir, "share"), "/tmp/look", filepath.Join(dir, "look")).Replace(example)
+				cmd := exec.Command(bash, "-c", "set -e -o pipefail\n"+line)
+				cmd.Dir = dir
+				cmd.Env = append(os.Environ(), "HOME="+dir, "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "VISUAL=", "EDITOR=true", "USER=somebody", "model=gpt")
+				if strings.Contains(example, "EDITOR=") {
+					cmd.Env = append(cmd.Env, "VISUAL=")
+				}
+				out, err := cmd.CombinedOutput()
+				require.NoError(t, err, "%s", out)
+			})
+		}
+	}
+}
+
+// man(1) shows the pages without a complaint, and shells read the completions.
+func TestManualPagesAndCompletions(t *testing.T) {
+	dir := t.TempDir()
+	status, stdout, stderr := call("man", dir)
+	require.Zero(t, status, stderr)
+	require.Empty(t, stdout)
+	pages := mustNames(t, dir)
+	require.Greater(t, len(pages), 20)
+	if man, err := exec.LookPath("man"); err != nil {
+		t.Log("SKIPPED: man is missing: the pages were not rendered")
+	} else {
+		for _, page := range pages {
+			cmd := exec.Command(man, "--warnings", "-E", "UTF-8", "-l", filepath.Join(dir, page))
+			cmd.Env = append(os.Environ(), "MANWIDTH=100", "MANPAGER=cat", "LC_ALL=C.UTF-8")
+			var complaints strings.Builder
+			cmd.Stderr = &complaints
+			text, err := cmd.Output()
+			require.NoError(t, err, complaints.String())
+			require.Empty(t, complaints.String(), page)
+			require.Contains(t, string(text), "NAME")
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		status, script, stderr := call("completion", shell)
+		require.Zero(t, status, stderr)
+		require.Contains(t, script, "jsonguard")
+		program, err := exec.LookPath(shell)
+		if err != nil {
+			t.Logf("SKIPPED: %s is missing: its completion was not read by it", shell)
+			continue
+		}
+		cmd := exec.Command(program, "-n")
+		cmd.Stdin = strings.NewReader(script)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.Empty(t, string(out))
+	}
+}
