@@ -25,6 +25,8 @@ var exampleFiles = map[string]string{
 	"base.json":    `{"a": 1}`,
 	"ours.json":    `{"a": 1, "b": 2}`,
 	"theirs.json":  `{"a": 1, "c": 3}`,
+
+	"jsonguard.json": `{"files": ["results.json"], "rules": [{"at": "/models", "rename": [{"match": "^claude$", "to": "Claude"}]}]}`,
 }
 
 // examplePrograms stand in for those of the reader.
@@ -69,6 +71,9 @@ func TestExamplesOfTheHelpTexts(t *testing.T) {
 					require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 				}
 				line := strings.NewReplacer("/mnt/share", filepath.Join(dir, "share"), "/tmp/look", filepath.Join(dir, "look")).Replace(example)
+				if strings.Contains(example, "--take") { // of conflicts that there were
+					line = `for i in 1 2 3; do jsonguard exec -q --file results.json -- sh -c "jsonguard set results.json /n 1$i; echo '{\"n\": 2$i}' > \"\$0\"" {}; done` + "\n" + line
+				}
 				cmd := exec.Command(bash, "-c", "set -e -o pipefail\n"+line)
 				cmd.Dir = dir
 				cmd.Env = append(os.Environ(), "HOME="+dir, "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "VISUAL=", "EDITOR=true", "USER=somebody", "model=gpt")
