@@ -29,6 +29,7 @@ type injection struct {
 	call   int
 	fault  vfs.Fault
 	onward bool // and every later one of its kind on that file, until the fault is gone
+	full   bool // and every later one of its kind: the disk is full
 }
 
 func (x injection) String() string {
@@ -36,7 +37,7 @@ func (x injection) String() string {
 	if x.fault.Short {
 		what = "short write, " + what
 	}
-	if x.onward {
+	if x.onward || x.full {
 		what += " from then on"
 	}
 	return what
@@ -105,7 +106,9 @@ func injectionsFor(n int, c vfs.Call) []injection {
 	}
 	if c.Op == "write" {
 		all = append(all, injection{call: n, fault: vfs.Fault{Short: true}},
-			injection{call: n, fault: vfs.Fault{Short: true, Err: syscall.ENOSPC}})
+			injection{call: n, fault: vfs.Fault{Short: true, Err: syscall.ENOSPC}},
+			injection{call: n, fault: vfs.Fault{Err: syscall.ENOSPC}, onward: true},
+			injection{call: n, fault: vfs.Fault{Err: syscall.ENOSPC}, full: true})
 	}
 	return all
 }
@@ -129,7 +132,7 @@ func inject(s *script, x injection) (returned bool, err error) {
 			return x.fault
 		case c.Op == "close" && c.Path == written:
 			written = ""
-		case hit && x.onward && c.Op == failing.Op && c.Path == failing.Path:
+		case hit && c.Op == failing.Op && (x.full || x.onward && c.Path == failing.Path):
 			return x.fault
 		}
 		return vfs.Fault{}

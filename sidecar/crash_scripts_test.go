@@ -88,6 +88,17 @@ var scripts = []*script{
 		}
 		check(w.recover())
 	}},
+	{name: "one after the other", target: "a.json", content: document, run: func(w *world) {
+		for i := range 3 {
+			g := w.open()
+			check(w.journal(g, 2*i))
+			check(w.flush(g))
+			check(g.Close()) // removes its sidecar, and the next fold drops its watermark
+			g = w.open()
+			check(w.apply(g, 2*i+1))
+			check(g.Close())
+		}
+	}},
 	{name: "lock not to be had", target: "a.json", content: document, run: func(w *world) {
 		g := w.open()
 		check(w.journal(g, 0))

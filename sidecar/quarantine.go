@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -50,8 +51,10 @@ func (f *fold) keepRejected() error {
 			version, err := f.versionOf(r.pendingLine)
 			if err == nil {
 				err = f.s.keep(fmt.Sprintf("%s.%d.version", r.from.name, r.Seq), version)
+			} else if errors.Is(err, ErrDamaged) {
+				err = nil // there is none to keep
 			}
-			if err != nil && !isMissing(err) {
+			if err != nil {
 				return err
 			}
 		}
