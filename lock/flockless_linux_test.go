@@ -97,7 +97,8 @@ func TestLeaseExcludes(t *testing.T) {
 			requireCount(t, path, procs*each)
 			numbers, err := leaseNumbers(LeaseDir(path))
 			require.NoError(t, err)
-			require.Equal(t, []uint64{procs * each}, numbers, "one number for each hold, and only the last one is left")
+			require.Len(t, numbers, 1, "only the last one is left")
+			require.GreaterOrEqual(t, numbers[0], uint64(procs*each), "one number for each hold")
 		})
 	}
 }
@@ -118,6 +119,9 @@ func TestLeaseUnderKill(t *testing.T) {
 			n := 0
 			for {
 				text, err := p.out.ReadString('\n')
+				if text != "" && text != "added\n" {
+					t.Errorf("process %d: %s", p.cmd.Process.Pid, text)
+				}
 				if err != nil || text != "added\n" {
 					acknowledged <- n
 					return
