@@ -217,6 +217,23 @@ func TestCheckBeats(t *testing.T) {
 	require.NotEqual(t, string(before), string(after))
 }
 
+// The new holder creates its number first, and removes the lower ones then: in between both are there.
+func TestCheckSeesWhoTookOver(t *testing.T) {
+	path := target(t, "{}")
+	l, err := takeLease(context.Background(), path, options{})
+	require.NoError(t, err)
+	defer l.release()
+	require.NoError(t, createLike(path, leaseName(l.dir, l.number+1)))
+	require.ErrorIs(t, l.check(), ErrLost)
+	require.NoError(t, os.Remove(leaseName(l.dir, l.number+1)))
+	require.NoError(t, l.check())
+	content, err := os.ReadFile(l.path())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(l.path(), []byte("held 00000000000000000001\nsomebody else's"), 0o600))
+	require.ErrorIs(t, l.check(), ErrLost, "its number with another holder in it: the directory was removed and made again")
+	require.NoError(t, os.WriteFile(l.path(), content, 0o600))
+}
+
 // A waiter that was stopped itself does not take over from a holder that beats.
 func TestAStoppedWaiterDidNotWatch(t *testing.T) {
 	t.Parallel()
