@@ -416,20 +416,6 @@ func TestAPanicInUpdateGivesTheLocksBack(t *testing.T) {
 	require.JSONEq(t, `{"n":1,"u":2}`, m.content())
 }
 
-func TestAnUpdateInsideAnUpdateIsAnError(t *testing.T) {
-	m := newMachine(t, `{"n":0}`)
-	g := m.process(Options{Timeout: 20 * time.Millisecond})
-	var inner error
-	_, err := g.Update(t.Context(), func(d *merge.Document) error {
-		_, inner = g.Update(context.Background(), func(d *merge.Document) error { return d.Do(incr("/n")) })
-		return d.Do(incr("/n"))
-	})
-	require.NoError(t, err)
-	require.ErrorIs(t, inner, lock.ErrTimeout)
-	require.ErrorContains(t, inner, "an Update inside an Update")
-	require.Equal(t, `{"n":1}`, m.content())
-}
-
 func TestUpdateRunsAgainWhenTheTargetWasReplaced(t *testing.T) {
 	m := newMachine(t, `{"n":0}`)
 	g := m.process(Options{})
