@@ -524,6 +524,9 @@ func (f *fold) applyChanges() error {
 			continue
 		}
 		conflicts, err := f.applyLine(p, written)
+		if errors.Is(err, errDiscarded) {
+			continue
+		}
 		if errors.Is(err, errUnreadable) {
 			p.from.stuck = true
 			f.passOver(p.from.name, err)

@@ -218,6 +218,9 @@ func (g *Guard) Format() merge.Format { return g.format }
 
 func (g *Guard) guardName() string { return "." + g.name + ".guard" }
 
+// GuardDir is the guard directory of a target that is no symbolic link.
+func GuardDir(target string) string { return lock.GuardDir(target) }
+
 // GuardDir is the path of the guard directory, whether it exists or not.
 func (g *Guard) GuardDir() string { return filepath.Join(g.dirPath, g.guardName()) }
 

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -185,12 +186,18 @@ func monotonicOf(written time.Time) int64 {
 	return now - max(0, time.Since(written).Nanoseconds())
 }
 
+// errDiscarded: its supervisor found since that there is nothing in it.
+var errDiscarded = errors.New("scratch file was discarded")
+
 // applyScratch merges what a writer closed.
 func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 	made, ok := f.g.session.preparedFor(p.from.name)
 	if !ok {
 		base, err := f.g.madeFrom(p.scratch.dir, &p.scratch.about, p.scratch.content)
 		if err != nil {
+			if _, serr := p.scratch.dir.Stat(p.scratch.n + scratchSuffix); isMissing(serr) {
+				return nil, errDiscarded
+			}
 			return nil, err
 		}
 		if made, err = f.g.prepareScratch(base, p.scratch.content, p.Additions); err != nil {

@@ -571,8 +571,11 @@ func (g *Guard) madeFrom(dir vfs.Dir, a *about, content []byte) ([]byte, error) 
 				return nil, fmt.Errorf("%w: base named %q", ErrDamaged, name)
 			}
 			raw, err := readFile(dir, name)
-			if err != nil {
+			if isMissing(err) {
 				return nil, fmt.Errorf("%w: base: %w", ErrDamaged, err)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%w: base: %w", errUnreadable, err)
 			}
 			base = append([]byte{}, raw...) // empty is not missing
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -70,9 +71,12 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 		}
 		return nil
 	}
-	if held != nil && l.Kind == intercept.Record {
-		x.mu.Unlock()
-		return nil // another range of what is locked whole
+	if held != nil && l.Kind == intercept.Record { // another range of what is locked whole, or another descriptor
+		defer x.mu.Unlock()
+		if w == nil {
+			return nil
+		}
+		return x.refresh(c, w)
 	}
 	if err := x.need(); err != nil {
 		x.mu.Unlock()
@@ -132,7 +136,11 @@ func (t *target) releaseLocksOf(p *intercept.Process) {
 func (t *Tree) targetOf(d intercept.Descriptor) *target {
 	t.objects.RLock()
 	defer t.objects.RUnlock()
-	return t.objects.targets[d.ID]
+	x := t.objects.targets[d.ID]
+	if x == nil || !strings.HasPrefix(d.Path, x.path) && !strings.HasPrefix(d.Path, sidecar.GuardDir(x.path)) {
+		return nil // numbers of inodes are used again
+	}
+	return x
 }
 
 // flock takes the lock that stands for the target's. It waits in the kernel, where waiters have their turn.

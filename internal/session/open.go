@@ -118,6 +118,11 @@ func (t *target) snapshot(content []byte) (*os.File, error) {
 	if _, err := f.Write(content); err != nil {
 		return nil, err
 	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, err
+	}
+	t.tree.know(intercept.ID{Dev: st.Dev, Ino: st.Ino}, t) // it may be locked
 	return os.OpenFile(f.Name(), os.O_RDONLY, 0)
 }
 

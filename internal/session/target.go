@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -93,9 +92,6 @@ type writer struct {
 func (t *target) add(v *version) *version {
 	if v.file != nil {
 		t.kept = append(t.kept, v)
-		if len(t.kept) > keptVersions {
-			t.sweep()
-		}
 	}
 	return v
 }
@@ -165,7 +161,7 @@ func (t *target) shared() bool {
 	if t.session != nil {
 		return true
 	}
-	_, err := os.Lstat(filepath.Join(filepath.Dir(t.path), "."+filepath.Base(t.path)+".guard"))
+	_, err := os.Lstat(sidecar.GuardDir(t.path))
 	return err == nil
 }
 
@@ -222,6 +218,9 @@ func (t *target) note(r sidecar.Result, err error) {
 
 // settle takes up what programs have closed since it was called last. t.mu is held.
 func (t *target) settle() {
+	if len(t.kept) > keptVersions { // here nothing is in between being opened and being noted
+		t.sweep()
+	}
 	t.events.Lock()
 	closed := t.events.closed
 	t.events.closed = nil

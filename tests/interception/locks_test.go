@@ -1,0 +1,96 @@
+//go:build linux
+
+package interception
+
+import (
+	"flag"
+	"fmt"
+	"os/exec"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var increments = flag.Int("increments", 100, "of each lock test, by all processes together; 600 is the campaign")
+
+// Programs that lock, read, add one, write, unlock: they are right without us and have to stay so. $1 is how often.
+var lockers = map[string]string{
+	"flock on a lock file": `import fcntl,json,sys
+for i in range(int(sys.argv[1])):
+    with open("any.lock","w") as l:
+        fcntl.flock(l,fcntl.LOCK_EX)
+        d=json.load(open("r.json")); d["n"]+=1
+        with open("r.json","w") as f: json.dump(d,f)`,
+	"flock on r.json.lock": `import fcntl,json,sys
+for i in range(int(sys.argv[1])):
+    with open("r.json.lock","a") as l:
+        fcntl.flock(l,fcntl.LOCK_EX)
+        d=json.load(open("r.json")); d["n"]+=1
+        with open("r.json","w") as f: json.dump(d,f)
+        assert json.load(open("r.json"))==d`,
+	"flock on the file itself": `import fcntl,json,sys
+for i in range(int(sys.argv[1])):
+    with open("r.json","r+") as f:
+        fcntl.flock(f,fcntl.LOCK_EX)
+        d=json.load(f); d["n"]+=1
+        f.seek(0); f.truncate(); json.dump(d,f); f.flush()
+        fcntl.flock(f,fcntl.LOCK_UN)`,
+	"flock on the file itself, held until it is closed": `import fcntl,json,sys
+for i in range(int(sys.argv[1])):
+    with open("r.json","r+") as f:
+        fcntl.flock(f,fcntl.LOCK_EX)
+        d=json.load(f); d["n"]+=1
+        f.seek(0); f.truncate(); json.dump(d,f)`,
+	"flock on a reader, written through another descriptor": `import fcntl,json,sys
+for i in range(int(sys.argv[1])):
+    with open("r.json") as l:
+        fcntl.flock(l,fcntl.LOCK_EX)
+        d=json.load(open("r.json")); d["n"]+=1
+        with open("r.json","w") as f: json.dump(d,f)`,
+	"lockf on the file itself": `import fcntl,json,sys
+for i in range(int(sys.argv[1])):
+    with open("r.json","r+") as f:
+        fcntl.lockf(f,fcntl.LOCK_EX)
+        d=json.load(f); d["n"]+=1
+        f.seek(0); f.truncate(); json.dump(d,f); f.flush()
+        fcntl.lockf(f,fcntl.LOCK_UN)`,
+	"lockf on the file itself, held until it is closed": `import fcntl,json,sys
+for i in range(int(sys.argv[1])):
+    with open("r.json","r+") as f:
+        fcntl.lockf(f,fcntl.LOCK_EX)
+        d=json.load(f); d["n"]+=1
+        f.seek(0); f.truncate(); json.dump(d,f)`,
+	"lockf on a lock file": `import fcntl,json,sys
+for i in range(int(sys.argv[1])):
+    with open("any.lock","w") as l:
+        fcntl.lockf(l,fcntl.LOCK_EX)
+        d=json.load(open("r.json")); d["n"]+=1
+        with open("r.json","w") as f: json.dump(d,f)`,
+}
+
+func TestProgramsThatLockStayExact(t *testing.T) {
+	needs(t, "python3")
+	const processes = 4
+	for name, script := range lockers {
+		for supervisors := 1; supervisors <= 2; supervisors++ {
+			t.Run(fmt.Sprintf("%s, supervisors %d", name, supervisors), func(t *testing.T) {
+				l := newLab(t)
+				l.write("r.json", `{"n": 0}`)
+				l.write("w.py", script)
+				each := *increments / processes
+				run := fmt.Sprintf("python3 w.py %d", each)
+				var commands []*exec.Cmd
+				for range supervisors {
+					all := run
+					for range processes/supervisors - 1 {
+						all += " & " + run
+					}
+					commands = append(commands, l.guarded(results, "sh", "-c", all+" & wait"))
+				}
+				l.together(commands...)
+				require.EqualValues(t, processes*each, l.object("r.json")["n"])
+				l.clean("r.json")
+			})
+		}
+	}
+}
