@@ -439,6 +439,8 @@ func (x *Scratch) rebase(base []byte) error {
 	old := x.about.Bases
 	if err == nil {
 		x.about.Bases = []string{name}
+		// What its writer does from now on comes behind what is in the target now.
+		x.about.Generation, x.about.Monotonic = x.s.store.readSettled(), monotonic()
 		err = x.s.writeAbout(x)
 	}
 	if err == nil {

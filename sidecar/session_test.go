@@ -357,3 +357,21 @@ func TestWithdraw(t *testing.T) {
 	_, err = g.Flush(context.Background())
 	require.NoError(t, err)
 }
+
+// A program that opened the file long ago, and got the lock and the current version only now, comes behind what it was
+// given.
+func TestOrderAfterARefresh(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{"n":0}`)
+	a := s.session(Options{})
+	late, f, err := a.Create(Writer{}, os.O_RDWR, 0o644, []byte(`{"n":0}`), [][]byte{[]byte(`{"n":0}`)}, 0)
+	require.NoError(t, err)
+	s.write(a, `{"n":1}`, `{"n":0}`)
+	s.fold(a) // the next generation
+	s.write(a, `{"n":2}`, `{"n":1}`)
+	require.NoError(t, late.Refresh(context.Background(), []byte(`{"n":2}`)))
+	_, err = f.WriteAt([]byte(`{"n":3}`), 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.Equal(t, 2, s.fold(a).Folded)
+	require.JSONEq(t, `{"n":3}`, s.content())
+}
