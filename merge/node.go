@@ -342,8 +342,8 @@ func sameName(key []byte, name string) bool {
 func (n *node) insert(i int, c *child) {
 	n.kids = slices.Insert(n.kids, i, kid{at: -1, own: c})
 	switch {
-	case n.kind != kindObject:
-	case n.index != nil && i == len(n.kids)-1:
+	case n.index == nil:
+	case i == len(n.kids)-1:
 		name := n.name(i)
 		_, double := n.index[name]
 		n.doubles = n.doubles || double
@@ -355,9 +355,11 @@ func (n *node) insert(i int, c *child) {
 
 // removeInserted takes out what insert put at the end or in between.
 func (n *node) removeInserted(i int) {
-	if n.index != nil && i == len(n.kids)-1 {
+	switch {
+	case n.index == nil:
+	case i == len(n.kids)-1:
 		delete(n.index, n.name(i))
-	} else {
+	default:
 		n.index, n.read = nil, 0
 	}
 	n.kids = slices.Delete(n.kids, i, i+1)

@@ -25,7 +25,7 @@ func ParsePointer(s string) (Pointer, error) {
 		if strings.IndexByte(step, '~') < 0 {
 			continue
 		}
-		if left := strings.ReplaceAll(strings.ReplaceAll(step, "~0", ""), "~1", ""); strings.Contains(left, "~") {
+		if strings.Count(step, "~") > strings.Count(step, "~0")+strings.Count(step, "~1") {
 			return nil, fmt.Errorf("pointer %q: a tilde is written ~0, a slash in a name ~1 (RFC 6901)", s)
 		}
 		steps[i] = strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~")

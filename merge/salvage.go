@@ -87,6 +87,9 @@ func lastComplete(src []byte, i int) (end int) {
 			i++
 			end = i
 			i = skipSpace(src, i)
+			if i < len(src) && src[i] == closing(c) {
+				continue // empty
+			}
 		case '}', ']':
 			if len(stack) == 0 || closing(stack[len(stack)-1]) != c {
 				return end
@@ -104,11 +107,13 @@ func lastComplete(src []byte, i int) (end int) {
 		if len(stack) == 0 {
 			return end
 		}
-		var ok bool
-		if i, ok = step(src, i, stack[len(stack)-1]); !ok {
-			return end
+		if stack[len(stack)-1] == '{' {
+			var err error
+			if i, err = scanKey(src, i); err != nil {
+				return end
+			}
 		}
-		if i < len(src) && (src[i] == '{' || src[i] == '[' || src[i] == '}' || src[i] == ']') {
+		if i < len(src) && (src[i] == '{' || src[i] == '[') {
 			continue
 		}
 		next, err := scanValue(src, i)
@@ -120,13 +125,4 @@ func lastComplete(src []byte, i int) (end int) {
 		i = skipSpace(src, i)
 	}
 	return end
-}
-
-// step goes to the next value inside a container: behind the name, where there are names.
-func step(src []byte, i int, in byte) (int, bool) {
-	if in == '[' || i < len(src) && src[i] == '}' {
-		return i, i < len(src)
-	}
-	i, err := scanKey(src, i)
-	return i, err == nil && i < len(src)
 }
