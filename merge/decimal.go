@@ -2,6 +2,7 @@ package merge
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -41,22 +42,54 @@ func parseDecimal(raw []byte) decimal {
 }
 
 // canonicalNumber is the same text for equal numbers.
-func canonicalNumber(raw []byte) string {
-	if len(raw) < 18 && isInteger(raw) && raw[0] != '-' && raw[len(raw)-1] != '0' {
-		return string(raw) + "e0" // most numbers; as below
+func canonicalNumber(raw []byte) string { return string(appendCanonical(nil, raw)) }
+
+// appendCanonical appends the digits without zeros around, e, and the exponent.
+func appendCanonical(dst, raw []byte) []byte {
+	mantissa, exponent := raw, int64(0)
+	if last := raw[len(raw)-1]; last == 'N' || last == 'y' {
+		return append(dst, raw...)
 	}
-	d := parseDecimal(raw)
-	if d.special != "" {
-		return d.special
+	if i := bytes.IndexAny(raw, "eE"); i >= 0 {
+		var err error
+		if mantissa = raw[:i]; len(raw)-i < 18 {
+			exponent, err = strconv.ParseInt(string(raw[i+1:]), 10, 64)
+		}
+		if err != nil || len(raw)-i >= 18 { // of any size
+			d := parseDecimal(raw)
+			if d.negative {
+				dst = append(dst, '-')
+			}
+			return append(append(append(dst, d.digits...), 'e'), d.exp.String()...)
+		}
 	}
-	sign := ""
-	if d.negative {
-		sign = "-"
+	start := len(dst)
+	if mantissa[0] == '-' {
+		dst, mantissa = append(dst, '-'), mantissa[1:]
 	}
-	return sign + d.digits + "e" + d.exp.String()
+	digits := len(dst)
+	for i, c := range mantissa {
+		switch {
+		case c == '.':
+			exponent -= int64(len(mantissa) - i - 1)
+		case c != '0' || len(dst) > digits:
+			dst = append(dst, c)
+		}
+	}
+	if len(dst) == digits {
+		return append(dst[:start], "e0"...) // -0 is 0
+	}
+	for dst[len(dst)-1] == '0' {
+		dst = dst[:len(dst)-1]
+		exponent++
+	}
+	return strconv.AppendInt(append(dst, 'e'), exponent, 10)
 }
 
-func equalNumbers(a, b []byte) bool { return canonicalNumber(a) == canonicalNumber(b) }
+func equalNumbers(a, b []byte) bool {
+	var x, y [64]byte
+	return bytes.Equal(appendCanonical(x[:0], a), appendCanonical(y[:0], b))
+}
 
 // isInteger: a literal without point and exponent.
 func isInteger(raw []byte) bool { return !bytes.ContainsAny(raw, ".eENIn") }
@@ -120,10 +153,10 @@ func negated(raw []byte) []byte {
 func compareNumbers(a, b []byte) int {
 	x, y := parseDecimal(a), parseDecimal(b)
 	if x.special != "" || y.special != "" {
-		return rank(x) - rank(y)
+		return cmp.Compare(rank(x), rank(y))
 	}
 	if x.sign() != y.sign() || x.sign() == 0 {
-		return x.sign() - y.sign()
+		return cmp.Compare(x.sign(), y.sign())
 	}
 	// The place of the first digit decides before any digit does.
 	xTop := new(big.Int).Add(x.exp, big.NewInt(int64(len(x.digits))))

@@ -54,7 +54,8 @@ func (p *printer) value() uint64 {
 		case kindString:
 			return mix(uint64(k) ^ hashString(raw))
 		case kindNumber:
-			return mix(uint64(k) ^ maphash.String(seed, canonicalNumber(raw)))
+			var few [64]byte
+			return mix(uint64(k) ^ maphash.Bytes(seed, appendCanonical(few[:0], raw)))
 		}
 		return mix(uint64(k) ^ maphash.Bytes(seed, raw))
 	}

@@ -100,6 +100,9 @@ func (m *merger) drop(path, name string) {
 
 // forget drops the moves at and below a place that the writer gave up.
 func (m *merger) forget(at Pointer) {
+	if len(m.moves) == 0 {
+		return
+	}
 	path := at.String()
 	for object := range m.moves {
 		if object == path || strings.HasPrefix(object, path+"/") {
