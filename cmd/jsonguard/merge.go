@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -88,11 +89,35 @@ func (a *app) merge(args []string, git bool, out string) error {
 	return nil
 }
 
-// deliver writes in place: git hands over a name of its own, and -o is for people who know what is there.
+// writeWhole replaces a file in one step, so that a full disk does not cost what was there (with --git: OURS). It takes no
+// part in any sharing.
+func writeWhole(name string, content []byte) error {
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() { // a new one; a pipe
+		return os.WriteFile(name, content, 0o666)
+	}
+	temp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(content)
+	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), temp.Sync(), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(temp.Name())
+	}
+	return err
+}
+
 func (a *app) deliver(merged []byte, out string, outcome merge.Outcome) error {
 	if out != "" {
-		if err := os.WriteFile(out, merged, 0o666); err != nil {
-			return &problem{op: "write", path: out, err: bare(err)}
+		if err := writeWhole(out, merged); err != nil {
+			return &problem{op: "write", path: out, err: bare(err), hint: "nothing was changed", status: dataStatus(err, writes)}
 		}
 	}
 	if a.json {

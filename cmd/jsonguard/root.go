@@ -153,6 +153,8 @@ func between(low, high int) cobra.PositionalArgs {
 			return usage("usage: "+cmd.UseLine(), "%s: too many arguments: %q", cmd.Name(), args[high])
 		case low > 0 && args[0] == "":
 			return usage("is a variable of the script unset?", "%s: FILE is empty", cmd.Name())
+		case low > 0 && args[0] == "-":
+			return usage("./- is a file of that name", "%s: FILE is a file that is shared, standard input is not", cmd.Name())
 		}
 		return nil
 	}

@@ -78,7 +78,7 @@ func (a *app) runJQ(ctx context.Context, program *gojq.Code, d *merge.Document, 
 	}
 	output, err := runOnce(ctx, program, input)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("jq did not end within %s: %w", a.timeout, err)
+		return &problem{err: fmt.Errorf("jq did not end within %s", a.timeout), hint: "nothing was changed; --timeout gives it longer", status: statusTemporary}
 	}
 	if err != nil {
 		return err
