@@ -3,12 +3,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -16,13 +13,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
-
-// jsonguard runs the test binary as jsonguard in a process of its own.
-func jsonguard(t *testing.T, args ...string) *exec.Cmd {
-	self, err := exec.LookPath("jsonguard")
-	require.NoError(t, err, "TestMain puts it into PATH")
-	return exec.Command(self, args...)
-}
 
 func TestTwelveCopiesAtOnce(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.json")
@@ -80,17 +70,4 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		require.True(t, time.Now().Before(end), what)
 	}
-}
-
-// process runs jsonguard in a process of its own.
-func process(t *testing.T, args ...string) (status int, stdout, stderr string) {
-	t.Helper()
-	var out, errs bytes.Buffer
-	cmd := jsonguard(t, args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	var exit *exec.ExitError
-	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
-		require.NoError(t, err)
-	}
-	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }

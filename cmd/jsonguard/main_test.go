@@ -80,6 +80,26 @@ func loud(ts *testscript.TestScript, neg bool, args []string) {
 	os.Stderr.WriteString("SKIPPED: " + strings.Join(args, " ") + "\n")
 }
 
+// jsonguard runs the test binary as jsonguard in a process of its own.
+func jsonguard(t *testing.T, args ...string) *exec.Cmd {
+	self, err := exec.LookPath("jsonguard")
+	require.NoError(t, err, "TestMain puts it into PATH")
+	return exec.Command(self, args...)
+}
+
+// process runs jsonguard in a process of its own.
+func process(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := jsonguard(t, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
 func call(args ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
 	status = newApp(strings.NewReader(""), &out, &errs).run(args)
