@@ -23,6 +23,7 @@ type Holder struct {
 	Running time.Time `json:"running,omitzero"`  // when the process started, where that is all that is known
 	Started string    `json:"started,omitempty"` // tells it from a later process with its pid
 	Pointer *string   `json:"pointer,omitempty"` // what it locked, if not the file
+	Shared  bool      `json:"shared,omitempty"`
 }
 
 func (h *Holder) String() string {
@@ -44,11 +45,11 @@ func (h *Holder) String() string {
 
 // self is this process as a holder. Of its command only the program's name is written down: arguments may hold
 // secrets, and a file keeps them longer and shows them to others than the kernel does (proc_pid_cmdline(5)).
-func self(pointer *string) Holder {
+func self(o options) Holder {
 	host, _ := os.Hostname()
 	return Holder{
 		PID: os.Getpid(), Host: host, Command: filepath.Base(os.Args[0]), Since: time.Now(),
-		Started: startOf(os.Getpid()), Pointer: pointer,
+		Started: startOf(os.Getpid()), Pointer: o.pointer, Shared: o.shared,
 	}
 }
 
@@ -67,13 +68,13 @@ func noteName(pointer *string) string {
 
 // recordHolder leaves a note for the timeout of others, where there is a guard directory already, and returns what
 // takes it back. os.Root keeps what somebody planted there from leading out of the directory.
-func recordHolder(target string, pointer *string) func() {
+func recordHolder(target string, o options) func() {
 	guard, err := os.OpenRoot(GuardDir(target))
 	if err != nil {
 		return nil
 	}
 	defer guard.Close()
-	note, err := json.Marshal(self(pointer))
+	note, err := json.Marshal(self(o))
 	if err != nil {
 		return nil
 	}
@@ -81,7 +82,7 @@ func recordHolder(target string, pointer *string) func() {
 	if info, err := os.Stat(target); err == nil {
 		file, dir = filePerm(info), dirPerm(info)
 	}
-	name := noteName(pointer)
+	name := noteName(o.pointer)
 	err = writeNote(guard, name, note, file)
 	if errors.Is(err, fs.ErrNotExist) && guard.Mkdir(holdersName, 0o700) == nil {
 		_ = guard.Chmod(holdersName, dir)

@@ -98,7 +98,7 @@ func TestTheNoteIsTakenBack(t *testing.T) {
 // The note is never the lock: one that is left, damaged or a lie blocks nobody and names nobody.
 func TestTheNoteIsNotTheLock(t *testing.T) {
 	host, _ := os.Hostname()
-	alive := self(nil)
+	alive := self(options{})
 	dead := exec.Command("true")
 	require.NoError(t, dead.Run())
 	for name, note := range map[string]any{
@@ -141,7 +141,7 @@ func TestTheNoteIsNotTheLock(t *testing.T) {
 
 // A holder on another machine cannot be asked: its note is all there is.
 func TestANoteOfAnotherHostIsBelieved(t *testing.T) {
-	h := self(nil)
+	h := self(options{})
 	h.Host, h.Started = "elsewhere", "1"
 	text, err := json.Marshal(h)
 	require.NoError(t, err)

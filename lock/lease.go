@@ -140,7 +140,7 @@ func claimLease(target, dir string, number uint64) (*lease, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	note, err := json.Marshal(self(nil))
+	note, err := json.Marshal(self(options{}))
 	if err != nil {
 		return nil, err
 	}

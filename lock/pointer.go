@@ -40,6 +40,9 @@ func acquirePointer(ctx context.Context, target string, o options) (*Lock, error
 	ctx, cancel := withTimeout(ctx, o.timeout)
 	defer cancel()
 	held, err := lockPointer(ctx, target, path, steps, o)
+	if o.inherit && errors.Is(err, ErrTimeout) && heldAbove(target, pointer, o.shared) {
+		return &Lock{path: path, inherited: true}, nil
+	}
 	if err != nil {
 		e := &Error{Op: "lock", Path: fmt.Sprintf("%s at %q", path, pointer), Err: err}
 		if errors.Is(err, ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
@@ -47,7 +50,10 @@ func acquirePointer(ctx context.Context, target string, o options) (*Lock, error
 		}
 		return nil, e
 	}
-	return &Lock{path: path, held: held, record: recordHolder(target, &pointer)}, nil
+	if held == nil {
+		return &Lock{path: path, inherited: true}, nil
+	}
+	return &Lock{path: path, held: held, record: recordHolder(target, o)}, nil
 }
 
 // lockPointer starts again when the file that it locked was removed meanwhile, as jsonguard clean does.
@@ -74,12 +80,19 @@ func lockPointer(ctx context.Context, target, path string, steps []string, o opt
 	}
 }
 
+// heldAbove says whether an ancestor process holds pointer or something above it, well enough for a lock of that kind.
+func heldAbove(target, pointer string, shared bool) bool {
+	return findNote(target, func(h *Holder) bool {
+		return above(*h.Pointer, pointer) && (shared || !h.Shared) && isAncestor(h)
+	}) != nil
+}
+
 // lockAllPointers stands in where ranges cannot be locked: one lock for all of them, which makes neighbours wait for
 // each other, but keeps every promise else.
 func lockAllPointers(ctx context.Context, path string, o options) (holding, error) {
-	o.shared, o.inherit = false, false
+	o.shared, o.pointer = false, nil
 	l, err := acquireFile(ctx, path, o)
-	if err != nil {
+	if err != nil || l.inherited {
 		return nil, err
 	}
 	return l.held, nil
@@ -150,14 +163,17 @@ func takeRanges(ctx context.Context, target, path string, steps []string, o opti
 	}
 	l := &pointerLock{file, path}
 	for _, place := range spans(steps, o.shared) {
-		if err := l.take(ctx, place, o.timeout == 0); err != nil {
+		once := func() bool {
+			return o.timeout == 0 || o.inherit && heldAbove(target, steps[len(steps)-1], o.shared)
+		}
+		if err := l.take(ctx, place, once); err != nil {
 			return nil, err // take closed the file, or will
 		}
 	}
 	return l, nil
 }
 
-func (l *pointerLock) take(ctx context.Context, place span, once bool) error {
+func (l *pointerLock) take(ctx context.Context, place span, once func() bool) error {
 	try := func() (bool, error) { return lockRange(l.file, place, false) }
 	ok, err := try()
 	if ok {
@@ -166,7 +182,7 @@ func (l *pointerLock) take(ctx context.Context, place span, once bool) error {
 	if err != nil {
 		return errors.Join(err, l.file.Close())
 	}
-	if once {
+	if once() {
 		return errors.Join(ErrTimeout, l.file.Close())
 	}
 	return waitInKernel(ctx, try, func() error {
@@ -191,11 +207,15 @@ func (l *pointerLock) release() error { return l.file.Close() }
 
 // pointerHolder finds the record of a process that holds pointer, something above it or something below.
 func pointerHolder(target, pointer string) *Holder {
+	return findNote(target, func(h *Holder) bool { return above(*h.Pointer, pointer) || above(pointer, *h.Pointer) })
+}
+
+// findNote is the newest note of a holder of a pointer that is as wanted.
+func findNote(target string, wanted func(*Holder) bool) (newest *Holder) {
 	names, _ := filepath.Glob(filepath.Join(GuardDir(target), holdersName, "*"))
-	var newest *Holder
 	for _, name := range names {
 		h := readRecord(target, filepath.Join(holdersName, filepath.Base(name)))
-		if h == nil || h.Pointer == nil || !above(*h.Pointer, pointer) && !above(pointer, *h.Pointer) {
+		if h == nil || h.Pointer == nil || !wanted(h) {
 			continue
 		}
 		if newest == nil || h.Since.After(newest.Since) {

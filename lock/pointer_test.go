@@ -169,6 +169,43 @@ func TestHolderOfAPointerIsNamed(t *testing.T) {
 	}
 }
 
+// Under an ancestor's hold of the place or of something above it a child goes on; elsewhere it waits like everybody.
+func TestPointersAreInherited(t *testing.T) {
+	path := target(t, "{}")
+	for _, c := range []struct {
+		mine   []Option
+		theirs []string
+		gets   bool
+	}{
+		{[]Option{At("/a")}, []string{"at=/a"}, true},
+		{[]Option{At("/a")}, []string{"at=/a/b"}, true},
+		{[]Option{At("")}, []string{"at=/a/b"}, true},
+		{[]Option{At("/a"), Shared()}, []string{"at=/a", "shared"}, false}, // it gets its own
+		{[]Option{At("/a")}, []string{"at=/a", "shared"}, true},
+	} {
+		l, err := Acquire(context.Background(), path, c.mine...)
+		require.NoError(t, err)
+		require.Equal(t, outcome{Inherited: c.gets}, acquire(t, path, append(c.theirs, "inherit")), c.theirs)
+		require.NoError(t, l.Release())
+	}
+	for _, c := range []struct {
+		mine   []Option
+		theirs []string
+	}{
+		{[]Option{At("/a/b")}, []string{"at=/a"}},
+		{[]Option{At("/a"), Shared()}, []string{"at=/a"}},
+		{[]Option{At("/a"), Shared()}, []string{"at=/a/b"}},
+	} {
+		l, err := Acquire(context.Background(), path, c.mine...)
+		require.NoError(t, err)
+		said := acquire(t, path, append(c.theirs, "inherit", "timeout=20ms"))
+		require.True(t, said.Timeout, "%v: %+v", c.theirs, said)
+		require.NoError(t, l.Release())
+	}
+	hold(t, path, "at=/a")
+	require.True(t, acquire(t, path, []string{"at=/a", "inherit", "timeout=0"}).Timeout, "a sibling is no ancestor")
+}
+
 // What jsonguard clean removes is made again, and who held it learns that.
 func TestPointersFileRemoved(t *testing.T) {
 	path := target(t, "{}")

@@ -51,7 +51,7 @@ func (a *app) lock(ctx context.Context, what, argv []string) error {
 		}
 		at = p.String()
 	}
-	place, err := lock.Acquire(ctx, what[0], lock.Timeout(a.timeout), lock.At(at))
+	place, err := lock.Acquire(ctx, what[0], lock.Timeout(a.timeout), lock.At(at), lock.Inherit())
 	if err != nil {
 		return &problem{op: "lock", path: what[0] + at, err: err}
 	}
