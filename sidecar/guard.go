@@ -87,6 +87,8 @@ type seams struct {
 	makeGuardDir func() error
 	writable     func() error
 	flockless    func() bool // nil: flock excludes
+	// lockPlaces takes the lock of every pointer, if nobody holds one. nil: there are none.
+	lockPlaces func() (release func() error, ok bool, err error)
 }
 
 // targetLock is what the fold needs of a *lock.Lock.
@@ -148,6 +150,13 @@ func Open(target string, o Options) (*Guard, error) {
 	g.seams.makeGuardDir = func() error {
 		_, err := lock.MakeGuardDir(resolved)
 		return err
+	}
+	g.seams.lockPlaces = func() (func() error, bool, error) {
+		l, ok, err := lock.Try(resolved, lock.At(""))
+		if !ok || err != nil {
+			return nil, false, err
+		}
+		return l.Release, true, nil
 	}
 	g.seams.flockless = func() bool { return !lock.Excludes(resolved) }
 	g.seams.writable = func() error { return writable(resolved) }

@@ -198,6 +198,13 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 		if disposable, err := isDisposable(guard); err != nil || !disposable {
 			return nil, err
 		}
+		if g.seams.lockPlaces != nil { // their holders would not know of those who come after
+			release, ok, err := g.seams.lockPlaces()
+			if err != nil || !ok {
+				return nil, err
+			}
+			defer release()
+		}
 		if err := guard.Remove(pendingName); err != nil && !isMissing(err) {
 			if errors.Is(err, fs.ErrExist) {
 				err = nil // somebody just started
