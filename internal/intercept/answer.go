@@ -57,6 +57,12 @@ func (n *notification) decide() (int, error) {
 	if err != nil {
 		return 0, n.unseen(err)
 	}
+	if c := &n.task.credentials; c.capabilities != 0 {
+		// In a user namespace of its own they count inside only. One that we may not look at is such a one.
+		if ns, err := userNamespace(n.task.tid); err != nil || ns != n.s.userNamespace {
+			c.capabilities = 0
+		}
+	}
 	m := meaningOf(n.call.data.number)
 	if m.descriptor() {
 		return 0, n.decideDescriptor(m)

@@ -31,9 +31,6 @@ const idleActors = 4
 // as implements Call.As.
 func (n *notification) as(fn func() error) error {
 	want := n.task.credentials
-	if want.capabilities != 0 && !n.task.sameUserNamespace() {
-		want.capabilities = 0 // they count inside only
-	}
 	a := &n.s.actors
 	if same(want, a.own) {
 		return fn()

@@ -576,6 +576,7 @@ exec sleep 600`, pids, h.target()))
 	cmd.Env = append(cmd.Env, "INTERCEPT_TEST_SCRATCHES="+h.scratches)
 	out := &strings.Builder{}
 	cmd.Stdout, cmd.Stderr = out, out
+	cmd.WaitDelay = time.Second // survivors may hold the pipe
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
 	until(t, func() bool { _, err := os.Stat(pids + "/ready"); return err == nil || cmd.ProcessState != nil })
@@ -586,6 +587,7 @@ exec sleep 600`, pids, h.target()))
 		pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
 		require.NoError(t, err)
 		require.True(t, lives(pid), name)
+		t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGKILL) })
 		tree = append(tree, pid)
 	}
 	guardians, err := children(cmd.Process.Pid)

@@ -36,8 +36,17 @@ func TestArgumentsEnvironmentDirectory(t *testing.T) {
 	require.NoError(t, err)
 	out, err := io.ReadAll(r)
 	require.NoError(t, err)
-	<-s.Done()
+	until(t, func() bool { return ended(s) })
 	require.Equal(t, "[zero][][a b][*][--][-x\n]"+dir+"\nA=1 B= 2 "+markName+"="+s.s.mark+" ", string(out))
+}
+
+func ended(s *Supervisor) bool {
+	select {
+	case <-s.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // The command has the descriptors that it is given, and none of ours.

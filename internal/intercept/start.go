@@ -20,23 +20,25 @@ import (
 
 // supervisor is what Supervisor stands for here.
 type supervisor struct {
-	public    *Supervisor
-	handler   Handler
-	listener  listener
-	root      root
-	views     atomic.Bool // a process changed its root or mount namespace
-	aliases   atomic.Bool // a file of interest is known to have another name
-	sameRoot  [1024]atomic.Int32
-	replacer  replacer
-	receivers sync.WaitGroup
-	threads   sync.Map // ids of the receivers' threads
-	answers   sync.WaitGroup
-	events    *events
-	processes *processes
-	actors    actors
-	guardian  *guardian
-	nested    *outer
-	mark      string // in the environment of every process of the tree
+	public   *Supervisor
+	handler  Handler
+	listener listener
+	root     root
+	// userNamespace of ours
+	userNamespace ID
+	views         atomic.Bool // a process changed its root or mount namespace
+	aliases       atomic.Bool // a file of interest is known to have another name
+	sameRoot      [1024]atomic.Int32
+	replacer      replacer
+	receivers     sync.WaitGroup
+	threads       sync.Map // ids of the receivers' threads
+	answers       sync.WaitGroup
+	events        *events
+	processes     *processes
+	actors        actors
+	guardian      *guardian
+	nested        *outer
+	mark          string // in the environment of every process of the tree
 
 	command int
 	reaping sync.Mutex
@@ -62,6 +64,9 @@ func start(public *Supervisor, cmd Command, h Handler) error {
 		return missing("procfs", err)
 	}
 	s.actors.own = own.credentials
+	if s.userNamespace, err = userNamespace(unix.Gettid()); err != nil {
+		return missing("procfs", err)
+	}
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, "/proc/self/root", unix.AT_STATX_DONT_SYNC, rootMask, &st); err != nil {
 		return missing("procfs", err)

@@ -47,7 +47,10 @@ func launch(t testing.TB, h Handler, argv ...string) *started {
 	}()
 	t.Cleanup(func() {
 		_ = s.Kill()
-		<-s.Done()
+		select {
+		case <-s.Done():
+		case <-time.After(10 * time.Second):
+		}
 	})
 	return out
 }
@@ -55,7 +58,7 @@ func launch(t testing.TB, h Handler, argv ...string) *started {
 // finish waits for the command and its tree, and returns what was said.
 func (s *started) finish(t testing.TB) (string, Status) {
 	t.Helper()
-	const patience = 2 * time.Minute
+	const patience = time.Minute
 	select {
 	case <-s.Done():
 	case <-time.After(patience):

@@ -112,11 +112,11 @@ func (t *task) numberIn(dir, ours, inner int) int {
 	return inner
 }
 
-// namespaceOfUsers tells whether the caller's capabilities are worth anything outside.
-func (t *task) sameUserNamespace() bool {
-	var own, its unix.Stat_t
-	return unix.Stat("/proc/self/ns/user", &own) == nil && unix.Stat(procPath(t.tid, "ns/user"), &its) == nil &&
-		idOf(&own) == idOf(&its)
+// userNamespace in which a process's capabilities count.
+func userNamespace(tid int) (ID, error) {
+	var st unix.Stat_t
+	err := unix.Stat(procPath(tid, "ns/user"), &st)
+	return idOf(&st), err
 }
 
 // closesOnExec is the flag of a descriptor of the caller.
