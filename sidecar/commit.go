@@ -124,7 +124,7 @@ func commitName(generation uint64) string { return "commit." + strconv.FormatUin
 
 const settledName = "settled"
 
-// newestCommit reads both records; errors.Is(err, fs.ErrNotExist) when neither file is there.
+// newestCommit reads both records. None valid is ErrDamaged: a guard directory that has pending/ had them before.
 func (s *store) newestCommit() (*commit, error) {
 	var newest *commit
 	missing := 0
@@ -146,9 +146,9 @@ func (s *store) newestCommit() (*commit, error) {
 	case newest != nil:
 		return newest, nil
 	case missing == 2:
-		return nil, fs.ErrNotExist
+		return nil, fmt.Errorf("%w: no commit record in a guard that was used", ErrDamaged)
 	default:
-		return nil, ErrDamaged
+		return nil, fmt.Errorf("%w: no valid commit record", ErrDamaged)
 	}
 }
 

@@ -248,9 +248,6 @@ func (f *fold) settle() error {
 		return nil
 	}
 	last, err := f.s.newestCommit()
-	if isMissing(err) {
-		err = fmt.Errorf("%w: no commit record in a guard that was used", ErrDamaged)
-	}
 	if err != nil {
 		return err
 	}
@@ -448,7 +445,7 @@ func (f *fold) readSidecar(sc *sidecarFile) error {
 	if done, err := f.readOn(sc); done || err != nil {
 		return err
 	}
-	content, info, err := readAll(sc.file)
+	info, err := sc.file.Stat()
 	if err != nil {
 		return err
 	}
@@ -456,6 +453,10 @@ func (f *fold) readSidecar(sc *sidecarFile) error {
 		sc.keep = true
 		f.g.warn("%s belongs to user %d, who may not write the target: not folded", path(), info.UID)
 		return nil
+	}
+	content, info, err := readJournalFile(sc.file)
+	if err != nil {
+		return err
 	}
 	if sc.readJournal, err = parseJournal(content, f.marks[sc.name]); err != nil {
 		sc.readJournal = readJournal{}

@@ -115,10 +115,11 @@ func (g *Guard) owners(s *store, marks watermarks) ([]Owner, error) {
 		if isMissing(err) {
 			continue
 		}
-		if err != nil {
-			return nil, err
+		if err != nil { // a symbolic link, say
+			owners = append(owners, Owner{ID: name, Damage: err.Error()})
+			continue
 		}
-		content, _, err := readAll(file)
+		content, _, err := readJournalFile(file)
 		free, lockErr := file.TryLock()
 		_ = file.Close()
 		o := Owner{ID: name, Live: !free && lockErr == nil}
@@ -299,29 +300,36 @@ func (g *Guard) repair(ctx context.Context) ([]Finding, error) {
 	return done, nil
 }
 
-// quarantineDamaged links a damaged sidecar into quarantine/ before it takes it out of pending/.
+const damagedSuffix = ".damaged"
+
+// quarantineDamaged puts a damaged sidecar into quarantine/ before it takes it out of pending/.
 func (s *store) quarantineDamaged(name string) (bool, error) {
 	if strings.HasPrefix(name, ".") {
 		return false, nil
 	}
 	file, err := s.pending.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		return false, ignoreMissing(err)
+		return false, nil // gone, or what verify calls no sidecar
 	}
 	defer file.Close()
 	if dead, err := file.TryLock(); err != nil || !dead {
 		return false, err
 	}
-	content, _, err := readAll(file)
+	content, _, err := readJournalFile(file)
+	switch {
+	case errors.Is(err, ErrDamaged): // too big to be copied
+		err = s.pending.Link(name, s.quarantine, name+damagedSuffix)
+	case err == nil:
+		r, err := parseJournal(content, 0)
+		if err == nil && (r.damage == "" || strings.HasPrefix(r.damage, "starts at")) {
+			return false, nil
+		}
+		if err := s.keep(name+damagedSuffix, content); err != nil {
+			return false, err
+		}
+	}
 	if err != nil {
 		return false, ignoreTarget(err)
-	}
-	r, err := parseJournal(content, 0)
-	if err == nil && (r.damage == "" || strings.HasPrefix(r.damage, "starts at")) {
-		return false, nil
-	}
-	if err := s.keep(name+".damaged", content); err != nil {
-		return false, err
 	}
 	if err := s.quarantine.Sync(); err != nil {
 		return false, err

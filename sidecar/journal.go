@@ -256,6 +256,26 @@ func parseLine(text []byte) (line, bool) {
 	return l, ok
 }
 
+// readJournalFile reads a file of pending/. One that is no sidecar is not read into memory: a terabyte costs nothing to make.
+func readJournalFile(file vfs.File) ([]byte, vfs.Info, error) {
+	const huge, headerLimit = 16 << 20, 64 << 10
+	info, err := file.Stat()
+	if err == nil && info.Mode.IsRegular() && info.Size > huge {
+		head := make([]byte, headerLimit)
+		var n int
+		if n, err = file.ReadAt(head, 0); err == nil {
+			first, _, _ := bytes.Cut(head[:n], []byte("\n"))
+			if _, ok := unsealed(first); !ok {
+				err = fmt.Errorf("%w: %d bytes without a header", ErrDamaged, info.Size)
+			}
+		}
+	}
+	if err != nil {
+		return nil, info, err
+	}
+	return readAll(file)
+}
+
 func anyValid(raw []byte) bool {
 	for text := range bytes.Lines(raw) {
 		if _, ok := unsealed(bytes.TrimSuffix(text, []byte("\n"))); ok {
