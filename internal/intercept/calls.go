@@ -34,6 +34,7 @@ type meaning struct {
 	dir, path   int8 // dir none: the working directory
 	dir2, path2 int8
 	text        int8
+	itself      bool // a symlink at the end is not followed, whatever the flags
 	arg         int8 // open: flags, followed by mode; unlinkat, renameat2, linkat: flags; truncate: length
 }
 
@@ -51,7 +52,7 @@ func (m meaning) follows(d *seccompData) bool {
 	case opOpen2, opCreat, opTruncate:
 		return true
 	case opTouch:
-		return m.arg == none || d.args[m.arg]&unix.AT_SYMLINK_NOFOLLOW == 0
+		return !m.itself && (m.arg == none || d.args[m.arg]&unix.AT_SYMLINK_NOFOLLOW == 0)
 	case opLink:
 		return m.arg != none && d.args[m.arg]&unix.AT_SYMLINK_FOLLOW != 0
 	}
@@ -78,8 +79,10 @@ func meaningOf(nr int32) meaning {
 		return meaning{op: opTruncate, dir: none, path: 0, arg: 1}
 	case unix.SYS_FCHMODAT: // without flags, whatever the manual says
 		return meaning{op: opTouch, dir: 0, path: 1, arg: none}
-	case unix.SYS_SETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LSETXATTR, unix.SYS_LREMOVEXATTR:
+	case unix.SYS_SETXATTR, unix.SYS_REMOVEXATTR:
 		return meaning{op: opTouch, dir: none, path: 0, arg: none}
+	case unix.SYS_LSETXATTR, unix.SYS_LREMOVEXATTR:
+		return meaning{op: opTouch, dir: none, path: 0, arg: none, itself: true}
 	case unix.SYS_FCHMODAT2, unix.SYS_UTIMENSAT:
 		return meaning{op: opTouch, dir: 0, path: 1, arg: 3}
 	case unix.SYS_FCHOWNAT:

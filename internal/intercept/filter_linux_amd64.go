@@ -55,7 +55,9 @@ func legacyMeaning(nr int32) meaning {
 		return meaning{op: opRmdir, dir: none, path: 0, arg: none}
 	case unix.SYS_LINK:
 		return meaning{op: opLink, dir: none, path: 0, dir2: none, path2: 1, arg: none}
-	case unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_UTIME, unix.SYS_UTIMES:
+	case unix.SYS_LCHOWN:
+		return meaning{op: opTouch, dir: none, path: 0, arg: none, itself: true}
+	case unix.SYS_CHMOD, unix.SYS_CHOWN, unix.SYS_UTIME, unix.SYS_UTIMES:
 		return meaning{op: opTouch, dir: none, path: 0, arg: none}
 	case unix.SYS_FUTIMESAT:
 		return meaning{op: opTouch, dir: 0, path: 1, arg: none}

@@ -24,6 +24,12 @@ type started struct {
 // launch runs a command under the handler. Its stdout and stderr are kept.
 func launch(t testing.TB, h Handler, argv ...string) *started {
 	t.Helper()
+	return launchWith(t, h, nil, argv...)
+}
+
+// launchWith gives the command more descriptors, from 3.
+func launchWith(t testing.TB, h Handler, files []*os.File, argv ...string) *started {
+	t.Helper()
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		t.Skipf("SKIPPED: %s is not installed", argv[0])
@@ -33,7 +39,7 @@ func launch(t testing.TB, h Handler, argv ...string) *started {
 	null, err := os.Open(os.DevNull)
 	require.NoError(t, err)
 	defer null.Close()
-	s, err := Start(Command{Path: path, Args: argv, Files: []*os.File{null, w, w}}, h)
+	s, err := Start(Command{Path: path, Args: argv, Files: append([]*os.File{null, w, w}, files...)}, h)
 	w.Close()
 	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrNested) {
 		t.Skipf("SKIPPED: %v", err)
