@@ -42,6 +42,7 @@ func runBatch(t *testing.T, file, input string) (answers []answer, status int) {
 }
 
 func TestBatchAnswersEveryLineAndStopsAtNone(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a.json")
 	lines := []struct {
 		line   string
@@ -78,6 +79,7 @@ func TestBatchAnswersEveryLineAndStopsAtNone(t *testing.T) {
 }
 
 func TestBatchHugeLine(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a.json")
 	huge := strings.Repeat("x", 2*bytesAtOnce)
 	answers, status := runBatch(t, file, `{"op":"set","at":"/huge","value":"`+huge+`"}`+"\n"+`{"op":"incr","at":"/n"}`+"\n"+huge+"\n")
@@ -91,6 +93,7 @@ func TestBatchHugeLine(t *testing.T) {
 }
 
 func TestBatchOfManyIsOneRewriteOfMany(t *testing.T) {
+	t.Parallel()
 	const operations = 100_000
 	for _, name := range []string{"a.json", "a.jsonl"} {
 		file := filepath.Join(t.TempDir(), name)
@@ -125,6 +128,7 @@ func TestBatchOfManyIsOneRewriteOfMany(t *testing.T) {
 
 // What was journaled is in the file when batch ends: nobody else may use it for days.
 func TestBatchFoldsWhatItJournaled(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a.json")
 	answers, status := runBatch(t, file, `{"op":"set","at":"/a","value":1,"ack":"journaled"}`+"\n"+`{"op":"incr","at":"/n","ack":"journaled"}`)
 	require.Zero(t, status)
@@ -170,6 +174,7 @@ const run = op => new Promise(done => { const id = next++; waiting.set(id, done)
 `
 
 func TestBatchClients(t *testing.T) {
+	t.Parallel()
 	for program, script := range map[string]string{"python3": pythonClient, "node": nodeClient} {
 		t.Run(program, func(t *testing.T) {
 			if _, err := exec.LookPath(program); err != nil {

@@ -58,6 +58,7 @@ func reseal(t *testing.T, sidecar string, edit func(number int, object map[strin
 }
 
 func TestSidecars(t *testing.T) {
+	t.Parallel()
 	edit := func(change func([]byte) []byte) func(*testing.T, string) {
 		return func(t *testing.T, sidecar string) {
 			content, err := os.ReadFile(sidecar)
@@ -172,6 +173,7 @@ func TestSidecars(t *testing.T) {
 
 // A sidecar of somebody who may not write the file is not folded for him.
 func TestSidecarOfAnotherUser(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("SKIPPED: needs root")
 	}
@@ -191,6 +193,7 @@ func TestSidecarOfAnotherUser(t *testing.T) {
 
 // A guard directory whose record is damaged is not guessed about: nothing is changed, and verify shows it.
 func TestDamagedCommitRecord(t *testing.T) {
+	t.Parallel()
 	file, sidecar := pendingSidecar(t)
 	guard := filepath.Dir(filepath.Dir(sidecar))
 	for _, name := range []string{"commit.0", "commit.1"} {

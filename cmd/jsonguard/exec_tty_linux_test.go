@@ -39,6 +39,7 @@ func pty(t *testing.T) (master, slave *os.File) {
 
 // A ^C reaches the whole foreground group: the program must get it once, not twice.
 func TestTypedInterruptArrivesOnce(t *testing.T) {
+	t.Parallel()
 	master, slave := pty(t)
 	file := filepath.Join(t.TempDir(), "a.json")
 	cmd := jsonguard(t, "exec", "-q", "--file", file, "--", "sh", "-c", countsInterrupts, "{}")
@@ -59,6 +60,7 @@ func TestTypedInterruptArrivesOnce(t *testing.T) {
 
 // Sent by a process, it reaches the wrapper only, which passes it on: without a terminal, and in its foreground.
 func TestSentInterruptIsPassedOn(t *testing.T) {
+	t.Parallel()
 	for _, terminal := range []bool{false, true} {
 		file := filepath.Join(t.TempDir(), "a.json")
 		cmd := jsonguard(t, "exec", "-q", "--file", file, "--", "sh", "-c", countsInterrupts, "{}")
@@ -81,6 +83,7 @@ func TestSentInterruptIsPassedOn(t *testing.T) {
 
 // The wrapper is asked to end while it waits for a lock after the program's end: what was written is safe.
 func TestSignalWhileWaitingForTheLock(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a.json")
 	require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o644))
 	// A process of its own: what this one held, its children would inherit.
@@ -116,4 +119,29 @@ func requireDeathBy(t *testing.T, cmd *exec.Cmd, s syscall.Signal) {
 	w := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	require.True(t, w.Signaled() && w.Signal() == s, "%v", err)
 	require.False(t, w.CoreDump())
+}
+
+// Colour is for a terminal that wants it.
+func TestColour(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.json")
+	require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o644))
+	for _, c := range []struct {
+		env      string
+		coloured bool
+	}{{"", true}, {"NO_COLOR=1", false}, {"TERM=dumb", false}} {
+		master, slave := pty(t)
+		cmd := jsonguard(t, "verify", file)
+		cmd.Env = append(os.Environ(), "TERM=xterm", "NO_COLOR=", c.env)
+		cmd.Stdout = slave
+		require.NoError(t, cmd.Run())
+		screen := make([]byte, 4096)
+		n, err := master.Read(screen)
+		require.NoError(t, err)
+		require.Contains(t, string(screen[:n]), "target")
+		require.Equal(t, c.coloured, strings.Contains(string(screen[:n]), "\x1b["), "%q: %q", c.env, screen[:n])
+	}
+	out, err := jsonguard(t, "verify", file).Output()
+	require.NoError(t, err)
+	require.NotContains(t, string(out), "\x1b[", "no terminal")
 }

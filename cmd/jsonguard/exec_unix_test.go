@@ -15,6 +15,7 @@ import (
 )
 
 func TestTwelveCopiesAtOnce(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a.json")
 	require.NoError(t, os.WriteFile(file, []byte("{\n  \"rate\": 1.10\n}\n"), 0o644))
 	const runs = 12

@@ -36,6 +36,7 @@ func smallDisk(t *testing.T) (dir string, fill func(), empty func()) {
 
 // what runs against a disk that is full, or may not be written beyond a limit: 74, a cause, nothing lost, nothing left.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	dir, fill, empty := smallDisk(t)
 	file := filepath.Join(dir, "a.json")
 	before := "{\n  \"text\": \"" + strings.Repeat("x", 20_000) + "\"\n}\n"
@@ -79,6 +80,7 @@ func TestFullDisk(t *testing.T) {
 
 // The disk is full when the runner has written: what it wrote is kept, said, and comes in when there is room.
 func TestFullDiskAfterTheProgramWrote(t *testing.T) {
+	t.Parallel()
 	dir, _, empty := smallDisk(t)
 	file := filepath.Join(dir, "a.json")
 	require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o644))
@@ -97,6 +99,7 @@ func TestFullDiskAfterTheProgramWrote(t *testing.T) {
 }
 
 func TestFileSizeLimit(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a.json")
 	before := "{\n  \"text\": \"" + strings.Repeat("x", 20_000) + "\"\n}\n"
 	require.NoError(t, os.WriteFile(file, []byte(before), 0o644))

@@ -89,6 +89,7 @@ func TestExamplesOfTheHelpTexts(t *testing.T) {
 
 // man(1) shows the pages without a complaint, and shells read the completions.
 func TestManualPagesAndCompletions(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	status, stdout, stderr := call("man", dir)
 	require.Zero(t, status, stderr)

@@ -29,6 +29,7 @@ func hasOpen(pid int, name string) bool {
 
 // A signal ends a wait for a lock: the verb says what became of its change, and dies of the signal.
 func TestSignalWhileWaiting(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		args   []string // behind them FILE
@@ -69,6 +70,7 @@ func TestSignalWhileWaiting(t *testing.T) {
 
 // Standard input may never end: a signal does not wait for it.
 func TestSignalWhileReadingStandardInput(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, args := range [][]string{{"set", "a.json", "/a", "-"}, {"patch", "a.json"}, {"batch", "a.json"}} {
 		cmd := jsonguard(t, args...)

@@ -55,6 +55,7 @@ json.dump({"n": 0, "rate": "@", "models": rows, "empty": {}, "list": []}, open(s
 }
 
 func TestManyProcessesOnAFileThatPythonWrote(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "results.json")
 	before := pythonFile(t, file)
 	const processes, each = 17, 5
@@ -116,6 +117,7 @@ func background(t *testing.T, cmd *exec.Cmd) (rest func() string) {
 
 // A Python process that holds fcntl.flock on the lock file keeps us out, and is named.
 func TestPythonsFlockKeepsUsOut(t *testing.T) {
+	t.Parallel()
 	python := needPython(t, "")
 	file := filepath.Join(t.TempDir(), "results.json")
 	require.NoError(t, os.WriteFile(file, []byte("{\"a\": 0}\n"), 0o644))
@@ -157,6 +159,7 @@ f = open(sys.argv[1], "a+"); fcntl.flock(f, fcntl.LOCK_EX); print("held", flush=
 
 // Python's filelock waits for us.
 func TestFilelockWaitsForUs(t *testing.T) {
+	t.Parallel()
 	python := needPython(t, "filelock")
 	file := filepath.Join(t.TempDir(), "results.json")
 	require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o644))
@@ -187,6 +190,7 @@ with filelock.FileLock(sys.argv[1] + ".lock", timeout=60):
 // A runner that takes FileLock("results.json.lock") around its writing and reading back does not hang under exec,
 // although the fold needs that lock.
 func TestRunnerThatHoldsFilelockDoesNotHang(t *testing.T) {
+	t.Parallel()
 	python := needPython(t, "filelock")
 	file := filepath.Join(t.TempDir(), "results.json")
 	require.NoError(t, os.WriteFile(file, []byte("{\"n\": 0}\n"), 0o644))
@@ -225,6 +229,7 @@ for i in range(3):
 
 // Wrapper and runner are killed after the runner's write: recover, or just the next use, brings all.
 func TestKilledAfterTheWrite(t *testing.T) {
+	t.Parallel()
 	for _, next := range [][]string{{"recover"}, {"get"}, {"set", "/next", "1"}} {
 		t.Run(next[0], func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "a.json")
@@ -272,6 +277,7 @@ func TestKilledAfterTheWrite(t *testing.T) {
 
 // A client that stops reading holds up itself and nobody else.
 func TestBatchWhoseReaderStops(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a.json")
 	cmd := jsonguard(t, "batch", file)
 	in, err := cmd.StdinPipe()
@@ -302,4 +308,33 @@ func TestBatchWhoseReaderStops(t *testing.T) {
 	got, err := jsonguard(t, "get", file, "/n").Output()
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprint(operations, "\n"), string(got))
+}
+
+// A program that opens its file once and keeps it open (TinyDB does): each complete state is seen while it runs, and what
+// it had written when it was killed is there.
+func TestProgramThatKeepsItsFileOpen(t *testing.T) {
+	t.Parallel()
+	python := needPython(t, "")
+	file := filepath.Join(t.TempDir(), "a.json")
+	require.NoError(t, os.WriteFile(file, []byte("{\"n\": 0}\n"), 0o644))
+	const runner = `
+import json, os, sys, time
+f = open(os.environ["DB"], "r+")
+data = json.load(f)
+for i in range(3):
+    data["k%d" % i] = i
+    f.seek(0); json.dump(data, f); f.truncate(); f.flush()
+    end = time.time() + 30
+    while "k%d" % i not in json.load(open(sys.argv[1])):
+        assert time.time() < end, "not seen"
+        time.sleep(0.01)
+os.kill(os.getpid(), 9)
+`
+	cmd := jsonguard(t, "exec", "--env", "DB", "--file", file, "--", python, "-c", runner, file)
+	out, _ := cmd.CombinedOutput()
+	w := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	require.True(t, w.Signaled() && w.Signal() == syscall.SIGKILL, "%v: %s", cmd.ProcessState, out)
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, `{"n": 0, "k0": 0, "k1": 1, "k2": 2}`, strings.TrimSpace(string(content)))
 }

@@ -14,6 +14,7 @@ import (
 )
 
 func TestStress(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "new.json")
 	status, stdout, stderr := process(t, "stress", "--json", "--procs", "9", "--updates", "8", "--size", "20000", file)
@@ -32,6 +33,7 @@ func TestStress(t *testing.T) {
 
 // Whatever FILE is, what is there is not touched.
 func TestStressHarmsNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	precious := filepath.Join(dir, "precious.json")
 	require.NoError(t, os.WriteFile(precious, []byte("{}\n"), 0o644))
@@ -82,6 +84,7 @@ func TestStressFindsWhatIsWrong(t *testing.T) {
 
 // Ctrl-C ends demo and stress with everything they started, and takes away what they made.
 func TestInterruptedProofsCleanUp(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{{"demo"}, {"stress", "--updates", "1000"}} {
 		tmp := t.TempDir()
 		cmd := jsonguard(t, args...)
