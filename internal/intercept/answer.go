@@ -131,6 +131,9 @@ func (n *notification) unresolved(err error) error {
 	switch {
 	case scarce(err), errors.Is(err, unix.ENOMEM):
 		return n.unseen(err)
+	case errors.Is(err, errAssume):
+		n.s.fail("look at a path", err)
+		return unix.EACCES
 	case errors.Is(err, errOpaque):
 		if n.alive() && !n.s.handler.Unguarded(n.s.processes.find(n.task), err) {
 			_ = unix.Kill(n.task.tgid, unix.SIGKILL)
@@ -168,13 +171,22 @@ func (n *notification) places(m meaning) ([]*Place, error) {
 		return nil, opaque(err)
 	}
 	defer unix.Close(root)
+	how, follow := OpenHow{}, m.follows(d)
+	var resolve uint64
+	if m.op == opOpen2 {
+		if how, resolve, err = n.openHow2(); err != nil {
+			return nil, err
+		}
+		const exclusive = unix.O_CREAT | unix.O_EXCL
+		follow = how.Flags&unix.O_NOFOLLOW == 0 && how.Flags&exclusive != exclusive
+	}
 	add := func(dir, path int8, follow bool) error {
 		text, err := n.text(path)
 		if err != nil {
 			return opaque(err)
 		}
 		start := -1
-		if !strings.HasPrefix(text, "/") {
+		if !strings.HasPrefix(text, "/") || resolve&unix.RESOLVE_IN_ROOT != 0 {
 			if start, err = n.patiently(func() (int, error) { return n.task.start(dirOf(d, dir)) }); err != nil {
 				return opaque(err)
 			}
@@ -189,22 +201,13 @@ func (n *notification) places(m meaning) ([]*Place, error) {
 			}
 		}
 	}()
-	if err := add(m.dir, m.path, m.follows(d)); err != nil {
+	if err := add(m.dir, m.path, follow); err != nil {
 		return nil, err
 	}
 	if m.two() {
 		if err := add(m.dir2, m.path2, false); err != nil {
 			return nil, err
 		}
-	}
-	how := OpenHow{}
-	var resolve uint64
-	if m.op == opOpen2 {
-		if how, resolve, err = n.openHow2(); err != nil {
-			return nil, err
-		}
-		const exclusive = unix.O_CREAT | unix.O_EXCL
-		ends[0].follow = how.Flags&unix.O_NOFOLLOW == 0 && how.Flags&exclusive != exclusive
 	}
 	var places []*Place
 	err = n.as(func() error {

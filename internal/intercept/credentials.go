@@ -3,6 +3,7 @@
 package intercept
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -48,11 +49,13 @@ func (a *actors) run(want Credentials, fn func() error) error {
 	result := make(chan error, 1)
 	worker.work <- func() {
 		back, err := assume(want, worker.own)
-		if err == nil {
+		if err != nil {
+			err = fmt.Errorf("%w: %w", errAssume, err)
+		} else {
 			err = fn()
 		}
 		if e := back(); e != nil {
-			result <- fmt.Errorf("take back own credentials: %w", e)
+			result <- fmt.Errorf("%w: and take back our own: %w", errAssume, e)
 			runtime.Goexit() // and the thread with it
 		}
 		a.giveBack(worker)
@@ -83,6 +86,9 @@ func (a *actors) borrow() *actor {
 	return w
 }
 
+// errAssume: whatever was to be done with the caller's credentials has not been done.
+var errAssume = errors.New("take on the credentials of the caller")
+
 // noUmask: it could not be separated from that of the process.
 const noUmask = 1 << 31
 
@@ -106,45 +112,51 @@ func (a *actors) close() {
 }
 
 // assume changes the calling thread's credentials, by the raw calls: those of package syscall change all threads. back
-// undoes it, also after an error.
+// undoes what was changed, also after an error.
 func assume(want, own Credentials) (back func() error, err error) {
-	back = func() error { return nil }
+	var undo []func() error
+	back = func() error {
+		var failure error
+		for _, f := range slices.Backward(undo) {
+			failure = errors.Join(failure, f())
+		}
+		return failure
+	}
 	if want.Umask != own.Umask {
 		if own.Umask == noUmask {
 			return back, unix.EPERM
 		}
 		unix.Umask(int(want.Umask))
+		undo = append(undo, func() error { unix.Umask(int(own.Umask)); return nil })
 	}
-	var before [2]unix.CapUserData
+	var before, now [2]unix.CapUserData
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	if err := unix.Capget(&header, &before[0]); err != nil {
 		return back, err
 	}
-	back = func() error {
-		unix.Umask(int(own.Umask))
-		// The effective capabilities first: setgroups needs one. Of those, changing the fsuid from 0 took some away.
-		if err := unix.Capset(&header, &before[0]); err != nil {
-			return err
-		}
-		if err := setIDs(own); err != nil {
-			return err
-		}
-		return unix.Capset(&header, &before[0]) // changing it to 0 gave all back
-	}
+	// Leaving fsuid 0 takes capabilities away, and returning to it gives them all: also those that we had not.
+	restore := func() error { return unix.Capset(&header, &before[0]) }
 	if want.UID != own.UID || want.GID != own.GID || !slices.Equal(want.Groups, own.Groups) {
+		undo = append(undo, restore, func() error { return setIDs(own) })
 		if err := setIDs(want); err != nil {
 			return back, err
 		}
 	}
-	var now [2]unix.CapUserData
 	if err := unix.Capget(&header, &now[0]); err != nil {
 		return back, err
 	}
-	for i := range now {
+	less := now
+	for i := range less {
 		not := uint32((fileCapabilities &^ want.capabilities) >> (32 * i))
-		now[i].Effective &^= not
+		less[i].Effective &^= not
 	}
-	return back, unix.Capset(&header, &now[0])
+	if less != now {
+		undo = append(undo, restore) // first, for setgroups needs one
+		if err := unix.Capset(&header, &less[0]); err != nil {
+			return back, err
+		}
+	}
+	return back, nil
 }
 
 func setIDs(c Credentials) error {

@@ -332,6 +332,8 @@ func TestFinding10OtherNames(t *testing.T) {
 		"relative to a dirfd":  `d = os.open(D, os.O_PATH); os.chdir("/"); f = os.open("guarded.json", os.O_WRONLY | os.O_TRUNC, dir_fd=d); os.write(f, b"new"); os.close(f); seen = True`,
 		"dirfd and /proc":      `d = os.open(D, os.O_PATH); w(f"/proc/self/fd/{d}/guarded.json")`,
 		"openat2":              `f = openat2(F, os.O_WRONLY | os.O_TRUNC); os.write(f, b"new"); os.close(f)`,
+		"openat2 in a root":    `f = openat2("/../guarded.json", os.O_WRONLY | os.O_TRUNC, os.open(D, os.O_PATH), 0x10); os.write(f, b"new"); os.close(f)`,
+		"openat2 beneath":      `f = openat2("guarded.json", os.O_WRONLY | os.O_TRUNC, os.open(D, os.O_PATH), 0x8); os.write(f, b"new"); os.close(f)`,
 		"creat":                `libc = ctypes.CDLL(None); f = libc.creat(F.encode(), 0o666); os.write(f, b"new"); os.close(f)`,
 		"scratch opened again": `f = os.open(F, os.O_WRONLY | os.O_TRUNC); g = os.open(f"/proc/self/fd/{f}", os.O_WRONLY); os.close(f); os.write(g, b"new"); os.close(g)`,
 		"inherited by a child": `f = os.open(F, os.O_WRONLY | os.O_TRUNC); os.set_inheritable(f, True); os.spawnlp(os.P_WAIT, "sh", "sh", "-c", f"printf new >&{f}"); os.close(f)`,
@@ -347,10 +349,10 @@ import ctypes, os, sys
 F, D, T = sys.argv[1:4]
 def w(path):
     with open(path, "w") as f: f.write("new")
-def openat2(path, flags):
+def openat2(path, flags, dir=-100, resolve=0):
     libc = ctypes.CDLL(None, use_errno=True)
-    how = (ctypes.c_uint64 * 3)(flags, 0, 0)
-    f = libc.syscall(437, -100, path.encode(), how, 24)
+    how = (ctypes.c_uint64 * 3)(flags, 0, resolve)
+    f = libc.syscall(437, dir, path.encode(), how, 24)
     assert f >= 0, os.strerror(ctypes.get_errno())
     return f
 `+script+`
@@ -677,6 +679,15 @@ func TestFinding17WithoutProcessVMReadv(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Equal(t, "1\n", string(out))
+}
+
+// An unprivileged supervisor can take on a umask, and has nothing else to take on.
+func TestUnprivilegedUmask(t *testing.T) {
+	needRoot(t)
+	h := newScratchHandler(t)
+	out, err := supervised(t, h, true, "sh", "-ec", environment(h, t)+"umask 077; echo 1 > $F; umask 0; echo 2 >> $F; cat $F")
+	require.NoError(t, err, out)
+	require.Equal(t, "1\n2\n", out)
 }
 
 // Finding 18: what a process may not do, it may not do through a privileged supervisor.
