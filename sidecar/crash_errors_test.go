@@ -17,7 +17,7 @@ import (
 	"jsonguard/internal/vfs"
 )
 
-var errorsEach = flag.Int("crash.errors", 2, "with how many of the errors each call fails in TestErrors; 10 is all of them")
+var errorsEach = flag.Int("crash.errors", 1, "with how many of the errors each call fails in TestErrors; 10 is all of them")
 
 var errnos = []syscall.Errno{
 	syscall.EIO, syscall.ENOSPC, syscall.EROFS, syscall.EACCES, syscall.EMFILE,
@@ -76,6 +76,9 @@ func TestErrors(t *testing.T) {
 			for j := range queue {
 				failures := 0
 				for n, c := range j.calls {
+					if n%slower != 0 {
+						continue
+					}
 					for _, x := range injectionsFor(n, c) {
 						returned, err := inject(j.script, x)
 						mu.Lock()
@@ -181,6 +184,7 @@ func (w *world) outlives(when string, c *world, powerCut bool) {
 		check(c.recover())
 		check(c.verify(powerCut))
 		check(c.settled())
+		check(c.cleaned())
 		check(c.verify(powerCut))
 	})
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	raceRuns = flag.Int("crash.races", 1500, "how many interleavings of several processes TestCrashRaces runs")
+	raceRuns = flag.Int("crash.races", 1500/slower, "how many interleavings of several processes TestCrashRaces runs")
 	raceOnly = flag.Int("crash.race", -1, "only this interleaving, as a failure names it")
 )
 
@@ -147,6 +147,7 @@ func (s *scheduler) run() error {
 	check(s.w.recover())
 	check(s.w.verify(s.cut))
 	check(s.w.settled())
+	check(s.w.cleaned())
 	return s.w.verify(s.cut)
 }
 

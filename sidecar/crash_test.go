@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	crashStates = flag.Int("crash.states", 200_000, "how many disks that a crash can leave TestCrash recovers from")
+	crashStates = flag.Int("crash.states", 200_000/slower, "how many disks that a crash can leave TestCrash recovers from")
 	crashSeed   = flag.Uint64("crash.seed", 1, "chooses among what cannot be enumerated")
 	crashOnly   = flag.String("crash.only", "", "name of one script")
 	crashPath   = flag.Int("crash.path", -1, "follow only this path, as a failure names it")
@@ -298,6 +298,9 @@ func (e *explorer) count(w *world, start *vfs.Mem, powerCut bool, err error, how
 		err = guarded(func() {
 			check(w.verify(powerCut))
 			check(w.settled())
+			if e.states%4 == 0 { // cleaning costs as much as recovering
+				check(w.cleaned())
+			}
 			check(w.verify(powerCut))
 		})
 	}

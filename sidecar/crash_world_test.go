@@ -381,7 +381,7 @@ func (w *world) quarantined() string {
 	return all.String()
 }
 
-// settled says what a second recovery still changed, and what is left behind after cleaning up.
+// settled says what a second recovery still changed.
 func (w *world) settled() error {
 	before := w.mem.HashContent(hashSeed)
 	g := w.open()
@@ -392,8 +392,13 @@ func (w *world) settled() error {
 	if result.Changed || result.Folded > 0 || w.mem.HashContent(hashSeed) != before {
 		return fmt.Errorf("the second recovery changed something (%+v)", result)
 	}
-	g = w.open()
-	_, err = g.Clean(context.Background())
+	return nil
+}
+
+// cleaned says what is left behind after cleaning up.
+func (w *world) cleaned() error {
+	g := w.open()
+	_, err := g.Clean(context.Background())
 	if err := errors.Join(err, g.Close()); err != nil {
 		return fmt.Errorf("clean: %w", err)
 	}
