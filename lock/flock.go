@@ -32,7 +32,7 @@ func acquireFile(ctx context.Context, target string, o options) (*Lock, error) {
 	held, err := lockFile(ctx, target, path, o)
 	if err == nil {
 		held.leave = leave
-		return &Lock{path: path, held: held, record: recordHolder(target, o)}, nil
+		return &Lock{path: path, held: held, record: recordSoon(target, o)}, nil
 	}
 	leave()
 	if o.inherit && errors.Is(err, ErrTimeout) && heldByAncestor(path, target) {

@@ -319,6 +319,37 @@ func TestALateClaim(t *testing.T) {
 	require.NoError(t, take().release())
 }
 
+// The same, when the holder removes the late one's file before it is written.
+func TestALateClaimThatIsRemovedAtOnce(t *testing.T) {
+	l := &lease{dir: t.TempDir(), number: 5}
+	require.ErrorIs(t, l.write("held", true), os.ErrNotExist, "a file that is gone is not made again")
+	entries, err := os.ReadDir(l.dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+
+	path := target(t, "0")
+	stop := make(chan struct{})
+	defer close(stop)
+	require.NoError(t, makeLeaseDir(path, LeaseDir(path)))
+	go func() { // removes what is claimed, as fast as it can
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = os.Remove(leaseName(LeaseDir(path), 1))
+			}
+		}
+	}()
+	for range 2000 {
+		l, err := claimLease(path, LeaseDir(path), 0)
+		require.NoError(t, err)
+		if l != nil {
+			_ = l.release()
+		}
+	}
+}
+
 // The lower number is there only if nobody held the next: also when the list of names says less than it should.
 func TestALateClaimWhoseListIsStale(t *testing.T) {
 	path := target(t, "{}")

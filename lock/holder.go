@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -66,15 +67,45 @@ func noteName(pointer *string) string {
 	return filepath.Join(holdersName, hex.EncodeToString(sum[:8]))
 }
 
+// noteAfter is how long the lock of a file is held before its holder is noted: a file is made and removed for that, which
+// costs more than most holds last. Until then the kernel knows the holder, but not since when.
+var noteAfter = 50 * time.Millisecond
+
+// recordSoon is recordHolder after noteAfter, unless the lock was given back by then.
+func recordSoon(target string, o options) (remove func()) {
+	since := time.Now()
+	var mu sync.Mutex
+	released := false
+	var undo func()
+	timer := time.AfterFunc(noteAfter, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !released {
+			undo = recordHolder(target, o, since)
+		}
+	})
+	return func() {
+		timer.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		released = true
+		if undo != nil {
+			undo()
+		}
+	}
+}
+
 // recordHolder leaves a note for the timeout of others, where there is a guard directory already, and returns what
 // takes it back. os.Root keeps what somebody planted there from leading out of the directory.
-func recordHolder(target string, o options) func() {
+func recordHolder(target string, o options, since time.Time) (remove func()) {
 	guard, err := os.OpenRoot(GuardDir(target))
 	if err != nil {
 		return nil
 	}
 	defer guard.Close()
-	note, err := json.Marshal(self(o))
+	holder := self(o)
+	holder.Since = since
+	note, err := json.Marshal(holder)
 	if err != nil {
 		return nil
 	}

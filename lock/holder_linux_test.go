@@ -33,6 +33,7 @@ func TestHolderIsNamed(t *testing.T) {
 		_, err := MakeGuardDir(path)
 		require.NoError(t, err)
 		p := hold(t, path)
+		noted(t, path)
 		e := timeoutOf(t, path)
 		require.NotNil(t, e.Holder, e)
 		require.Equal(t, p.cmd.Process.Pid, e.Holder.PID)
@@ -65,6 +66,20 @@ func TestHolderIsNamed(t *testing.T) {
 	})
 }
 
+// A hold that is over at once, as a fold's, is not noted: that would cost more than the hold.
+func TestShortHoldsAreNotNoted(t *testing.T) {
+	path := target(t, "{}")
+	_, err := MakeGuardDir(path)
+	require.NoError(t, err)
+	before := noteAfter
+	noteAfter = time.Hour
+	defer func() { noteAfter = before }()
+	l, err := Acquire(context.Background(), path)
+	require.NoError(t, err)
+	require.NoError(t, l.Release())
+	require.NoDirExists(t, filepath.Join(GuardDir(path), holdersName))
+}
+
 // A secret in the arguments goes nowhere that is not the kernel's own.
 func TestArgumentsAreNotWrittenDown(t *testing.T) {
 	path := target(t, "{}")
@@ -76,6 +91,9 @@ func TestArgumentsAreNotWrittenDown(t *testing.T) {
 		_, err := MakeGuardDir(path)
 		require.NoError(t, err)
 		p := hold(t, path, opts...)
+		if at == "" {
+			noted(t, path)
+		}
 		notes, err := filepath.Glob(filepath.Join(GuardDir(path), holdersName, "*"))
 		require.NoError(t, err)
 		require.Len(t, notes, 1)
@@ -91,7 +109,9 @@ func TestTheNoteIsTakenBack(t *testing.T) {
 	path := target(t, "{}")
 	_, err := MakeGuardDir(path)
 	require.NoError(t, err)
-	hold(t, path).end()
+	p := hold(t, path)
+	noted(t, path)
+	p.end()
 	require.NoFileExists(t, filepath.Join(GuardDir(path), noteName(nil)))
 }
 

@@ -145,7 +145,9 @@ func claimLease(target, dir string, number uint64) (*lease, error) {
 		return nil, err
 	}
 	l.head = append(append(note, '\n'), rand.Text()...)
-	if err := l.write("held", true); err != nil {
+	if err := l.write("held", true); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // it came late: a holder of a higher number has removed it
+	} else if err != nil {
 		return nil, errors.Join(err, ignoreMissing(os.Remove(l.path())))
 	}
 	if err := l.first(number); err != nil {

@@ -218,10 +218,11 @@ func TestModesInTheGuardDirectory(t *testing.T) {
 				withUmask(t, umask, "acquire", path, "at=/a") // makes the guard directory, and takes its note back
 				require.NoError(t, os.Remove(filepath.Join(GuardDir(path), holdersName)))
 				old := unix.Umask(umask)
+				defer unix.Umask(old)
 				l, err := Acquire(context.Background(), path)
-				unix.Umask(old)
 				require.NoError(t, err)
 				defer l.Release()
+				noted(t, path)
 				require.NoError(t, filepath.WalkDir(GuardDir(path), func(p string, d fs.DirEntry, err error) error {
 					require.NoError(t, err)
 					info, err := d.Info()
@@ -337,17 +338,16 @@ func TestPlantedAtTheHoldersNote(t *testing.T) {
 	note := filepath.Join(GuardDir(path), noteName(nil))
 	require.NoError(t, os.Mkdir(filepath.Dir(note), 0o755))
 	require.NoError(t, os.Symlink(elsewhere, note))
-	l, err := Acquire(context.Background(), path)
-	require.NoError(t, err)
-	require.NoError(t, l.Release())
+	require.Nil(t, recordHolder(path, options{}, time.Now()))
 	content, err := os.ReadFile(elsewhere)
 	require.NoError(t, err)
 	require.Equal(t, "precious", string(content))
 
-	_ = os.Remove(note)
+	require.NoError(t, os.Remove(note))
 	require.NoError(t, unix.Mkfifo(note, 0o666))
-	said := acquire(t, path, nil)
-	require.Empty(t, said.Error)
+	require.Nil(t, recordHolder(path, options{}, time.Now()), "nobody reads from it: not waited for")
+	require.Nil(t, readRecord(path, noteName(nil)))
+	require.Empty(t, acquire(t, path, nil).Error)
 }
 
 // Node's proper-lockfile makes a directory, and touches it every few seconds.

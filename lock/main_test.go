@@ -319,6 +319,12 @@ func target(t *testing.T, content string) string {
 	return path
 }
 
+// noted waits for the note of who holds the file, which comes when it has been held for a while.
+func noted(t *testing.T, path string) {
+	t.Helper()
+	eventually(t, func() bool { return readRecord(path, noteName(nil)) != nil }, "the holder is noted")
+}
+
 // busy says that the lock is held: another goroutine of this process does not get it at once.
 func busy(t *testing.T, target string, opts ...Option) bool {
 	t.Helper()

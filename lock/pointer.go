@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // A lock on a pointer is a set of byte ranges of one file, .NAME.guard/pointers. Each pointer has a region of it, whose
@@ -53,7 +54,7 @@ func acquirePointer(ctx context.Context, target string, o options) (*Lock, error
 	if held == nil {
 		return &Lock{path: path, inherited: true}, nil
 	}
-	return &Lock{path: path, held: held, record: recordHolder(target, o)}, nil
+	return &Lock{path: path, held: held, record: recordHolder(target, o, time.Now())}, nil
 }
 
 // lockPointer starts again when the file that it locked was removed meanwhile, as jsonguard clean does.
