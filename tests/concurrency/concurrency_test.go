@@ -41,7 +41,11 @@ func TestNothingIsLostOrDoubledInLines(t *testing.T) {
 
 func runCampaign(t *testing.T, name, untouched, rest string) {
 	t.Logf("seed %d", *seed)
-	file := filepath.Join(t.TempDir(), name)
+	dir := *place
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	file := filepath.Join(dir, name)
 	require.NoError(t, os.WriteFile(file, []byte(untouched+rest), 0o600))
 	c := &campaign{t: t, file: file, random: rand.New(rand.NewPCG(*seed, 1)), tried: map[string]bool{}, acked: map[string]bool{}}
 	if isLines(file) {
@@ -354,7 +358,9 @@ func (c *campaign) check(untouched string) {
 			t.Errorf("nobody wrote: %s", id)
 		}
 	}
-	require.Zero(t, c.torn.Load(), "torn reads")
+	if !*partial {
+		require.Zero(t, c.torn.Load(), "torn reads")
+	}
 	require.NotZero(t, c.reads.Load())
 	t.Logf("tried %d, acknowledged %d, in the file %d, lost %d, doubled %d, kills %d, reads %d", len(c.tried), len(c.acked), len(counts), lost, doubled, c.kills, c.reads.Load())
 	require.Zero(t, lost+doubled+unknown, "seed %d", *seed)

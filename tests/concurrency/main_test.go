@@ -25,6 +25,8 @@ var (
 	procs   = flag.Int("procs", 17, "processes at work at any time")
 	updates = flag.Int("updates", 12, "operations for each process")
 	kill    = flag.Bool("kill", false, "kill -9 processes at random and start others")
+	place   = flag.String("dir", "", "where the shared file is; a new temporary directory if empty")
+	partial = flag.Bool("partial-reads", false, "a reader may see a part of a version (a file that is a mount point)")
 	seed    = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of all random choices")
 )
 
