@@ -21,10 +21,11 @@ func (r *rules) derives(at Pointer) bool {
 	return slices.ContainsFunc(r.derived, func(p placedDerivation) bool { return p.at.Matches(at) })
 }
 
-// Derive computes the derived values of every object that is not what it was in before, the derived value itself left
-// out. It is called once, after the last merge; derivations follow each other in the order of the policy, so that a
-// later one sees what an earlier one computed. A derivation that fails, or that ctx ends, keeps the value that is there:
-// it is one of the errors returned, of which none undoes anything.
+// Derive computes the derived values of every object that is not what it was in before: an input changed, or somebody wrote
+// the value itself, which then has to be what its inputs make of it all the same. It is called once, after the last merge;
+// derivations follow each other in the order of the policy, so that a later one sees what an earlier one computed. A
+// derivation that fails, or that ctx ends, keeps the value that is there: it is one of the errors returned, of which none
+// undoes anything.
 func (d *Document) Derive(ctx context.Context, before []byte, pol *Policy) []error {
 	r, err := pol.compile()
 	if err != nil {
@@ -65,7 +66,7 @@ func (v *deriver) walk(n, old *node, at Pointer) {
 		return
 	}
 	n.expand()
-	if n.kind == kindObject && v.holder.Matches(at) && v.inputChanged(n, old) {
+	if n.kind == kindObject && v.holder.Matches(at) && (old == nil || n.print() != old.print()) {
 		v.set(n, at)
 	}
 	if n.kind.list() {
@@ -94,39 +95,17 @@ func (v *deriver) elements(n, old *node, at Pointer) {
 	if old != nil && old.kind.list() {
 		old.expand()
 		for i := range old.kids {
-			known[v.printWithout(old.value(i))] = old.value(i)
+			known[old.value(i).print()] = old.value(i)
 		}
 	}
 	for i := range n.kids {
 		e := n.value(i)
-		was := known[v.printWithout(e)]
+		was := known[e.print()]
 		if was == nil && old != nil && old.kind.list() && i < len(old.kids) {
 			was = old.value(i) // for what is below it
 		}
 		v.walk(e, was, at.child(strconv.Itoa(i)))
 	}
-}
-
-func (v *deriver) inputChanged(n, old *node) bool {
-	return old == nil || old.kind != kindObject || v.printWithout(n) != v.printWithout(old)
-}
-
-// printWithout is the fingerprint of a value, a member that is derived left out.
-func (v *deriver) printWithout(n *node) uint64 {
-	if n.kind != kindObject {
-		return n.print()
-	}
-	n.expand()
-	sum := uint64(kindObject)
-	for i := range n.kids {
-		if !n.there(i) {
-			continue
-		}
-		if name := n.name(i); name != v.name && n.lookup(name) == i {
-			sum += mix(hashString(n.key(i)) ^ mix(n.fingerprint(i)))
-		}
-	}
-	return mix(sum)
 }
 
 func (v *deriver) set(n *node, at Pointer) {

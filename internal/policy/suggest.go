@@ -219,12 +219,16 @@ func plural(n int, what string) string {
 }
 
 func (s *suggester) add(n int, rule map[string]any, format string, args ...any) {
-	for _, have := range s.out {
+	made := Suggestion{Rule: rule, Evidence: fmt.Sprintf(format, args...), Conflicts: n}
+	for i, have := range s.out {
 		if have.Rule["at"] == rule["at"] && have.Rule["derive"] == rule["derive"] && have.Rule["merge"] == rule["merge"] {
+			if n > have.Conflicts { // better evidence
+				s.out[i] = made
+			}
 			return
 		}
 	}
-	s.out = append(s.out, Suggestion{Rule: rule, Evidence: fmt.Sprintf(format, args...), Conflicts: n})
+	s.out = append(s.out, made)
 }
 
 // list is the length of the pointer to the innermost list around a place, -1 without one.
