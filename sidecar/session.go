@@ -158,9 +158,19 @@ func (s *Session) Close(clean bool) error {
 	s.release()
 	s.g.session, s.reader.session = nil, nil
 	if err == nil && clean {
-		_, err = s.g.Clean(context.Background())
+		err = s.clean()
 	}
 	return errors.Join(ignoreMissing(err), s.g.Close(), s.reader.Close())
+}
+
+// clean removes the guard directory, and the lock file of a target that is not there any more: nobody is left who waits
+// for it, and whoever comes next makes another.
+func (s *Session) clean() error {
+	removed, err := s.g.Clean(context.Background())
+	if _, serr := s.g.parent.Stat(s.g.name); isMissing(serr) && len(removed) > 0 && !s.g.options.LockInside {
+		_ = s.g.parent.Remove(filepath.Base(lock.LockPath(s.g.name)))
+	}
+	return err
 }
 
 // Dir is the path of the session's directory.
@@ -388,10 +398,10 @@ func (s *Session) Quarantine(content, base []byte) (string, error) {
 func (s *Session) Alone() bool {
 	pending, err := s.store.pending.Names()
 	if err != nil || len(pending) > 0 {
-		return false
+		return isMissing(err) // somebody is removing the guard directory
 	}
 	views, err := s.store.views.Names()
-	return err == nil && len(views) == 1
+	return err == nil && len(views) == 1 || isMissing(err)
 }
 
 // Open opens the scratch file again, for reading. It is gone (fs.ErrNotExist) once it was folded.
@@ -511,8 +521,22 @@ func (s *Session) forget(sidecar string) {
 	}
 }
 
-// Fold brings everything that is pending into the target, of anybody.
-func (s *Session) Fold(ctx context.Context) (Result, error) { return s.g.Flush(ctx) }
+// Fold brings everything that is pending into the target, of anybody. Where nothing is, it touches nothing.
+func (s *Session) Fold(ctx context.Context) (Result, error) {
+	if !s.g.somethingPending() {
+		return Result{}, nil
+	}
+	return s.g.Flush(ctx)
+}
+
+// Rest waits for a fold of this session that is under way.
+func (s *Session) Rest(ctx context.Context) error {
+	if err := s.g.enter(ctx, s.g.deadline()); err != nil {
+		return err
+	}
+	s.g.turn.give()
+	return nil
+}
 
 // Current returns what the target would be with everything folded that is pending now, whoever wrote it. overlay says
 // that it is not the target itself, because its lock was not to be had: then content is that version, nil if it is

@@ -69,8 +69,9 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 	if err := t.publish(c, content, to.Object == nil && !t.gone); err != nil {
 		return err
 	}
+	others := from.Object == nil || temp != nil && temp.id != from.ID
 	t.dropTemp(temp)
-	if from.Object == nil || temp != nil && temp.id != from.ID {
+	if others {
 		return nil // another process has its own file behind that name by now
 	}
 	return c.as(func() error { return ignoreMissing(unix.Unlinkat(int(from.Dir.Fd()), from.Name, 0)) })
@@ -238,16 +239,17 @@ func writeAt(c *caller, p *intercept.Place, content []byte, mode uint32) error {
 // alone folds what can be folded and says whether nobody else has a hand on the target: then what a program does to its
 // name is real at once.
 func (t *target) alone() (bool, error) {
-	if !t.shared() {
+	if !t.shared() || t.robbed {
 		return true, nil
 	}
 	if err := t.need(); err != nil {
 		return false, err
 	}
-	if _, overlay, err := t.current(); err != nil || overlay {
+	if _, overlay, err := t.current(); err != nil || overlay || len(t.writers) > 0 || !t.session.Alone() {
 		return false, nil
 	}
-	return len(t.writers) == 0 && t.session.Alone(), nil
+	// A fold that is under way would make again what the program is about to remove.
+	return true, t.session.Rest(t.tree.ctx)
 }
 
 // remove is a removal that only this tree sees, until it is known what comes after it.
@@ -303,10 +305,8 @@ func (t *Tree) moveDir(p *intercept.Place) error {
 		}
 		x.mu.Lock()
 		x.settle()
-		if x.session != nil {
-			if _, _, err := x.current(); err == nil && x.session.Alone() && len(x.writers) == 0 {
-				x.leave()
-			}
+		if alone, err := x.alone(); err == nil && alone && x.session != nil {
+			x.leave()
 		}
 		x.mu.Unlock()
 	}

@@ -42,6 +42,7 @@ type target struct {
 	latest  *version   // the target as it was opened last
 	kept    []*version // those with an open file
 	writers []*writer
+	robbed  bool          // a program removed what was kept beside the target, maybe with all that is there
 	gone    bool          // a program of the tree removed it, and nobody made it again; it is still there for others
 	goneAt  *version      // what it was then
 	emptied *version      // a program emptied it: what it was before
@@ -128,7 +129,7 @@ func (t *target) need() error {
 	if err != nil {
 		return err
 	}
-	t.session, t.format = s, s.Guard().Format()
+	t.session, t.robbed, t.format = s, false, s.Guard().Format()
 	if t.wake == nil {
 		t.wake = make(chan struct{}, 1)
 		t.tree.folders.Go(t.foldAsAsked)
@@ -143,7 +144,10 @@ func (t *target) checkSession() {
 	}
 	if _, err := os.Lstat(t.session.Dir()); errors.Is(err, fs.ErrNotExist) {
 		_ = t.session.Close(false)
-		t.session = nil
+		t.session, t.robbed = nil, true
+		for _, w := range append(slices.Clone(t.writers), t.partial...) {
+			t.drop(w) // its scratch file was removed with it
+		}
 	}
 }
 
@@ -551,6 +555,7 @@ func (t *target) finish(ctx context.Context) {
 	t.events.Lock()
 	t.events.closed = append(t.events.closed, t.writers...)
 	t.events.Unlock()
+	t.checkSession()
 	t.settle()
 	for _, w := range slices.Clone(t.partial) {
 		content, err := readAll(w.file)
@@ -609,10 +614,10 @@ func (t *target) close() {
 	for _, temp := range t.temps {
 		_ = temp.file.Close()
 	}
+	t.stats.Path, t.stats.Named, t.stats.Err = t.path, t.named, t.failure
 	if t.session == nil {
 		return
 	}
-	t.stats.Path, t.stats.Named, t.stats.Err = t.path, t.named, t.failure
 	all, err := t.session.Guard().Conflicts(context.Background())
 	if err == nil {
 		for _, c := range all {
@@ -621,7 +626,8 @@ func (t *target) close() {
 			}
 		}
 	}
-	if err := t.session.Close(!t.named); err != nil && t.stats.Err == nil {
+	_, err = os.Lstat(t.path)
+	if err := t.session.Close(!t.named || errors.Is(err, fs.ErrNotExist)); err != nil && t.stats.Err == nil {
 		t.stats.Err = fmt.Errorf("end session: %w", err)
 	}
 }

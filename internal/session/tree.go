@@ -60,6 +60,7 @@ type Tree struct {
 		sync.RWMutex
 		scratch map[intercept.ID]*writer
 		targets map[intercept.ID]*target
+		dirs    map[intercept.ID]bool // in which there is a target
 	}
 }
 
@@ -80,6 +81,7 @@ func New(o Options) *Tree {
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	t.objects.scratch = map[intercept.ID]*writer{}
 	t.objects.targets = map[intercept.ID]*target{}
+	t.objects.dirs = map[intercept.ID]bool{}
 	for _, file := range t.match.patterns {
 		t.expect(file)
 	}
@@ -97,6 +99,9 @@ func (t *Tree) expect(file string) {
 }
 
 func (t *Tree) newTarget(key place, path string) *target {
+	t.objects.Lock()
+	t.objects.dirs[key.dir] = true
+	t.objects.Unlock()
 	return &target{
 		tree: t, key: key, path: path, named: !t.match.guesses(), heads: NewHeads[*intercept.Process, *version](),
 		format: sidecar.FormatOf(path, t.options.Sidecar),
@@ -125,7 +130,7 @@ func (t *Tree) Named(name string) bool { return t.match.named(name) }
 func (t *Tree) Known(id intercept.ID) bool {
 	t.objects.RLock()
 	defer t.objects.RUnlock()
-	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil
+	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id]
 }
 
 func (t *Tree) know(id intercept.ID, of *target) {
@@ -285,7 +290,7 @@ func (t *Tree) Close(ctx context.Context) []Stats {
 	for _, x := range t.all() {
 		x.finish(ctx)
 		x.close()
-		if x.session != nil {
+		if x.session != nil || x.stats.Writes > 0 {
 			all = append(all, x.stats)
 		}
 	}
