@@ -259,6 +259,10 @@ func (t *target) remove() {
 
 // Remove of a guarded file is real at once where nobody else uses it.
 func (t *Tree) Remove(c *intercept.Call, p *intercept.Place, directory bool) error {
+	t.callerOf(c)
+	if x := t.guard(p.ID); directory && x != nil {
+		return x.robbedOf()
+	}
 	if directory {
 		return t.moveDir(p)
 	}
@@ -311,6 +315,25 @@ func (t *Tree) moveDir(p *intercept.Place) error {
 		x.mu.Unlock()
 	}
 	return intercept.Continue
+}
+
+// robbedOf: a program that removes all there is has come to the guard directory, and a fold may have put something back
+// into it.
+func (t *target) robbedOf() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.settle()
+	if alone, err := t.alone(); err != nil || !alone {
+		return intercept.Continue
+	}
+	if t.session != nil {
+		t.leave()
+	}
+	t.robbed = true
+	if err := os.RemoveAll(sidecar.GuardDir(t.path)); err != nil {
+		return intercept.Continue
+	}
+	return nil
 }
 
 // Link: another name for a guarded file is a copy of it, because the file itself is replaced again and again; a link of

@@ -38,10 +38,6 @@ func (t *Tree) Open(c *intercept.Call, p *intercept.Place, how intercept.OpenHow
 }
 
 func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.File, error) {
-	if p.Object != nil && p.Mode&unix.S_IFMT == unix.S_IFDIR {
-		t.drain(p.ID)
-		return nil, intercept.Continue
-	}
 	const other = unix.O_PATH | unix.O_DIRECTORY
 	const tmpfile = unix.O_TMPFILE &^ unix.O_DIRECTORY
 	if how.Flags&(other|tmpfile) != 0 || p.Object != nil && p.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -62,23 +58,6 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 		return x.openWrite(c, p, how)
 	}
 	return x.openRead(c, p, how)
-}
-
-// drain brings what was closed into the files of a directory, before a program lists it, or removes it with all there is.
-func (t *Tree) drain(dir intercept.ID) {
-	for _, x := range t.all() {
-		if x.key.dir != dir {
-			continue
-		}
-		x.mu.Lock()
-		x.settle()
-		if x.session != nil {
-			if _, _, err := x.current(); err == nil {
-				_ = x.session.Rest(t.ctx)
-			}
-		}
-		x.mu.Unlock()
-	}
 }
 
 // openRead: the current version, with everything in it that is pending.

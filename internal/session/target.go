@@ -130,6 +130,7 @@ func (t *target) need() error {
 		return err
 	}
 	t.session, t.robbed, t.format = s, false, s.Guard().Format()
+	t.tree.knowGuard(sidecar.GuardDir(t.path), t)
 	if t.wake == nil {
 		t.wake = make(chan struct{}, 1)
 		t.tree.folders.Go(t.foldAsAsked)

@@ -61,6 +61,7 @@ type Tree struct {
 		scratch map[intercept.ID]*writer
 		targets map[intercept.ID]*target
 		dirs    map[intercept.ID]bool // in which there is a target
+		guards  map[intercept.ID]*target
 	}
 }
 
@@ -82,6 +83,7 @@ func New(o Options) *Tree {
 	t.objects.scratch = map[intercept.ID]*writer{}
 	t.objects.targets = map[intercept.ID]*target{}
 	t.objects.dirs = map[intercept.ID]bool{}
+	t.objects.guards = map[intercept.ID]*target{}
 	for _, file := range t.match.patterns {
 		t.expect(file)
 	}
@@ -130,7 +132,7 @@ func (t *Tree) Named(name string) bool { return t.match.named(name) }
 func (t *Tree) Known(id intercept.ID) bool {
 	t.objects.RLock()
 	defer t.objects.RUnlock()
-	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id]
+	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id] || t.objects.guards[id] != nil
 }
 
 func (t *Tree) know(id intercept.ID, of *target) {
@@ -141,6 +143,22 @@ func (t *Tree) know(id intercept.ID, of *target) {
 		clear(t.objects.targets)
 	}
 	t.objects.targets[id] = of
+}
+
+func (t *Tree) knowGuard(dir string, of *target) {
+	var st unix.Stat_t
+	if unix.Lstat(dir, &st) != nil {
+		return
+	}
+	t.objects.Lock()
+	defer t.objects.Unlock()
+	t.objects.guards[intercept.ID{Dev: st.Dev, Ino: st.Ino}] = of
+}
+
+func (t *Tree) guard(id intercept.ID) *target {
+	t.objects.RLock()
+	defer t.objects.RUnlock()
+	return t.objects.guards[id]
 }
 
 func (t *Tree) knowScratch(id intercept.ID, w *writer) {

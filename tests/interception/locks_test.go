@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var increments = flag.Int("increments", 100, "of each lock test, by all processes together; 600 is the campaign")
+var increments = flag.Int("increments", 32, "of each lock test, by all processes together; 600 is the campaign")
 
 // Programs that lock, read, add one, write, unlock: they are right without us and have to stay so. $1 is how often.
 var lockers = map[string]string{

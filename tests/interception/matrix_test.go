@@ -106,7 +106,7 @@ func argvOf(needs, script, name string, n int) []string {
 
 // Every kind of writer, twice under one supervisor and once beside a Python writer under another.
 func TestEveryWriterMerges(t *testing.T) {
-	const each = 6
+	const each = 4
 	python := writers["python open w"]
 	python.script = beforePython + python.script
 	for name, w := range writers {
@@ -137,7 +137,7 @@ func TestEveryWriterMerges(t *testing.T) {
 
 // Two of them under one supervisor.
 func TestTwoRunnersUnderOneSupervisor(t *testing.T) {
-	const each = 6
+	const each = 4
 	needs(t, "python3")
 	for _, name := range []string{"python open w", "python os.replace", "python r+", "python from memory, with a backup", "python threads"} {
 		t.Run(name, func(t *testing.T) {

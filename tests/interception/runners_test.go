@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	perRunner = flag.Int("results", 12, "results of each of the 17 runners; 66 is the campaign")
+	perRunner = flag.Int("results", 8, "results of each of the 17 runners; 66 is the campaign")
 	seed      = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of who is killed when")
 )
 
