@@ -1,0 +1,125 @@
+package merge_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"jsonguard/merge"
+)
+
+// results is a document as test runners write it, of about size bytes, as Python's json.dump(indent=2) would.
+func results(size int, rename func(i int) string) []byte {
+	var b bytes.Buffer
+	b.WriteString("{\n  \"models\": {")
+	for i := 0; b.Len() < size; i++ {
+		if i%1000 == 0 {
+			if i > 0 {
+				b.WriteString("\n      ]\n    },")
+			}
+			fmt.Fprintf(&b, "\n    \"model-%d\": {\n      \"success_rate\": 0.%d,\n      \"runs\": [", i/1000, i%97)
+		} else {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "\n        {\n          \"id\": %d,\n          \"prompt\": \"%s\",\n          \"ok\": %t,\n          \"seconds\": %d.%02d,\n          \"tags\": [\n            \"a\",\n            \"b\"\n          ]\n        }",
+			i, rename(i), i%3 == 0, i%60, i%100)
+	}
+	b.WriteString("\n      ]\n    }\n  }\n}\n")
+	return b.Bytes()
+}
+
+func prompt(i int) string { return fmt.Sprintf("Summarise text number %d in three sentences.", i) }
+
+func changedAt(places ...int) func(i int) string {
+	return func(i int) string {
+		for _, p := range places {
+			if i == p {
+				return "changed to something of another length"
+			}
+		}
+		return prompt(i)
+	}
+}
+
+func BenchmarkValid(b *testing.B) {
+	doc := results(16<<20, prompt)
+	strings := []byte(`["` + strings.Repeat("Plain text without any escape at all. ", 16<<20/39) + `"]`)
+	numbers := joinedNumbers(16 << 20)
+	for _, c := range []struct {
+		name string
+		doc  []byte
+	}{{"results", doc}, {"one-string", strings}, {"numbers", numbers}} {
+		b.Run(c.name+"/jsonguard", func(b *testing.B) {
+			b.SetBytes(int64(len(c.doc)))
+			for b.Loop() {
+				if err := merge.Valid(c.doc, merge.JSON); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(c.name+"/jsontext", func(b *testing.B) {
+			b.SetBytes(int64(len(c.doc)))
+			for b.Loop() {
+				d := jsontext.NewDecoder(bytes.NewBuffer(c.doc), jsontext.AllowDuplicateNames(true))
+				if _, err := d.ReadValue(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(c.name+"/encoding-json", func(b *testing.B) {
+			b.SetBytes(int64(len(c.doc)))
+			for b.Loop() {
+				if !json.Valid(c.doc) {
+					b.Fatal("not valid")
+				}
+			}
+		})
+	}
+}
+
+func joinedNumbers(size int) []byte {
+	var b bytes.Buffer
+	b.WriteByte('[')
+	for i := 0; b.Len() < size; i++ {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "%d.%d", i, i%10)
+	}
+	b.WriteByte(']')
+	return b.Bytes()
+}
+
+// The whole three-way merge of a 100 MB document: a runner wrote all of it anew, with one record changed, and theirs
+// changed another. B/doc is memory allocated beside the three inputs, in bytes for each byte of the document; peak/doc is
+// what was held at once.
+func BenchmarkMerge100MB(b *testing.B) {
+	const size = 100 << 20
+	base, theirs := results(size, prompt), results(size, changedAt(1234))
+	restyled := bytes.ReplaceAll(bytes.ReplaceAll(results(size, changedAt(70_000)), []byte("\n"), []byte("\n ")), []byte("\": "), []byte("\":  "))
+	for _, c := range []struct {
+		name string
+		ours []byte
+	}{{"one-record", results(size, changedAt(70_000))}, {"restyled", restyled}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(size)
+			var before, after runtime.MemStats
+			for b.Loop() {
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				out, _, err := merge.Merge(base, c.ours, theirs, merge.JSON, nil)
+				runtime.ReadMemStats(&after)
+				if err != nil || len(out) < size {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/size, "B/doc")
+			b.ReportMetric(float64(after.HeapSys-before.HeapInuse)/size, "peak/doc")
+		})
+	}
+}
