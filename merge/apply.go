@@ -123,6 +123,7 @@ func (m *merger) whole(c *Change, e *delta, mapped bool) {
 	d := m.d
 	rule := m.pol.rule(nil)
 	switch {
+	case d.root == nil && e.ours == nil: // deleted by both
 	case d.root == nil && e.base == nil: // created by ours
 		d.become(c.ours)
 	case d.root == nil && m.additions:

@@ -21,7 +21,7 @@ func Salvage(src []byte, f Format) (complete []byte, cut int64, err error) {
 	}
 	end := lastComplete(src, skipSpace(src, i))
 	open := openAt(src[:end])
-	if len(open) == 0 {
+	if end == 0 {
 		return nil, int64(len(src)), fmt.Errorf("%w: no complete record", ErrNotFound)
 	}
 	complete = bytes.Clone(src[:end])
@@ -83,6 +83,9 @@ func lastComplete(src []byte, i int) (end int) {
 	for i < len(src) {
 		switch c := src[i]; c {
 		case '{', '[':
+			if len(stack) == maxDepth {
+				return end
+			}
 			stack = append(stack, c)
 			i++
 			end = i
@@ -97,6 +100,9 @@ func lastComplete(src []byte, i int) (end int) {
 			stack = stack[:len(stack)-1]
 			i++
 			end = i
+			if len(stack) == 0 {
+				return end // what follows is no part of the document
+			}
 			i = skipSpace(src, i)
 			continue
 		case ',':

@@ -33,6 +33,7 @@ func TestSalvage(t *testing.T) {
 		{torn: `{"a": {}}`, want: `{"a": {}}`},
 		{torn: `[[[`, want: `[[[]]]`},
 		{torn: `[1} garbage`, want: `[1]`},
+		{torn: `{"a": 1}{"b`, want: `{"a": 1}`},
 		{torn: "{\"a\": [1, 2\x00\x00\x00", want: `{"a": [1, 2]}`}, // the end was never written
 		{torn: "1\n2\n{\"a\":", want: "1\n2\n", lines: true},
 		{torn: "1\n2", want: "1\n", lines: true},
