@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/stretchr/testify/require"
 
 	"jsonguard/merge"
 )
@@ -49,7 +50,7 @@ func changedAt(places ...int) func(i int) string {
 func BenchmarkValid(b *testing.B) {
 	doc := results(16<<20, prompt)
 	strings := []byte(`["` + strings.Repeat("Plain text without any escape at all. ", 16<<20/39) + `"]`)
-	numbers := joinedNumbers(16 << 20)
+	numbers := joinedNumbers(16<<20, -1)
 	for _, c := range []struct {
 		name string
 		doc  []byte
@@ -82,7 +83,8 @@ func BenchmarkValid(b *testing.B) {
 	}
 }
 
-func joinedNumbers(size int) []byte {
+// joinedNumbers is an array of numbers, the worst case for whoever remembers elements; one is changed.
+func joinedNumbers(size, changed int) []byte {
 	var b bytes.Buffer
 	b.WriteByte('[')
 	for i := 0; b.Len() < size; i++ {
@@ -90,36 +92,55 @@ func joinedNumbers(size int) []byte {
 			b.WriteByte(',')
 		}
 		fmt.Fprintf(&b, "%d.%d", i, i%10)
+		if i == changed {
+			b.WriteByte('5')
+		}
 	}
 	b.WriteByte(']')
 	return b.Bytes()
 }
 
 // The whole three-way merge of a 100 MB document: a runner wrote all of it anew, with one record changed, and theirs
-// changed another. B/doc is memory allocated beside the three inputs, in bytes for each byte of the document; peak/doc is
-// what was held at once.
+// changed another. B/doc is everything that was allocated beside the three inputs, in bytes for each byte of the document.
 func BenchmarkMerge100MB(b *testing.B) {
 	const size = 100 << 20
 	base, theirs := results(size, prompt), results(size, changedAt(1234))
 	restyled := bytes.ReplaceAll(bytes.ReplaceAll(results(size, changedAt(70_000)), []byte("\n"), []byte("\n ")), []byte("\": "), []byte("\":  "))
 	for _, c := range []struct {
-		name string
-		ours []byte
-	}{{"one-record", results(size, changedAt(70_000))}, {"restyled", restyled}} {
+		name               string
+		base, ours, theirs []byte
+	}{
+		{"one-record", base, results(size, changedAt(70_000)), theirs},
+		{"restyled", base, restyled, theirs},
+		{"array-of-numbers", joinedNumbers(size, -1), joinedNumbers(size, 70_000), joinedNumbers(size, 1234)},
+	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.SetBytes(size)
-			var before, after runtime.MemStats
+			var perByte float64
 			for b.Loop() {
-				runtime.GC()
-				runtime.ReadMemStats(&before)
-				out, _, err := merge.Merge(base, c.ours, theirs, merge.JSON, nil)
-				runtime.ReadMemStats(&after)
-				if err != nil || len(out) < size {
-					b.Fatal(err)
-				}
+				perByte = allocatedPerByte(b, c.base, c.ours, c.theirs)
 			}
-			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/size, "B/doc")
-			b.ReportMetric(float64(after.HeapSys-before.HeapInuse)/size, "peak/doc")
+			b.ReportMetric(perByte, "B/doc")
 		})
 	}
+}
+
+func allocatedPerByte(t testing.TB, base, ours, theirs []byte) float64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	out, _, err := merge.Merge(base, ours, theirs, merge.JSON, nil)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(out) < len(base)/10*9 {
+		t.Fatal(err, len(out))
+	}
+	return float64(after.TotalAlloc-before.TotalAlloc) / float64(len(base))
+}
+
+// What a merge allocates is bounded by the size of the document, whoever restyled it.
+func TestMemoryOfAMerge(t *testing.T) {
+	const size = 4 << 20
+	base, ours, theirs := results(size, prompt), results(size, changedAt(7_000)), results(size, changedAt(1234))
+	restyled := bytes.ReplaceAll(ours, []byte("\n"), []byte("\n "))
+	require.Less(t, allocatedPerByte(t, base, ours, theirs), 1.5)
+	require.Less(t, allocatedPerByte(t, base, restyled, theirs), 2.5)
 }

@@ -139,7 +139,7 @@ func (n *node) expand() {
 			i, _ = scanKey(src, i)
 		}
 		i = ext.skipValue(src, i, n.off)
-		n.kids = append(n.kids, kid{at: at, end: i})
+		n.add(kid{at: at, end: i})
 		end := i
 		i = skipSpace(src, i)
 		if src[i] != ',' {
@@ -150,6 +150,17 @@ func (n *node) expand() {
 		i = skipSpace(src, at)
 	}
 	n.kids = slices.Clip(n.kids)
+}
+
+// add appends a child of the text. In a long list it guesses their number from their size, in steps: to grow by doubling
+// takes several times the memory.
+func (n *node) add(k kid) {
+	const few, step = 1 << 10, 16
+	if have := len(n.kids); have >= few && have == cap(n.kids) {
+		rest := int(float64(len(n.raw)-k.end) / float64(k.end) * float64(have) * 1.05)
+		n.kids = slices.Grow(n.kids, min(rest+few, step*have))
+	}
+	n.kids = append(n.kids, k)
 }
 
 func (n *node) expandLines() {
@@ -166,7 +177,7 @@ func (n *node) expandLines() {
 			return
 		}
 		i = n.ext.skipValue(src, i, n.off)
-		n.kids = append(n.kids, kid{at: at, end: i})
+		n.add(kid{at: at, end: i})
 		at = i + len(restOfLine(src[i:]))
 	}
 }
