@@ -34,7 +34,8 @@ type Guard struct {
 	swept      bool       // under turn: this Guard looked for temporary files of dead folds
 	remembered remembered // under turn
 
-	// mu guards what follows. Nobody waits for another process while holding it: a journaled change never does.
+	// mu guards what follows. Nobody waits for another process while holding it, so that a journaled change never does: but
+	// for the one that is just making the guard directory.
 	mu       sync.Mutex
 	store    *store   // nil until a guard directory is there
 	replaced []*store // guard directories that were removed under us; a fold may still be using one

@@ -296,7 +296,7 @@ func (f *fold) appendBlock(next *commit) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		if cut := cutBack(file, next.From.Size, n); cut != nil { // the next fold completes it
+		if cut := cutBack(file, f.block[:n]); cut != nil { // the next fold completes it, if it can
 			return fmt.Errorf("%w: %w", ErrNotDurable, errors.Join(err, cut))
 		}
 		return f.cancel(next, err)
@@ -307,17 +307,25 @@ func (f *fold) appendBlock(next *commit) error {
 	return nil
 }
 
-// cutBack takes the beginning of a block off the end of the target again, on disk, unless somebody without a lock
-// appended in the same moment: then it is not ours to cut.
-func cutBack(file vfs.File, size int64, wrote int) error {
+// cutBack takes the beginning of a block off the end of the target again, on disk. Where somebody without a lock has
+// appended behind it, it is not ours to cut.
+func cutBack(file vfs.File, piece []byte) error {
+	if len(piece) == 0 {
+		return nil
+	}
 	info, err := file.Stat()
-	if err != nil || info.Size == size {
+	if err != nil {
 		return err
 	}
-	if info.Size != size+int64(wrote) {
+	at := info.Size - int64(len(piece))
+	there := make([]byte, len(piece))
+	if _, err := file.ReadAt(there, max(0, at)); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if !bytes.Equal(there, piece) {
 		return errors.New("cut back: somebody without a lock appended at the same time")
 	}
-	return errors.Join(file.Truncate(size), file.Sync())
+	return errors.Join(file.Truncate(at), file.Sync())
 }
 
 // cancel takes back a record whose append did not happen, so that nobody completes it.
@@ -330,7 +338,8 @@ func (f *fold) cancel(c *commit, cause error) error {
 	return cause
 }
 
-// redoAppend makes sure that an append is there and on disk, whatever a crash left of it. Its block is written again even
+// redoAppend judges whether an append happened: where anything is there of its block, it is made whole and put on disk,
+// whatever a crash left of it. The block is written again even
 // where it is found whole: the fsync behind it may have failed, which leaves the pages clean without being on disk, and
 // the same bytes in place give this fsync something to do.
 func (f *fold) redoAppend() (happened bool, err error) {
@@ -360,13 +369,13 @@ func (f *fold) redoAppend() (happened bool, err error) {
 	if _, err := file.ReadAt(window, from); err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	block, at := last.Block, size
-	if i := placeOf(block, window, from+int64(len(window)) == size); i >= 0 {
-		at = from + int64(i)
-	} else if !f.target.endsWithNewline() {
-		block = append([]byte{'\n'}, block...)
+	at := placeOf(last.Block, window, from+int64(len(window)) == size)
+	if at < 0 {
+		// Nothing of it is there. Appended now, under this record, it would not be found again where the target has become
+		// shorter: what is pending is appended under a record of its own.
+		return false, nil
 	}
-	if err := writeWhole(file, block, at); err != nil {
+	if err := writeWhole(file, last.Block, from+int64(at)); err != nil {
 		return false, fmt.Errorf("append again: %w", err)
 	}
 	if err := file.Sync(); err != nil {

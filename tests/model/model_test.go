@@ -106,4 +106,7 @@ func TestTheDocumentNamesEveryVariant(t *testing.T) {
 	for _, v := range slices.Concat(Variants, Harmless) {
 		require.Contains(t, text, `"`+strings.ToLower(v.Name)+`"`)
 	}
+	for _, v := range slices.Concat(AppendVariants, AppendHarmless) {
+		require.Contains(t, text, `"`+strings.ToLower(v.Name)+`"`)
+	}
 }
