@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var deep = flag.Bool("model.deep", false, "search the large worlds as well (hours, up to 20 GB)")
+var deep = flag.Bool("model.deep", false, "search the large worlds as well (20 minutes, 13 GB)")
 
 func TestProtocolHolds(t *testing.T) {
 	worlds := Worlds
