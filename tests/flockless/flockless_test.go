@@ -156,6 +156,22 @@ func TestLockKeepsOut(t *testing.T) {
 	require.Contains(t, string(text), "since")
 }
 
+// Interception cannot work without flock, and says so: the write fails in the program, and nothing is lost or half done.
+func TestInterceptSaysWhy(t *testing.T) {
+	path := file(t, `{"n": 0}`)
+	cmd := run(0, "exec", "--mode", "intercept", "--file", path, "--", "sh", "-c", `echo '{"n": 1}' > "$0" || exit 9`, path)
+	text, err := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() == 125 {
+		t.Skipf("SKIPPED: no interception here: %s", text)
+	}
+	require.Error(t, err)
+	require.NotZero(t, cmd.ProcessState.ExitCode())
+	require.Contains(t, string(text), "flock does not exclude on this filesystem")
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, `{"n": 0}`, string(content))
+}
+
 // doctor says what is weaker, and why.
 func TestDoctor(t *testing.T) {
 	for name, errno := range worlds {
