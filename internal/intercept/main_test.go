@@ -126,6 +126,10 @@ func supervise(args []string) int {
 		fmt.Fprintln(os.Stderr, "handler:", *err)
 		return 124
 	}
+	if h.count.Load() == 0 && os.Getenv("INTERCEPT_TEST_GUARDED") != "" {
+		fmt.Fprintln(os.Stderr, "nothing was intercepted")
+		return 123
+	}
 	if status.Signal != 0 {
 		return 128 + int(status.Signal)
 	}
@@ -166,7 +170,7 @@ func supervised(t testing.TB, h *scratchHandler, unprivileged bool, argv ...stri
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(h.scratches, 0o777))
 	cmd := inRole(t, "supervise", append([]string{h.target(), path}, argv[1:]...)...)
-	cmd.Env = append(cmd.Env, "INTERCEPT_TEST_SCRATCHES="+h.scratches)
+	cmd.Env = append(cmd.Env, "INTERCEPT_TEST_SCRATCHES="+h.scratches, "INTERCEPT_TEST_GUARDED=1")
 	if unprivileged {
 		asNobody(cmd)
 	}
