@@ -119,7 +119,11 @@ func Open(target string, o Options) (*Guard, error) {
 	}
 	parent, err := vfs.OS.OpenDir(filepath.Dir(resolved))
 	if err != nil {
-		return nil, &Error{Op: "open", Path: target, Err: err, Hint: "its directory must exist"}
+		hint := ""
+		if isMissing(err) {
+			hint = "its directory must exist"
+		}
+		return nil, &Error{Op: "open", Path: target, Err: err, Hint: hint}
 	}
 	warnings, err := o.readPolicy(resolved)
 	if err != nil {

@@ -140,6 +140,17 @@ func TestPermissions(t *testing.T) {
 		require.Equal(t, statusBefore, status, stderr)
 	})
 
+	t.Run("a directory that cannot be entered", func(t *testing.T) {
+		closed := filepath.Join(dir, "closed")
+		require.NoError(t, os.Mkdir(closed, 0))
+		for _, args := range [][]string{{"get", "closed/a.json"}, {"set", "closed/a.json", "/a", "2"}, {"status", "closed/a.json"}} {
+			status, stdout, stderr := run(args...)
+			require.Equal(t, statusPermission, status, "%q: %s", args, stderr)
+			require.Empty(t, stdout)
+			require.NotContains(t, stderr, "must exist")
+		}
+	})
+
 	t.Run("doctor says that it cannot write", func(t *testing.T) {
 		require.NoError(t, os.Chmod(dir, 0o555))
 		defer os.Chmod(dir, 0o755)
