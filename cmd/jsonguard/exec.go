@@ -30,7 +30,7 @@ func (a *app) execCommand() *cobra.Command {
 	cmd := a.verb(groupRun, "exec --file FILE [--mode auto|copy] [--env NAME] [--report FILE] -- CMD ARG...",
 		"Run a program that shares a JSON file, unchanged",
 		`Run CMD with a private copy of FILE, and merge what it writes there into FILE: at each complete write, and when it
-ends. So any number of such programs may run at once. The path of the copy replaces {} in the arguments, and is in the
+ends. So any number of such programs may run at once. The path of the copy replaces every {} in the arguments, and is in the
 environment variable JSONGUARD_FILE (--env names another).
 
 The program's arguments, stdin, stdout and stderr are its own; so is the exit status, a death by signal included. TERM,
