@@ -73,7 +73,7 @@ func (d *Document) Merge(c *Change, policy *Policy) (Outcome, error) {
 			}
 		}
 	}
-	m := &merger{d: d, pol: pol, df: differ{strict: pol.strict()}, additions: c.additions, style: c.ours.styleOf(), moves: c.moves.Clone()}
+	m := &merger{d: d, pol: pol, df: differ{pol.strict(), endsOf(c.base, d)}, additions: c.additions, style: c.ours.styleOf(), moves: c.moves.Clone()}
 	root, mapped := m.translate(c.root, nil)
 	asItIs := !mapped && len(c.moves) == 0 // the writer's text may stand in the document
 	switch {

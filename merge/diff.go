@@ -47,7 +47,7 @@ func Diff(base, ours []byte, f Format, pol *Policy) (*Change, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ours: %w", err)
 	}
-	df := differ{strict: pol.strict()}
+	df := differ{pol.strict(), endsOf(b, o)}
 	return &Change{base: b, ours: o, root: df.values(b.root, o.root)}, nil
 }
 
@@ -67,7 +67,10 @@ func (c *Change) AdditionsOnly() *Change {
 }
 
 // differ compares top down, by bytes first: what is written alike is equal, and most of a document is.
-type differ struct{ strict bool }
+type differ struct {
+	strict bool
+	ends
+}
 
 // smallBytes is up to where two containers are compared by value before anybody looks for where they differ. That they
 // are equal is the common case: a program that loads and dumps a document restyles all of it.
@@ -79,7 +82,7 @@ func (df differ) values(base, ours *node) *delta {
 		return nil
 	case base == nil || ours == nil:
 		return &delta{base: base, ours: ours}
-	case bytes.Equal(base.raw, ours.raw):
+	case df.same(base.piece(), ours.piece()):
 		return nil
 	case base.kind != ours.kind || !base.kind.container():
 		if base.kind == ours.kind && equalValues(base.raw, ours.raw, df.strict) {
@@ -94,9 +97,10 @@ func (df differ) values(base, ours *node) *delta {
 
 // children is values for a child of each, made nodes only where they differ.
 func (df differ) children(base *node, i int, ours *node, j int) *delta {
-	b, o := base.rawChild(i), ours.rawChild(j)
+	x, y := base.pieceOf(i), ours.pieceOf(j)
+	b, o := x.raw, y.raw
 	small := len(b) <= smallBytes && len(o) <= smallBytes || !kindOfText(b).container()
-	if bytes.Equal(b, o) || small && equalValues(b, o, df.strict) {
+	if df.same(x, y) || small && equalValues(b, o, df.strict) {
 		return nil
 	}
 	d := df.values(base.value(i), ours.value(j))
@@ -121,18 +125,13 @@ func sameEnds(a, b *node, same func(a *node, i int, b *node, j int) bool) (front
 	return front, back
 }
 
-// sameChild says whether two children are written alike.
-
-func sameChild(a *node, i int, b *node, j int) bool {
-	x, y := &a.kids[i], &b.kids[j]
-	if x.own == nil && y.own == nil && bytes.Equal(a.raw[x.at:x.end], b.raw[y.at:y.end]) {
-		return true
-	}
-	return a.there(i) && b.there(j) && bytes.Equal(a.rawChild(i), b.rawChild(j)) && (a.kind != kindObject || bytes.Equal(a.key(i), b.key(j)))
+// sameMember says whether two members are written alike.
+func (df differ) sameMember(a *node, i int, b *node, j int) bool {
+	return bytes.Equal(a.key(i), b.key(j)) && df.same(a.pieceOf(i), b.pieceOf(j))
 }
 
 func (df differ) objects(base, ours *node) *delta {
-	front, back := sameEnds(base, ours, sameChild)
+	front, back := sameEnds(base, ours, df.sameMember)
 	out := &delta{base: base, ours: ours}
 	for i := front; i < len(base.kids)-back; i++ {
 		name := base.name(i)

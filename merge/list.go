@@ -88,10 +88,11 @@ func prints(n *node, from, count int) []uint64 {
 // are written. Large ones are told apart by their fingerprints, which are kept: lists inside of lists come here at
 // each level.
 func (df differ) sameElement(a *node, i int, b *node, j int) bool {
-	if sameChild(a, i, b, j) {
+	p, q := a.pieceOf(i), b.pieceOf(j)
+	if df.same(p, q) {
 		return true
 	}
-	x, y := a.rawChild(i), b.rawChild(j)
+	x, y := p.raw, q.raw
 	if kindOfText(x) != kindOfText(y) {
 		return false
 	}

@@ -253,7 +253,7 @@ func (d *Document) Normalize(pol *Policy) ([]Join, Outcome, error) {
 	if err != nil || d.root == nil || !r.renamesBelow(nil) {
 		return nil, Outcome{}, err
 	}
-	m := &merger{d: d, pol: r, df: differ{r.strict()}, style: d.styleOf()}
+	m := &merger{d: d, pol: r, df: differ{strict: r.strict()}, style: d.styleOf()}
 	m.normalize(d.root, nil)
 	for _, c := range m.conflicts {
 		if c.Refused {
@@ -388,7 +388,7 @@ func (d *Document) spelledValue(p Pointer, raw []byte) []byte {
 	if d.names == nil || len(raw) == 0 {
 		return raw
 	}
-	m := &merger{d: d, pol: d.names, df: differ{d.names.strict()}, style: d.styleOf()}
+	m := &merger{d: d, pol: d.names, df: differ{strict: d.names.strict()}, style: d.styleOf()}
 	n, _ := m.normalized(newNode(raw), p)
 	return n.text()
 }

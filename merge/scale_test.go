@@ -127,6 +127,13 @@ func TestLinearMerge(t *testing.T) {
 			}
 			return nest(`{"a": 1, "b": 1}`), nest(`{"a": 2, "b": 1}`), nest(`{"a": 1, "b": 3}`)
 		}, nil},
+		{"a large value deep inside", 1_000, func(n int) (b, o, th []byte) {
+			nest := func(s string) []byte {
+				bulk := strings.Repeat("x", 1000*n)
+				return []byte(strings.Repeat(`{"a": 0, "b": `, n) + `{"bulk": "` + bulk + `", "n": ` + s + `, "more": "` + bulk + `"}` + strings.Repeat("}", n))
+			}
+			return nest(`[1, 1]`), nest(`[2, 1]`), nest(`[1, 3]`)
+		}, nil},
 		{"nested objects, restyled", 1_000, func(n int) (b, o, th []byte) {
 			nest := func(s string) []byte {
 				return []byte(strings.Repeat(`{"a": "abcdefgh", "b": `, n) + s + strings.Repeat("}", n))
