@@ -232,6 +232,43 @@ var scripts = []*script{
 		}
 		check(g.Close())
 	}},
+	{name: "sessions", target: "a.json", content: document, run: func(w *world) {
+		s := w.session()
+		w.publish(s, 0)
+		w.foldSession(s, 0)
+		w.publish(s, 1)
+		w.publish(s, 2)
+		w.kill()
+		s = w.session()
+		w.publish(s, 3)
+		w.foldSession(s, 1, 2, 3)
+		w.publish(s, 4)
+		check(s.Close(true))
+	}},
+	{name: "lines-session", target: "a.jsonl", content: lines, run: func(w *world) {
+		s := w.session()
+		w.publish(s, 0, 1)
+		w.foldSession(s, 0, 1)
+		w.publish(s, 2)
+		w.kill()
+		g := w.open()
+		check(w.apply(g, 3))
+		check(g.Close())
+	}},
+	{name: "journal cut back", target: "a.json", content: document, run: func(w *world) {
+		g := w.open()
+		g.cutFrom = 300
+		for i := range 4 {
+			check(w.journal(g, 2*i))
+			check(w.journal(g, 2*i+1))
+			check(w.flush(g))
+		}
+		check(w.journal(g, 8))
+		w.kill()
+		g = w.open()
+		check(w.apply(g, 9))
+		check(g.Close())
+	}},
 	{name: "clean", target: "a.json", content: document, run: func(w *world) {
 		g := w.open()
 		check(w.journal(g, 0))
@@ -283,6 +320,29 @@ func (w *world) submitEdit(v *View, changes ...int) {
 		w.copied |= 1 << i
 	}
 	_, err := v.Submit(context.Background())
+	check(w.done(err, changes...))
+}
+
+// session is an exec that intercepts what programs do to the target.
+func (w *world) session() *Session {
+	s := &Session{g: w.open(), reader: w.open(), prepared: map[string]preparedScratch{}}
+	s.g.session, s.reader.session = s, s
+	check(s.make())
+	return s
+}
+
+// publish is a program under it that replaces the target by what it read and changes of its own.
+func (w *world) publish(s *Session, changes ...int) {
+	base := must(readFile(must(w.mem.OpenDir(home)), w.script.target))
+	_, err := s.Publish(Writer{PID: 1, Command: "program"}, w.edit(base, changes...), [][]byte{base}, false)
+	check(err)
+	for _, i := range changes {
+		w.copied |= 1 << i
+	}
+}
+
+func (w *world) foldSession(s *Session, changes ...int) {
+	_, err := s.Fold(context.Background())
 	check(w.done(err, changes...))
 }
 

@@ -24,6 +24,7 @@ type Guard struct {
 	name    string // of the target in parent
 	format  merge.Format
 	boot    string // of the machine: what was written in an earlier one may have been lost in between
+	cutFrom int64  // size of the own sidecar, in bytes, from which it is cut back
 
 	lockNames []string // whose <name>.lock is taken: a symbolic link's own, then the target's
 	seams     seams
@@ -173,7 +174,7 @@ func Open(target string, o Options) (*Guard, error) {
 }
 
 func newGuard(parent vfs.Dir, name string, o Options) *Guard {
-	g := &Guard{options: o, parent: parent, name: name, dirPath: parent.Path(), boot: bootID(), turn: make(turn, 1), warned: map[string]bool{}}
+	g := &Guard{options: o, parent: parent, name: name, dirPath: parent.Path(), boot: bootID(), cutFrom: journalLimit, turn: make(turn, 1), warned: map[string]bool{}}
 	if g.options.Command == "" {
 		g.options.Command = commandLine()
 	}

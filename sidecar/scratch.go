@@ -112,22 +112,38 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 	if err != nil {
 		return err
 	}
-	x := &scratchFile{dir: sd.dir, n: n}
-	if x.about, err = readAbout(sd.dir, n); err != nil {
-		f.g.warn("%s: %v: not folded", f.g.GuardDir(), err)
-		return nil
-	}
-	sc := &sidecarFile{name: sd.id + "." + n, readJournal: readJournal{header: x.about.header}}
 	if !f.mayWrite(info.UID) {
 		f.g.warn("%s.%s belongs to user %d, who may not write the target: not folded", sd.id, n, info.UID)
 		return nil
 	}
+	x := &scratchFile{dir: sd.dir, n: n}
+	x.about, err = readAbout(sd.dir, n)
+	if errors.Is(err, errAboutLost) && !sd.live {
+		// A power cut took what is known of it: from what its content was made, nobody can say any more.
+		if x.content, err = readFrom(file, 0); err != nil {
+			return err
+		}
+		x.content = bytes.Trim(x.content, "\x00")
+		return f.keepTornScratch(sd, x)
+	}
+	if err != nil {
+		return err
+	}
+	sc := &sidecarFile{name: sd.id + "." + n, readJournal: readJournal{header: x.about.header}}
 	if x.content, err = readFrom(file, x.about.Skip); err != nil {
 		return err
 	}
 	l := line{Seq: 1, Generation: x.about.Generation, Monotonic: max(x.about.Monotonic, monotonicOf(info.MTime)), Additions: x.about.Additions}
 	rewrite := f.g.format == merge.Lines && x.about.Skip == 0 && !x.about.Finished
 	torn := Complete(x.content, f.g.format) != nil
+	if x.about.Boot != f.g.boot && x.about.Skip == 0 { // lines behind a hole are whole or not there
+		whole, based, err := f.survived(x)
+		if err != nil {
+			return err
+		}
+		rewrite = rewrite || f.g.format == merge.Lines && !whole
+		torn = torn || !based || f.g.format == merge.JSON && !whole
+	}
 	switch {
 	case sd.live && (torn || rewrite):
 		return nil // its supervisor knows whether there is more to come
@@ -160,15 +176,21 @@ func readFrom(file vfs.File, skip int64) ([]byte, error) {
 	return content[min(skip, int64(len(content))):], nil
 }
 
+// errAboutLost: what stands beside a scratch file is not there, or torn.
+var errAboutLost = fmt.Errorf("%w: nothing is known of it", ErrDamaged)
+
 func readAbout(dir vfs.Dir, n string) (about, error) {
 	var a about
 	raw, err := readFile(dir, n+aboutSuffix)
+	if isMissing(err) {
+		return a, fmt.Errorf("%w: scratch file %s", errAboutLost, n)
+	}
 	if err != nil {
-		return a, fmt.Errorf("%w: scratch file %s: %w", ErrDamaged, n, err)
+		return a, fmt.Errorf("scratch file %s: %w", n, err)
 	}
 	object, ok := unsealed(bytes.TrimSuffix(raw, []byte("\n")))
 	if !ok {
-		return a, fmt.Errorf("%w: scratch file %s: checksum of what is known of it", ErrDamaged, n)
+		return a, fmt.Errorf("%w: scratch file %s: checksum", errAboutLost, n)
 	}
 	if err := json.Unmarshal(object, &a); err != nil {
 		return a, fmt.Errorf("%w: scratch file %s: %w", ErrDamaged, n, err)
@@ -253,13 +275,33 @@ func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile) error {
 	return sd.dir.Sync()
 }
 
+// survived looks at a scratch file that was written before the machine was started again. Nothing of it was synced: its
+// content may be an earlier one, or sectors of several, and what it was made from may be lost.
+func (f *fold) survived(x *scratchFile) (whole, based bool, err error) {
+	for _, name := range x.about.Bases {
+		if name == "" {
+			continue
+		}
+		if _, intact, err := readBase(x.dir, name); err != nil || !intact {
+			return false, false, err
+		}
+	}
+	return contentHash(x.content) == x.about.Hash, true, nil
+}
+
+// readBase reads what a scratch file was made from; not intact: a power cut took it, or a part of it.
+func readBase(dir vfs.Dir, name string) (base []byte, intact bool, err error) {
+	base, err = readFile(dir, name)
+	return base, err == nil && strings.HasSuffix(name, "."+contentHash(base)), ignoreMissing(err)
+}
+
 // firstBase: by the content of a torn version nothing can be chosen.
 func (f *fold) firstBase(x *scratchFile) (base []byte, missing bool, err error) {
 	if len(x.about.Bases) == 0 || x.about.Bases[0] == "" {
 		return nil, true, nil
 	}
-	base, err = readFile(x.dir, x.about.Bases[0])
-	return base, false, err
+	base, intact, err := readBase(x.dir, x.about.Bases[0])
+	return base, !intact, err
 }
 
 // removeScratch removes the file itself last: as long as it is there, its watermark is kept.

@@ -67,7 +67,8 @@ type about struct {
 	header
 	Generation uint64   `json:"generation"`
 	Monotonic  int64    `json:"monotonic"`           // when it was opened
-	Bases      []string `json:"bases"`               // "" is a missing document
+	Bases      []string `json:"bases"`               // "" is a missing document; a name ends in the hash of its content
+	Hash       string   `json:"hash,omitempty"`      // of the content, where it was known from the start
 	Skip       int64    `json:"skip,omitempty"`      // JSON Lines: it begins with a hole as long as the target was, and only appends
 	Finished   bool     `json:"finished,omitempty"`  // JSON Lines: the writer was not killed, what is missing is deleted
 	Additions  bool     `json:"additions,omitempty"` // its writer goes on: nothing is deleted yet
@@ -216,7 +217,7 @@ func (s *Session) begin(w Writer, bases [][]byte, skip int64, additions bool) (*
 	for i, base := range bases {
 		name := ""
 		if base != nil {
-			name = fmt.Sprintf("%s%s%d", x.n, baseSuffix, i)
+			name = fmt.Sprintf("%s%s%d.%s", x.n, baseSuffix, i, contentHash(base))
 			if err := s.write(name, base); err != nil {
 				return nil, err
 			}
@@ -296,7 +297,7 @@ func (s *Session) publish(w Writer, content []byte, bases [][]byte, skip int64, 
 	if err != nil {
 		return nil, err
 	}
-	x.about.Finished = true
+	x.about.Finished, x.about.Hash = true, contentHash(content)
 	if err = s.writeAbout(x); err == nil {
 		if err = s.writeBehind(x.n+unbornSuffix, skip, content); err == nil {
 			err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix)
@@ -444,7 +445,7 @@ func (x *Scratch) Refresh(ctx context.Context, content []byte) error {
 }
 
 func (x *Scratch) rebase(base []byte) error {
-	name := fmt.Sprintf("%s%s%d", x.n, baseSuffix, monotonic())
+	name := fmt.Sprintf("%s%s%d.%s", x.n, baseSuffix, monotonic(), contentHash(base))
 	err := x.s.write(name, base)
 	old := x.about.Bases
 	if err == nil {

@@ -106,7 +106,7 @@ func (f *fold) truncateOwn() {
 	f.g.mu.Lock() // nothing is appended meanwhile
 	defer f.g.mu.Unlock()
 	j := f.g.journal
-	if j == nil || j.size < journalLimit || f.after[j.id] < j.seq || j.seq == 0 {
+	if j == nil || j.size < f.g.cutFrom || f.after[j.id] < j.seq || j.seq == 0 {
 		return
 	}
 	if j.file.Truncate(j.headerSize) == nil {
