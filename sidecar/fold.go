@@ -343,6 +343,7 @@ func (f *fold) collect() error {
 	if f.s == nil {
 		return nil
 	}
+	f.takeTorn()
 	names, err := f.s.pending.Names()
 	if err != nil {
 		return err

@@ -31,9 +31,10 @@ type Guard struct {
 
 	session *Session // whose scratch files this process made; nil if none
 
-	turn       turn       // to fold: one goroutine of this Guard at a time, also while it waits for locks
-	swept      bool       // under turn: this Guard looked for temporary files of dead folds
-	remembered remembered // under turn
+	turn       turn            // to fold: one goroutine of this Guard at a time, also while it waits for locks
+	swept      bool            // under turn: this Guard looked for temporary files of dead folds
+	hopeless   map[string]bool // under turn: torn documents of which nothing is complete
+	remembered remembered      // under turn
 
 	// mu guards what follows. Nobody waits for another process while holding it, so that a journaled change never does: but
 	// for the one that is just making the guard directory.

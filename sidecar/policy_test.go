@@ -149,3 +149,25 @@ func TestMovesEndWithTheVersionTheyBelongTo(t *testing.T) {
 	write(2, now, `{"t": {"1": {"by": "old"}, "2": {"by": "A", "seen": "by B"}, "3": {"by": "B", "n": 1}, "x": 1}}`)
 	require.Equal(t, `{"t": {"1": {"by": "old"}, "2": {"by": "A", "seen": "by B"}, "3": {"by": "B", "n": 1}, "x": 1}}`, targetText(t, target))
 }
+
+func TestThePolicyTakesWhatIsCompleteOfATornWrite(t *testing.T) {
+	const start = `{"a": 1, "z": 9}`
+	for policy, want := range map[string]string{
+		`{"torn": "additions"}`:  `{"a": 1, "b": {"x": 2}, "z": 9}`,
+		`{"torn": "quarantine"}`: start,
+		`{}`:                     start,
+	} {
+		target := underPolicy(t, policy, "a.json", start)
+		g := guardFor(t, target, Options{})
+		v, err := g.View(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(v.Path(), []byte(`{"a": 5, "b": {"x": 2}, "c`), 0o600))
+		_, err = v.Close(t.Context())
+		require.ErrorIs(t, err, ErrTorn, "it is said, whatever is taken of it")
+		for range 2 {
+			_, err = guardFor(t, target, Options{}).Flush(t.Context())
+			require.NoError(t, err)
+			require.JSONEq(t, want, targetText(t, target), policy)
+		}
+	}
+}

@@ -226,6 +226,8 @@ func (r *copyRun) finish(ctx context.Context) {
 	r.generation = result.Generation
 	if !errors.Is(r.failure, sidecar.ErrTorn) {
 		r.countWrite(last)
+	} else if _, err := r.g.Flush(ctx); err != nil { // the policy may say that its complete records are taken
+		r.a.note("not merged yet: %v", complaintOf(err).text)
 	}
 	r.conflicts = r.ownConflicts()
 	if r.writes == 0 && r.failure == nil {
