@@ -314,36 +314,40 @@ int main(int argc, char **argv) {
 func TestFinding10OtherNames(t *testing.T) {
 	needs(t, "python3")
 	for name, script := range map[string]string{
-		"symlink":              `os.symlink(F, T + "/other"); w(T + "/other")`,
-		"symlink to symlink":   `os.symlink(F, T + "/a"); os.symlink("a", T + "/b"); w(T + "/b")`,
-		"symlinked directory":  `os.symlink(D, T + "/d"); w(T + "/d/guarded.json")`,
-		"dangling symlink":     `os.remove(F); os.symlink(F, T + "/other"); w(T + "/other")`,
-		"hard link":            `os.link(F, D + "/other"); w(D + "/other")`,
-		"/proc/self/fd":        `f = os.open(F, os.O_RDONLY); w(f"/proc/self/fd/{f}")`,
-		"/dev/fd":              `f = os.open(F, os.O_RDONLY); w(f"/dev/fd/{f}")`,
-		"/dev/stdin":           `f = os.open(F, os.O_RDONLY); os.dup2(f, 0); w("/dev/stdin")`,
-		"/proc/thread-self":    `f = os.open(F, os.O_RDONLY); w(f"/proc/thread-self/fd/{f}")`,
-		"/proc/pid":            `f = os.open(F, os.O_RDONLY); w(f"/proc/{os.getpid()}/fd/{f}")`,
-		"symlink to /proc":     `f = os.open(F, os.O_RDONLY); os.symlink(f"/proc/self/fd/{f}", T + "/x"); w(T + "/x")`,
-		"O_PATH":               `f = os.open(F, os.O_PATH); w(f"/proc/self/fd/{f}")`,
-		"/proc/self/cwd":       `os.chdir(D); w("/proc/self/cwd/guarded.json")`,
-		"/proc/self/root":      `w("/proc/self/root" + F)`,
-		"dots":                 `w(D + "/./../" + os.path.basename(D) + "//guarded.json")`,
-		"relative to a dirfd":  `d = os.open(D, os.O_PATH); os.chdir("/"); f = os.open("guarded.json", os.O_WRONLY | os.O_TRUNC, dir_fd=d); os.write(f, b"new"); os.close(f); seen = True`,
-		"dirfd and /proc":      `d = os.open(D, os.O_PATH); w(f"/proc/self/fd/{d}/guarded.json")`,
-		"openat2":              `f = openat2(F, os.O_WRONLY | os.O_TRUNC); os.write(f, b"new"); os.close(f)`,
-		"openat2 in a root":    `f = openat2("/../guarded.json", os.O_WRONLY | os.O_TRUNC, os.open(D, os.O_PATH), 0x10); os.write(f, b"new"); os.close(f)`,
-		"openat2 beneath":      `f = openat2("guarded.json", os.O_WRONLY | os.O_TRUNC, os.open(D, os.O_PATH), 0x8); os.write(f, b"new"); os.close(f)`,
-		"creat":                `libc = ctypes.CDLL(None); f = libc.creat(F.encode(), 0o666); os.write(f, b"new"); os.close(f)`,
-		"scratch opened again": `f = os.open(F, os.O_WRONLY | os.O_TRUNC); g = os.open(f"/proc/self/fd/{f}", os.O_WRONLY); os.close(f); os.write(g, b"new"); os.close(g)`,
-		"inherited by a child": `f = os.open(F, os.O_WRONLY | os.O_TRUNC); os.set_inheritable(f, True); os.spawnlp(os.P_WAIT, "sh", "sh", "-c", f"printf new >&{f}"); os.close(f)`,
+		"symlink":               `os.symlink(F, T + "/other"); w(T + "/other")`,
+		"symlink to symlink":    `os.symlink(F, T + "/a"); os.symlink("a", T + "/b"); w(T + "/b")`,
+		"symlinked directory":   `os.symlink(D, T + "/d"); w(T + "/d/guarded.json")`,
+		"dangling symlink":      `os.remove(F); os.symlink(F, T + "/other"); w(T + "/other")`,
+		"hard link":             `os.link(F, D + "/other"); w(D + "/other")`,
+		"/proc/self/fd":         `f = os.open(F, os.O_RDONLY); w(f"/proc/self/fd/{f}")`,
+		"/dev/fd":               `f = os.open(F, os.O_RDONLY); w(f"/dev/fd/{f}")`,
+		"/dev/stdin":            `f = os.open(F, os.O_RDONLY); os.dup2(f, 0); w("/dev/stdin")`,
+		"/proc/thread-self":     `f = os.open(F, os.O_RDONLY); w(f"/proc/thread-self/fd/{f}")`,
+		"/proc/pid":             `f = os.open(F, os.O_RDONLY); w(f"/proc/{os.getpid()}/fd/{f}")`,
+		"symlink to /proc":      `f = os.open(F, os.O_RDONLY); os.symlink(f"/proc/self/fd/{f}", T + "/x"); w(T + "/x")`,
+		"O_PATH":                `f = os.open(F, os.O_PATH); w(f"/proc/self/fd/{f}")`,
+		"/proc/self/cwd":        `os.chdir(D); w("/proc/self/cwd/guarded.json")`,
+		"symlink through /proc": `os.symlink(F, T + "/other"); os.chdir(T); w("/proc/self/cwd/other")`,
+		"/proc/self/root":       `w("/proc/self/root" + F)`,
+		"dots":                  `w(D + "/./../" + os.path.basename(D) + "//guarded.json")`,
+		"relative to a dirfd":   `d = os.open(D, os.O_PATH); os.chdir("/"); f = os.open("guarded.json", os.O_WRONLY | os.O_TRUNC, dir_fd=d); os.write(f, b"new"); os.close(f); seen = True`,
+		"dirfd and /proc":       `d = os.open(D, os.O_PATH); w(f"/proc/self/fd/{d}/guarded.json")`,
+		"openat2":               `f = openat2(F, os.O_WRONLY | os.O_TRUNC); os.write(f, b"new"); os.close(f)`,
+		"openat2 in a root":     `f = openat2("/../guarded.json", os.O_WRONLY | os.O_TRUNC, os.open(D, os.O_PATH), 0x10); os.write(f, b"new"); os.close(f)`,
+		"openat2 beneath":       `f = openat2("guarded.json", os.O_WRONLY | os.O_TRUNC, os.open(D, os.O_PATH), 0x8); os.write(f, b"new"); os.close(f)`,
+		"creat":                 `libc = ctypes.CDLL(None); f = libc.creat(F.encode(), 0o666); os.write(f, b"new"); os.close(f)`,
+		"scratch opened again":  `f = os.open(F, os.O_WRONLY | os.O_TRUNC); g = os.open(f"/proc/self/fd/{f}", os.O_WRONLY); os.close(f); os.write(g, b"new"); os.close(g)`,
+		"inherited by a child":  `f = os.open(F, os.O_WRONLY | os.O_TRUNC); os.set_inheritable(f, True); os.spawnlp(os.P_WAIT, "sh", "sh", "-c", f"printf new >&{f}"); os.close(f)`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newScratchHandler(t)
 			require.NoError(t, os.WriteFile(h.target(), []byte("old"), 0o666))
+			old, err := os.Open(h.target()) // keeps its number from being used again
+			require.NoError(t, err)
+			defer old.Close()
 			var before unix.Stat_t
-			require.NoError(t, unix.Stat(h.target(), &before))
+			require.NoError(t, unix.Fstat(int(old.Fd()), &before))
 			out := run(t, h, "python3", "-c", `
 import ctypes, os, sys
 F, D, T = sys.argv[1:4]

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -183,6 +184,9 @@ func TestOutOfDescriptors(t *testing.T) {
 	require.NoError(t, unix.Stat(h.target(), &before))
 	link := filepath.Join(h.dir, "first")
 	require.NoError(t, os.Link(h.target(), link))
+	cmd.WaitDelay = time.Second
+	tooLong := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer tooLong.Stop()
 	out, _ := cmd.CombinedOutput()
 	raw, err := os.ReadFile(link)
 	require.NoError(t, err)
