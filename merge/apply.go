@@ -142,7 +142,10 @@ func (m *merger) whole(c *Change, e *delta, mapped bool) {
 	case m.descends(e, d.root, rule):
 		m.inside(d.root, nil, m.rebased(e, d.root), rule)
 	default:
-		if raw, take := m.choose(nil, e, d.root, rule); take {
+		raw, take := m.choose(nil, e, d.root, rule)
+		if take && d.format == Lines {
+			d.become(c.ours) // their text is not one value
+		} else if take {
 			d.edited, d.changed = true, true
 			d.root = newNode(m.fit(d.layoutOfRoot(), raw))
 		}

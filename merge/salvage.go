@@ -80,55 +80,53 @@ func openAt(src []byte) (open []byte) {
 // lastComplete walks as far as src is well formed and returns the end of the last complete member or element.
 func lastComplete(src []byte, i int) (end int) {
 	var stack []byte
+	nameIn := func() bool { // reads the name in front of a value, where there are names
+		if stack[len(stack)-1] == '[' {
+			return true
+		}
+		var err error
+		i, err = scanKey(src, i)
+		return err == nil
+	}
 	for i < len(src) {
-		switch c := src[i]; c {
-		case '{', '[':
+		switch c := src[i]; {
+		case c == '{' || c == '[':
 			if len(stack) == maxDepth {
 				return end
 			}
 			stack = append(stack, c)
-			i++
-			end = i
-			i = skipSpace(src, i)
+			end = i + 1
+			i = skipSpace(src, end)
 			if i < len(src) && src[i] == closing(c) {
-				continue // empty
+				break
 			}
-		case '}', ']':
-			if len(stack) == 0 || closing(stack[len(stack)-1]) != c {
+			if !nameIn() {
 				return end
 			}
-			stack = stack[:len(stack)-1]
+			continue
+		case len(stack) == 0:
+			return end
+		default:
+			next, err := scanValue(src, i)
+			if err != nil || next == len(src) && src[i] != '"' {
+				return end // a number or literal at the very end may be cut itself
+			}
+			i, end = next, next
+		}
+		// A value ended here: close containers, or go on behind a comma.
+		for i = skipSpace(src, i); i < len(src) && src[i] == closing(stack[len(stack)-1]); i = skipSpace(src, i) {
 			i++
 			end = i
-			if len(stack) == 0 {
+			if stack = stack[:len(stack)-1]; len(stack) == 0 {
 				return end // what follows is no part of the document
 			}
-			i = skipSpace(src, i)
-			continue
-		case ',':
-			i = skipSpace(src, i+1)
-		default:
+		}
+		if i == len(src) || src[i] != ',' {
 			return end
 		}
-		if len(stack) == 0 {
+		if i = skipSpace(src, i+1); !nameIn() {
 			return end
 		}
-		if stack[len(stack)-1] == '{' {
-			var err error
-			if i, err = scanKey(src, i); err != nil {
-				return end
-			}
-		}
-		if i < len(src) && (src[i] == '{' || src[i] == '[') {
-			continue
-		}
-		next, err := scanValue(src, i)
-		if err != nil || next == len(src) && src[i] != '"' {
-			return end // a number or literal at the very end may be cut itself
-		}
-		i = next
-		end = i
-		i = skipSpace(src, i)
 	}
 	return end
 }
