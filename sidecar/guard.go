@@ -53,36 +53,6 @@ type Guard struct {
 	closed     bool
 }
 
-// turn is a mutex that obeys a context.
-type turn chan struct{}
-
-func (t turn) try() bool {
-	select {
-	case t <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (t turn) take(ctx context.Context, wait time.Duration) error {
-	if t.try() {
-		return nil
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case t <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return lock.ErrTimeout
-	}
-}
-
-func (t turn) give() { <-t }
-
 // seams are what a test replaces to run the fold on a filesystem that forgets.
 type seams struct {
 	// lockTarget waits that long for <name>.lock; 0: it tries once.
@@ -104,8 +74,10 @@ type targetLock interface {
 // heldByTree is the hold of a process that waits for us.
 type heldByTree struct{}
 
-func (heldByTree) Release() error  { return nil }
-func (heldByTree) Check() error    { return nil }
+func (heldByTree) Release() error { return nil }
+
+func (heldByTree) Check() error { return nil }
+
 func (heldByTree) Inherited() bool { return true }
 
 // Open names a target. It resolves symbolic links, refuses what cannot be guarded, and makes nothing.

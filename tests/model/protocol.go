@@ -2,7 +2,7 @@ package model
 
 // The protocol. Every step is one system call (or a group that nobody can look between) and one labelled transition of
 // the search: between any two of them the process can be killed, the power can fail, and another process can take
-// its turn. The numbers are those of the fold in docs/ARCHITECTURE.md and of sidecar/fold.go.
+// its turn. The numbers are those of the fold in docs/fold.md and in sidecar/fold.go.
 
 type step uint8
 

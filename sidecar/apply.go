@@ -1,0 +1,166 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"time"
+
+	"jsonguard/merge"
+)
+
+type rejection struct {
+	pendingLine
+	reason error
+}
+
+// apply brings every change into the document. What is refused is noted with its reason and holds up nothing.
+func (f *fold) apply() error {
+	if f.appendOnly() {
+		return nil
+	}
+	if err := f.open(); err != nil {
+		return err
+	}
+	if err := f.doc.Under(f.g.options.Policy); err != nil {
+		return err
+	}
+	if err := f.applyChanges(); err != nil {
+		return err
+	}
+	f.derive(f.target.content)
+	return nil
+}
+
+func (f *fold) applyChanges() error {
+	written := map[string]writtenPlace{}
+	f.movedAfter = maps.Clone(f.moved)
+	for _, p := range f.pending {
+		if p.from.stuck {
+			continue
+		}
+		conflicts, err := f.applyLine(p, written)
+		if errors.Is(err, errDiscarded) {
+			continue
+		}
+		if errors.Is(err, errUnreadable) {
+			p.from.stuck = true
+			f.passOver(p.from.name, err)
+			continue
+		}
+		if err != nil {
+			f.rejected = append(f.rejected, rejection{p, err})
+		} else {
+			f.folded++
+			f.noteConflicts(&p, conflicts)
+		}
+		f.after[p.from.name] = p.Seq
+	}
+	if f.own.empty() {
+		return nil
+	}
+	if f.own.apply == nil {
+		f.ownErr = f.doc.Do(f.own.ops...)
+		if f.ownErr == nil {
+			f.noteConflicts(nil, overwritten(f.own.ops, written, nil))
+		}
+		return nil
+	}
+	// fn may do half of its work and then fail: it works on a document of its own.
+	trial, err := merge.Parse(f.doc.Bytes(), f.g.format)
+	if err != nil {
+		return err
+	}
+	if err := trial.Under(f.g.options.Policy); err != nil {
+		return err
+	}
+	conflicts, err := f.own.apply(trial)
+	if err != nil {
+		f.ownErr = err
+		return nil
+	}
+	f.doc = trial
+	f.noteConflicts(nil, conflicts)
+	return nil
+}
+
+// open makes a document of the target.
+func (f *fold) open() error {
+	if f.doc = f.target.doc; f.doc != nil {
+		return nil
+	}
+	content, err := f.target.read()
+	if err == nil {
+		f.doc, err = merge.Parse(content, f.g.format)
+	}
+	return err
+}
+
+// writtenPlace is who set a place in this very fold, and to what.
+type writtenPlace struct {
+	by    *sidecarFile
+	value []byte
+}
+
+func (f *fold) applyLine(p pendingLine, written map[string]writtenPlace) ([]merge.Conflict, error) {
+	if p.scratch != nil {
+		return f.applyScratch(&p)
+	}
+	if f.target.missing && f.doc.Missing() && !p.New {
+		return nil, errRemoved
+	}
+	if p.Ours != "" {
+		return f.applyVersion(p)
+	}
+	ops, err := p.decodeOps()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	conflicts := overwritten(ops, written, p.from)
+	return conflicts, f.doc.Do(ops...)
+}
+
+// overwritten lists values that another writer set within this fold and that nobody will ever have seen: an
+// operation has no base, so that this is all that can be known of two writers having meant the same place.
+func overwritten(ops []merge.Op, written map[string]writtenPlace, by *sidecarFile) []merge.Conflict {
+	var lost []merge.Conflict
+	for _, op := range ops {
+		if op.Kind != "set" && op.Kind != "delete" {
+			continue
+		}
+		before, there := written[op.At]
+		if there && before.by != by && string(before.value) != string(op.Value) {
+			lost = append(lost, merge.Conflict{At: op.At, Ours: op.Value, Theirs: before.value, Taken: "ours", Reason: "set twice within one fold"})
+		}
+		written[op.At] = writtenPlace{by, op.Value}
+	}
+	return lost
+}
+
+func (f *fold) noteConflicts(p *pendingLine, conflicts []merge.Conflict) {
+	if len(conflicts) == 0 {
+		return
+	}
+	host, _ := os.Hostname()
+	for _, c := range conflicts {
+		entry := Conflict{
+			Time: time.Now().UTC(), Host: host, PID: os.Getpid(), Command: f.g.options.Command,
+			At: c.At, Base: text(c.Base), Ours: text(c.Ours), Theirs: text(c.Theirs),
+			Taken: c.Taken, Refused: c.Refused, Reason: c.Reason,
+		}
+		if p != nil {
+			h := p.from.header
+			entry.Sidecar, entry.Seq, entry.Host, entry.PID, entry.Command = p.from.name, p.Seq, h.Host, h.PID, h.Command
+		}
+		f.conflicts = append(f.conflicts, entry)
+	}
+}
+
+func text(raw []byte) *string {
+	if raw == nil {
+		return nil
+	}
+	s := string(raw)
+	return &s
+}

@@ -1,0 +1,189 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"jsonguard/internal/vfs"
+	"jsonguard/lock"
+	"jsonguard/merge"
+)
+
+// turn is a mutex that obeys a context.
+type turn chan struct{}
+
+func (t turn) try() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t turn) take(ctx context.Context, wait time.Duration) error {
+	if t.try() {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return lock.ErrTimeout
+	}
+}
+
+func (t turn) give() { <-t }
+
+// heldLocks are the locks of one fold, in the order they were taken.
+type heldLocks struct {
+	targets []targetLock
+	guard   vfs.File
+	store   *store
+}
+
+func (h *heldLocks) release() {
+	if h.guard != nil {
+		_ = h.guard.Close() // closing the only descriptor releases its flock (flock(2))
+	}
+	for _, l := range slices.Backward(h.targets) {
+		_ = l.Release()
+	}
+}
+
+// check is called just before a step that would hurt whoever holds the locks by now: are they still ours?
+func (h *heldLocks) check() error {
+	for _, l := range h.targets {
+		if err := l.Check(); err != nil {
+			return err
+		}
+	}
+	if leased, ok := h.guard.(*leasedFile); ok {
+		return leased.Check()
+	}
+	return nil
+}
+
+// lockAll takes <target>.lock and, where there is or must be a guard directory, guard/lock. It waits until the given
+// time; a past one means trying once.
+func (g *Guard) lockAll(ctx context.Context, needStore bool, until time.Time) (*heldLocks, error) {
+	h := &heldLocks{}
+	inherited := len(g.lockNames) == 0
+	for _, name := range g.lockNames {
+		l, err := g.seams.lockTarget(ctx, name, left(until))
+		if err != nil {
+			h.release()
+			return nil, err
+		}
+		h.targets = append(h.targets, l)
+		inherited = inherited || l.Inherited()
+	}
+	// Under somebody else's hold <target>.lock excludes nobody of the same tree: guard/lock has to.
+	// JSON Lines are appended in place, and only a record tells a torn append from a whole one.
+	if err := g.lockStore(ctx, h, needStore || inherited || g.format == merge.Lines, until); err != nil {
+		h.release()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (g *Guard) lockStore(ctx context.Context, h *heldLocks, create bool, until time.Time) error {
+	for {
+		s, err := g.openedStore(create)
+		if isMissing(err) && !create {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("guard directory %s: %w", g.GuardDir(), err)
+		}
+		file, err := s.openGuardLock()
+		if err == nil {
+			if err := waitLock(ctx, file, left(until)); err != nil {
+				return err
+			}
+			there, err := s.stillThere(g)
+			if err == nil && there {
+				h.guard, h.store = file, s
+				return nil
+			}
+			_ = file.Close()
+			if err != nil {
+				return err
+			}
+		} else if !isMissing(err) {
+			return err
+		}
+		// The directory was removed or replaced while we waited.
+		if err := g.forget(s); err != nil {
+			return err
+		}
+	}
+}
+
+// patience is how long to wait for locks, all in all; 0 means trying once.
+func (g *Guard) patience() time.Duration {
+	if g.options.Timeout == 0 {
+		return lock.DefaultTimeout
+	}
+	return max(0, g.options.Timeout)
+}
+
+func (g *Guard) deadline() time.Time { return time.Now().Add(g.patience()) }
+
+// left is how long until then, never negative.
+func left(until time.Time) time.Duration { return max(0, time.Until(until)) }
+
+// enter takes this Guard's turn to fold.
+func (g *Guard) enter(ctx context.Context, until time.Time) error {
+	if err := g.checkReentry(); err != nil {
+		return err
+	}
+	err := g.turn.take(ctx, left(until))
+	if errors.Is(err, lock.ErrTimeout) {
+		return g.fail("lock", err, "another goroutine folds through the same Guard")
+	}
+	return g.fail("lock", err, "")
+}
+
+// waitLock takes file's flock, or closes file. flock(2) cannot be given up: a waiter that does is left behind and
+// lets go as soon as it gets it.
+func waitLock(ctx context.Context, file vfs.File, wait time.Duration) error {
+	if ok, err := file.TryLock(); ok || err != nil {
+		if err != nil {
+			_ = file.Close()
+		}
+		return err
+	}
+	timedOut := fmt.Errorf("guard lock: %w", lock.ErrTimeout)
+	if wait == 0 {
+		return errors.Join(timedOut, file.Close())
+	}
+	got := make(chan error, 1)
+	go func() { got <- file.Lock() }()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	var err error
+	select {
+	case err = <-got:
+		if err != nil {
+			_ = file.Close()
+		}
+		return err
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timer.C:
+		err = timedOut
+	}
+	go func() {
+		<-got
+		_ = file.Close()
+	}()
+	return err
+}
