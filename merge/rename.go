@@ -173,7 +173,7 @@ func (m *merger) takeBack(n *node, i int, here Pointer, base *node) {
 			if base.lookup(name) != k {
 				continue
 			}
-			name = names.of(name)
+			name = m.movedName(here, names.of(name))
 			if j := theirs.lookup(name); j >= 0 {
 				m.takeBack(theirs, j, here.child(name), base.value(k))
 			}
@@ -181,6 +181,7 @@ func (m *merger) takeBack(n *node, i int, here Pointer, base *node) {
 	} else {
 		m.takeElements(theirs, base)
 	}
+	m.forget(here)
 	m.chain = m.chain[:len(m.chain)-1]
 	if m.nothingLeft(theirs, here) {
 		m.touched()

@@ -91,6 +91,14 @@ func integerName(name string) (int64, bool) {
 	return v, err == nil
 }
 
+// movedName is what the document calls a member that the writer has.
+func (m *merger) movedName(at Pointer, name string) string {
+	if to, moved := m.moves[at.String()][name]; moved {
+		return to
+	}
+	return name
+}
+
 func (m *merger) drop(path, name string) {
 	delete(m.moves[path], name)
 	if len(m.moves[path]) == 0 {
