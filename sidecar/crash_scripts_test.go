@@ -327,7 +327,7 @@ func (w *world) submitEdit(v *View, changes ...int) {
 func (w *world) session() *Session {
 	s := &Session{g: w.open(), reader: w.open(), prepared: map[string]preparedScratch{}}
 	s.g.session, s.reader.session = s, s
-	check(s.make())
+	check(s.g.fail("make session", s.make(), "")) // as NewSession does
 	return s
 }
 
@@ -343,7 +343,10 @@ func (w *world) publish(s *Session, changes ...int) {
 
 func (w *world) foldSession(s *Session, changes ...int) {
 	_, err := s.Fold(context.Background())
-	check(w.done(err, changes...))
+	check(err)
+	if len(w.warnings) == 0 { // what was passed over stays pending, and nobody said otherwise
+		check(w.done(nil, changes...))
+	}
 }
 
 // outsiderAdds replaces the target by what it is and one more change, without any lock.

@@ -40,11 +40,11 @@ func (g *Guard) Read(ctx context.Context) ([]byte, error) {
 func (g *Guard) somethingPending() bool {
 	s, err := g.openStore(false)
 	if err != nil {
-		return false
+		return !isMissing(err) // the fold says what is wrong
 	}
 	defer s.close()
 	names, err := s.pending.Names()
-	return err == nil && len(names) > 0 || s.anyScratch()
+	return err != nil || len(names) > 0 || s.anyScratch()
 }
 
 // Update folds everything pending, runs fn on the result under the lock, and publishes what fn made of it:

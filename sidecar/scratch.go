@@ -322,7 +322,7 @@ func removeScratch(dir vfs.Dir, n string) {
 // nothing in them is pending.
 func (f *fold) sweepSessions() error {
 	for _, p := range f.pending {
-		if p.scratch == nil {
+		if p.scratch == nil || p.from.stuck {
 			continue
 		}
 		for _, sd := range f.sessions {
@@ -439,7 +439,7 @@ func appendLines(block, lines []byte) []byte {
 func (s *store) anyScratch() bool {
 	names, err := s.views.Names()
 	if err != nil {
-		return false
+		return true
 	}
 	for _, id := range names {
 		if !strings.HasPrefix(id, sessionPrefix) {
@@ -447,11 +447,14 @@ func (s *store) anyScratch() bool {
 		}
 		dir, err := s.views.OpenDir(id)
 		if err != nil {
-			continue
+			if isMissing(err) {
+				continue
+			}
+			return true
 		}
 		files, err := dir.Names()
 		_ = dir.Close()
-		if err == nil && slices.ContainsFunc(files, func(name string) bool { return strings.HasSuffix(name, scratchSuffix) }) {
+		if err != nil && !isMissing(err) || slices.ContainsFunc(files, func(name string) bool { return strings.HasSuffix(name, scratchSuffix) }) {
 			return true
 		}
 	}
