@@ -38,7 +38,8 @@ type Outcome struct {
 	Underived []error // derived values that could not be computed, of [Merge] only; see [Document.Derive]
 }
 
-// Merge is the three-way merge of texts. A missing document is an empty text.
+// Merge is the three-way merge of texts. A missing document is an empty text. The error is a *SyntaxError that says which
+// text is no document, ErrRefused for duplicates that the policy rejects, or what Check finds wrong with the policy.
 func Merge(base, ours, theirs []byte, f Format, pol *Policy) ([]byte, Outcome, error) {
 	d, err := Parse(theirs, f)
 	if err != nil {

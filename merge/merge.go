@@ -11,10 +11,15 @@
 //     decides, and the value that lost is returned as a [Conflict].
 //   - Values are compared by value and written by their bytes: 1.10 and 1.1 are one number, "\u00e9" and "é" one string,
 //     and a program that only loads and dumps the document changes nothing.
-//   - merge(b, b, t) is t and merge(b, x, x) is x, byte for byte; merge(b, o, b) is o.
+//   - merge(b, b, t) is t, merge(b, o, b) is o and, unless a rule accumulates (sum, append, renumber), merge(b, x, x) is x:
+//     byte for byte.
 //   - Numbers are exact at any size.
+//   - Time grows with the size of the three texts, however they are nested. A merge takes about as much memory as the
+//     outcome is long; a long array of very short elements takes several times that.
 //
-// It does not know what values mean: two writers that both count 5 → 6 end at 6, unless the policy says sum.
+// It does not know what values mean: two writers that both count 5 → 6 end at 6, unless the policy says sum. In an array
+// it cannot tell an element that was changed beyond recognition from one that took another's place. A Document and a
+// Change look into their text as they are used, also when they are only read: neither is for two goroutines at once.
 //
 // Beside RFC 8259 it takes what Python writes: NaN, Infinity, lone surrogate escapes, names that come twice.
 package merge

@@ -481,3 +481,51 @@ func TestOpRoundTrip(t *testing.T) {
 		require.Equal(t, op, got)
 	}
 }
+
+// An object with many members, many of which come and go, in batches some of which fail: names, values and order are
+// those of the model, and what is looked up is found.
+func TestOpsOnAWideObject(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		model := newObject()
+		for i := range rapid.IntRange(0, 60).Draw(t, "members") {
+			model.set(fmt.Sprint("n", i), number("0"))
+		}
+		d := parse(t, anyDialect(t, "in").write(model))
+		for range rapid.IntRange(1, 12).Draw(t, "batches") {
+			next := model.clone()
+			var ops []merge.Op
+			for range rapid.IntRange(1, 12).Draw(t, "ops") {
+				name := fmt.Sprint("n", rapid.IntRange(0, 70).Draw(t, "name"))
+				if rapid.IntRange(0, 2).Draw(t, "delete") > 0 {
+					ops = append(ops, merge.Op{Kind: merge.OpDelete, At: "/" + name})
+					next.delete(name)
+				} else {
+					value := fmt.Sprint(rapid.IntRange(1, 3).Draw(t, "value"))
+					ops = append(ops, merge.Op{Kind: merge.OpSet, At: "/" + name, Value: merge.Raw(value)})
+					next.set(name, number(value))
+				}
+			}
+			if rapid.IntRange(0, 3).Draw(t, "fails") == 0 {
+				before := string(d.Bytes())
+				require.Error(t, d.Do(append(ops, merge.Op{Kind: merge.OpRemove, At: "/none"})...))
+				require.Equal(t, before, string(d.Bytes()))
+			} else {
+				require.NoError(t, d.Do(ops...))
+				model = next
+			}
+			got := decode(t, d.Bytes()).(*object)
+			require.Equal(t, append([]string{}, model.names...), append([]string{}, got.names...))
+			require.True(t, equal(model, got))
+			for i := range 71 {
+				name := fmt.Sprint("n", i)
+				raw, err := d.Get(merge.Pointer{name})
+				if want, ok := model.values[name]; ok {
+					require.NoError(t, err)
+					require.Equal(t, string(want.(number)), string(raw))
+				} else {
+					require.ErrorIs(t, err, merge.ErrNotFound)
+				}
+			}
+		}
+	})
+}

@@ -7,7 +7,7 @@ import (
 
 // Salvage returns the longest document made of the complete leading records of src, which is the beginning of a longer
 // text: a member or element that was cut is dropped, and what was open is closed. cut is the number of bytes that were
-// not used. A complete document is returned as it is. The error says that there is nothing to keep.
+// not used. A complete document is returned as it is. ErrNotFound: there is nothing to keep.
 func Salvage(src []byte, f Format) (complete []byte, cut int64, err error) {
 	if Valid(src, f) == nil {
 		return src, 0, nil
