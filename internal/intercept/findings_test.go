@@ -320,7 +320,7 @@ func TestFinding10OtherNames(t *testing.T) {
 		"dangling symlink":      `os.remove(F); os.symlink(F, T + "/other"); w(T + "/other")`,
 		"hard link":             `os.link(F, D + "/other"); w(D + "/other")`,
 		"/proc/self/fd":         `f = os.open(F, os.O_RDONLY); w(f"/proc/self/fd/{f}")`,
-		"/dev/fd":               `f = os.open(F, os.O_RDONLY); w(f"/dev/fd/{f}")`,
+		"/dev/fd":               `f = os.open(F, os.O_RDONLY); os.dup2(f, 900); w("/dev/fd/900")`,
 		"/dev/stdin":            `f = os.open(F, os.O_RDONLY); os.dup2(f, 0); w("/dev/stdin")`,
 		"/proc/thread-self":     `f = os.open(F, os.O_RDONLY); w(f"/proc/thread-self/fd/{f}")`,
 		"/proc/pid":             `f = os.open(F, os.O_RDONLY); w(f"/proc/{os.getpid()}/fd/{f}")`,

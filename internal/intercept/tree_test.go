@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -172,37 +171,57 @@ func TestManyProcessesSomeKilled(t *testing.T) {
 	require.Empty(t, h.pending, "a scratch was never seen closing")
 }
 
-// The supervisor runs out of descriptors: calls wait or fail, none passes unguarded.
+// The supervisor runs out of descriptors: calls wait, and fail; none passes unguarded.
 func TestOutOfDescriptors(t *testing.T) {
-	bin := compile(t, "counter", counter)
 	h := newScratchHandler(t)
-	cmd := inRole(t, "supervise with few descriptors", h.target(), "/bin/sh", "-c",
-		fmt.Sprintf("for i in $(seq 16); do %s %s & done; wait", bin, h.target()))
-	cmd.Env = append(cmd.Env, "INTERCEPT_TEST_SCRATCHES="+h.scratches)
-	var before unix.Stat_t
 	require.NoError(t, os.WriteFile(h.target(), []byte("0"), 0o666))
-	require.NoError(t, unix.Stat(h.target(), &before))
-	link := filepath.Join(h.dir, "first")
-	require.NoError(t, os.Link(h.target(), link))
-	cmd.WaitDelay = time.Second
-	tooLong := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	defer tooLong.Stop()
-	out, _ := cmd.CombinedOutput()
-	raw, err := os.ReadFile(link)
-	require.NoError(t, err)
-	require.Equal(t, "0", string(raw), "the file itself was written: %s", out)
-	for line := range strings.Lines(string(out)) {
-		require.Regexp(t, `^(open: Too many open files( in system)?|supervisor: .*too many open files.*|handler: .*too many open files.*)\n$`, line)
+	cmd := inRole(t, "supervise without descriptors", h.target(), "/bin/sh", "-c", "echo 1 > "+h.target())
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "%s", out)
+	require.Regexp(t, "Too many open files in system\nsupervisor: .*: too many open files\n$", string(out))
+	require.Equal(t, "0", h.content(t))
+}
+
+// greedyHandler uses up all descriptors when it first hears of the file.
+type greedyHandler struct {
+	*scratchHandler
+	once sync.Once
+}
+
+func (h *greedyHandler) Named(name string) bool {
+	if name != h.name {
+		return false
 	}
+	h.once.Do(func() {
+		for {
+			if _, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+				return
+			}
+		}
+	})
+	return true
 }
 
 func init() {
-	roles["supervise with few descriptors"] = func(args []string) int {
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 40, Max: 40}); err != nil {
+	roles["supervise without descriptors"] = func(args []string) int {
+		const few = 100
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: few, Max: few}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		return supervise(args)
+		s, err := Start(Command{Path: args[1], Args: args[1:]}, &greedyHandler{scratchHandler: plainHandler(args[0])})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		<-s.Done()
+		fmt.Fprintln(os.Stderr, "supervisor:", s.Err())
+		status, err := s.Wait()
+		if err != nil {
+			return 1
+		}
+		return status.Code
 	}
 }
 
