@@ -1,50 +1,74 @@
 package merge
 
-import "bytes"
-
 // MadeFrom answers which of several versions ours was made from, where that is not known: the index of one of bases. They
-// are in the order of likelihood, the most recent first, and nil is a missing document.
+// are in the order of their age, the newest first, and nil is a missing document. likely is the one that the thread which
+// writes was given last; newer ones were given to others of its process.
 //
-// It is the first, unless ours takes back what happened between an older one and the first, takes up nothing of it, and
-// does something of its own to the older one: then its writer had the older one in memory. Forgetting and deleting
-// cannot always be told apart; a program that means to delete what others added is taken at its word as long as it
-// changes nothing else.
+// It is the likely one, unless ours has what happened between that and a newer one and takes nothing of it back: then one
+// thread read and another writes, as goroutines and pools of threads do. Or unless ours takes back what happened between
+// an older one and the likely one, takes up nothing of it, and does something of its own to the older one: then its writer
+// had the older one in memory. Forgetting and deleting cannot always be told apart; a program that means to delete what
+// others added is taken at its word as long as it changes nothing else.
 //
-// A version that does not parse is never chosen before one that does.
-func MadeFrom(ours []byte, bases [][]byte, f Format, pol *Policy) int {
-	newest := -1
-	var own *Change
-	for i, b := range bases {
-		if own, _ = Diff(b, ours, f, pol); own != nil {
-			newest = i
-			break
-		}
+// A version that does not parse is chosen only where none does.
+func MadeFrom(ours []byte, bases [][]byte, likely int, f Format, pol *Policy) int {
+	m := maker{ours, bases, f, pol}
+	for likely < len(bases) && m.edits(likely) == nil {
+		likely++
 	}
-	if newest < 0 {
+	if likely >= len(bases) {
 		return 0
 	}
-	if own.Empty() {
-		return newest
-	}
-	undone := editsOf(own)
-	for i := newest + 1; i < len(bases); i++ {
-		older := bases[i]
-		if bytes.Equal(older, bases[newest]) {
-			continue
-		}
-		others, err := Diff(older, bases[newest], f, pol)
-		if err != nil || others.Empty() {
-			continue
-		}
-		mine, err := Diff(older, ours, f, pol)
-		if err != nil || mine.Empty() {
-			continue
-		}
-		if fromMemory(editsOf(others), editsOf(mine), undone) {
-			return i
+	for newer := range likely {
+		if others := m.between(likely, newer); len(others) > 0 && takesUp(others, m.edits(likely), m.edits(newer)) {
+			return newer
 		}
 	}
-	return newest
+	undone := m.edits(likely)
+	if len(undone) == 0 {
+		return likely
+	}
+	for older := likely + 1; older < len(bases); older++ {
+		others, mine := m.between(older, likely), m.edits(older)
+		if len(others) > 0 && len(mine) > 0 && fromMemory(others, mine, undone) {
+			return older
+		}
+	}
+	return likely
+}
+
+type maker struct {
+	ours  []byte
+	bases [][]byte
+	f     Format
+	pol   *Policy
+}
+
+// edits from a base to ours; nil if the base does not parse.
+func (m maker) edits(base int) map[editKey]int { return m.diff(m.bases[base], m.ours) }
+
+func (m maker) between(older, newer int) map[editKey]int {
+	return m.diff(m.bases[older], m.bases[newer])
+}
+
+func (m maker) diff(a, b []byte) map[editKey]int {
+	c, err := Diff(a, b, m.f, m.pol)
+	if err != nil {
+		return nil
+	}
+	return editsOf(c)
+}
+
+// takesUp: ours has something of what others did, and takes nothing of it back.
+func takesUp(others, mine, undone map[editKey]int) bool {
+	has := false
+	for e := range others {
+		has = has || mine[e] > 0
+		if undone[editKey{e.at, e.new, e.old}] > 0 {
+			return false
+		}
+	}
+	return has
 }
 
 // fromMemory: of what others did, ours has nothing and takes something back.

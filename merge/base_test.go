@@ -36,12 +36,40 @@ func TestMadeFrom(t *testing.T) {
 			for _, b := range c.bases {
 				bases = append(bases, []byte(b))
 			}
-			require.Equal(t, c.want, merge.MadeFrom([]byte(c.ours), bases, merge.JSON, nil))
+			require.Equal(t, c.want, merge.MadeFrom([]byte(c.ours), bases, 0, merge.JSON, nil))
 		})
 	}
 	lines := [][]byte{[]byte("1\n2\n"), []byte("1\n")}
-	require.Equal(t, 1, merge.MadeFrom([]byte("1\n3\n"), lines, merge.Lines, nil))
-	require.Equal(t, 0, merge.MadeFrom([]byte("1\n2\n3\n"), lines, merge.Lines, nil))
+	require.Equal(t, 1, merge.MadeFrom([]byte("1\n3\n"), lines, 0, merge.Lines, nil))
+	require.Equal(t, 0, merge.MadeFrom([]byte("1\n2\n3\n"), lines, 0, merge.Lines, nil))
+}
+
+// What another thread of the process was given last.
+func TestMadeFromWhatAnotherThreadRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		ours  string
+		bases []string // newest first
+		want  int
+	}{
+		"a goroutine that moved on":        {`{"l":[1,2,3]}`, []string{`{"l":[1,2]}`, `{"l":[1]}`}, 0},
+		"a thread of its own":              {`{"a":1,"mine":1}`, []string{`{"a":1,"b":1}`, `{"a":1}`}, 1},
+		"a thread that saves as it was":    {`{"a":1}`, []string{`{"a":1,"b":1}`, `{"a":1}`}, 1},
+		"one that knows half of it":        {`{"a":1,"b":1,"m":1}`, []string{`{"a":1,"b":1,"c":1}`, `{"a":1,"b":1}`, `{"a":1}`}, 1},
+		"nothing happened in between":      {`{"a":1,"m":1}`, []string{`{"a":1}`, `{"a": 1}`}, 1},
+		"and then from memory, even older": {`{"m":2}`, []string{`{"m":1,"x":1,"y":1}`, `{"m":1,"x":1}`, `{"m":1}`}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var bases [][]byte
+			for _, b := range c.bases {
+				bases = append(bases, []byte(b))
+			}
+			likely := 1
+			if len(bases) == 3 && name == "one that knows half of it" {
+				likely = 2
+			}
+			require.Equal(t, c.want, merge.MadeFrom([]byte(c.ours), bases, likely, merge.JSON, nil))
+		})
+	}
 }
 
 // In an incomplete version an element that stands where another one did is a new one.

@@ -127,7 +127,7 @@ func TestMovesEndWithTheVersionTheyBelongTo(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close(false)
 	write := func(pid int, base, ours string) {
-		_, err := s.Publish(Writer{PID: pid}, []byte(ours), [][]byte{[]byte(base)}, false)
+		_, err := s.Publish(Writer{PID: pid}, []byte(ours), Bases{Versions: [][]byte{[]byte(base)}}, false)
 		require.NoError(t, err)
 		_, err = s.Fold(context.Background())
 		require.NoError(t, err)

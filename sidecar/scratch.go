@@ -252,7 +252,7 @@ func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile) error {
 	if len(bytes.TrimSpace(x.content)) > 0 {
 		id := sd.id + "." + x.n
 		name = id + tornSuffixName
-		base, missing, err := f.firstBase(x)
+		base, missing, err := f.likelyBase(x)
 		if err != nil {
 			return err
 		}
@@ -295,12 +295,12 @@ func readBase(dir vfs.Dir, name string) (base []byte, intact bool, err error) {
 	return base, err == nil && strings.HasSuffix(name, "."+contentHash(base)), ignoreMissing(err)
 }
 
-// firstBase: by the content of a torn version nothing can be chosen.
-func (f *fold) firstBase(x *scratchFile) (base []byte, missing bool, err error) {
-	if len(x.about.Bases) == 0 || x.about.Bases[0] == "" {
+// likelyBase: by the content of a torn version nothing can be chosen.
+func (f *fold) likelyBase(x *scratchFile) (base []byte, missing bool, err error) {
+	if len(x.about.Bases) <= x.about.Likely || x.about.Bases[x.about.Likely] == "" {
 		return nil, true, nil
 	}
-	base, intact, err := readBase(x.dir, x.about.Bases[0])
+	base, intact, err := readBase(x.dir, x.about.Bases[x.about.Likely])
 	return base, !intact, err
 }
 

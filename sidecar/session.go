@@ -25,7 +25,7 @@ import (
 //	views/@<id>/owner          its flock says that the supervisor lives
 //	views/@<id>/<n>.scratch    the writer's; its open file description holds the flock of it until its last close
 //	views/@<id>/<n>.about      who writes, when it was opened, and the names of its bases
-//	views/@<id>/<n>.base0, …   what it may have been made from, most likely first
+//	views/@<id>/<n>.base0, …   what it may have been made from, the newest first
 //
 // A closed scratch file is a pending change like a line of a journal: <id>.<n> is its sidecar, and it has one change,
 // number 1. So it is folded exactly once by the same watermarks.
@@ -62,12 +62,25 @@ type Writer struct {
 	Command string
 }
 
+// Bases are the versions that a program may have made its own from, the newest first; nil is a missing document. Likely is
+// the one that its thread was given last: see merge.MadeFrom.
+type Bases struct {
+	Versions [][]byte
+	Likely   int
+}
+
+// madeFrom is the index of the one that content was made from.
+func (b Bases) madeFrom(content []byte, g *Guard) int {
+	return merge.MadeFrom(content, b.Versions, b.Likely, g.format, g.options.Policy)
+}
+
 // about is what stands beside a scratch file.
 type about struct {
 	header
 	Generation uint64   `json:"generation"`
 	Monotonic  int64    `json:"monotonic"`           // when it was opened
-	Bases      []string `json:"bases"`               // "" is a missing document; a name ends in the hash of its content
+	Bases      []string `json:"bases"`               // the newest first; "" is a missing document; a name ends in the hash of its content
+	Likely     int      `json:"likely,omitempty"`    // which of them, if content says nothing else: see merge.MadeFrom
 	Hash       string   `json:"hash,omitempty"`      // of the content, where it was known from the start
 	Skip       int64    `json:"skip,omitempty"`      // JSON Lines: it begins with a hole as long as the target was, and only appends
 	Finished   bool     `json:"finished,omitempty"`  // JSON Lines: the writer was not killed, what is missing is deleted
@@ -187,12 +200,11 @@ type Scratch struct {
 }
 
 // Create makes a scratch file with content for a program that opens the target for writing. flags are the access mode
-// and O_APPEND. bases are what the program may have made its version from, most likely first, nil for a missing document;
-// with skip, which only a JSON Lines target may have, the file is a hole of that length to append to, and has no base.
+// and O_APPEND. bases are what the program may have made its version from; with skip, which only a JSON Lines target may have, the file is a hole of that length to append to, and has no base.
 //
 // The returned file is the program's: it must be closed here once the program has its own descriptor of it, because its
 // last close, by whomever, is what says that the version in it is complete. mode is what the program finds it has.
-func (s *Session) Create(w Writer, flags int, mode fs.FileMode, content []byte, bases [][]byte, skip int64) (*Scratch, *os.File, error) {
+func (s *Session) Create(w Writer, flags int, mode fs.FileMode, content []byte, bases Bases, skip int64) (*Scratch, *os.File, error) {
 	x, err := s.begin(w, bases, skip, false)
 	if err != nil {
 		return nil, nil, s.g.fail("make scratch file", err, "")
@@ -206,15 +218,15 @@ func (s *Session) Create(w Writer, flags int, mode fs.FileMode, content []byte, 
 }
 
 // begin writes everything but the scratch file itself.
-func (s *Session) begin(w Writer, bases [][]byte, skip int64, additions bool) (*Scratch, error) {
+func (s *Session) begin(w Writer, bases Bases, skip int64, additions bool) (*Scratch, error) {
 	host, _ := os.Hostname()
 	x := &Scratch{s: s, n: newID(), skip: skip}
 	x.about = about{
 		header:     header{Version: journalVersion, Host: host, Boot: s.g.boot, PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
-		Generation: s.store.readSettled(), Monotonic: monotonic(), Bases: []string{}, Skip: skip, Additions: additions,
+		Generation: s.store.readSettled(), Monotonic: monotonic(), Bases: []string{}, Likely: bases.Likely, Skip: skip, Additions: additions,
 	}
 	x.about.ID = s.sidecar(x.n)
-	for i, base := range bases {
+	for i, base := range bases.Versions {
 		name := ""
 		if base != nil {
 			name = fmt.Sprintf("%s%s%d.%s", x.n, baseSuffix, i, contentHash(base))
@@ -287,12 +299,12 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 
 // Publish takes content as a complete new version that a program wrote elsewhere. additions: its writer is not done, so
 // that nothing is deleted.
-func (s *Session) Publish(w Writer, content []byte, bases [][]byte, additions bool) (*Scratch, error) {
+func (s *Session) Publish(w Writer, content []byte, bases Bases, additions bool) (*Scratch, error) {
 	x, err := s.publish(w, content, bases, 0, additions)
 	return x, s.g.fail("publish", err, "")
 }
 
-func (s *Session) publish(w Writer, content []byte, bases [][]byte, skip int64, additions bool) (*Scratch, error) {
+func (s *Session) publish(w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
 	x, err := s.begin(w, bases, skip, additions)
 	if err != nil {
 		return nil, err
@@ -312,20 +324,20 @@ func (s *Session) publish(w Writer, content []byte, bases [][]byte, skip int64, 
 // Submit publishes what an open scratch file holds, and makes it, or what was added of it, the base of what its writer
 // does from now on. No fold comes in between. additions: the writer may not be done, so that nothing is deleted yet. It
 // returns which of bases the version was made from, and the new base. ErrTorn: it is not complete.
-func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases [][]byte, additions bool) (from int, base []byte, err error) {
+func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases Bases, additions bool) (from int, base []byte, err error) {
 	s := x.s
 	if err := Complete(content, s.g.format); err != nil {
 		return 0, nil, err
 	}
-	if len(bases) > 0 {
-		from = merge.MadeFrom(content, bases, s.g.format, s.g.options.Policy)
-		bases = bases[from : from+1]
+	if len(bases.Versions) > 0 {
+		from = bases.madeFrom(content, s.g)
+		bases = Bases{Versions: bases.Versions[from : from+1]}
 	}
 	base = content
 	if additions {
 		var before []byte
-		if len(bases) > 0 {
-			before = bases[0]
+		if len(bases.Versions) > 0 {
+			before = bases.Versions[0]
 		}
 		if base, err = s.added(content, before); err != nil {
 			return 0, nil, s.g.fail("submit", err, "")
@@ -354,7 +366,7 @@ func (s *Session) excluded(ctx context.Context, fn func() error) error {
 // goes on.
 func (x *Scratch) Appended(ctx context.Context, w Writer, lines []byte) error {
 	err := x.s.excluded(ctx, func() error {
-		if _, err := x.s.publish(w, lines, nil, x.skip, false); err != nil {
+		if _, err := x.s.publish(w, lines, Bases{}, x.skip, false); err != nil {
 			return err
 		}
 		x.skip += int64(len(lines))
@@ -449,7 +461,7 @@ func (x *Scratch) rebase(base []byte) error {
 	err := x.s.write(name, base)
 	old := x.about.Bases
 	if err == nil {
-		x.about.Bases = []string{name}
+		x.about.Bases, x.about.Likely = []string{name}, 0
 		// What its writer does from now on comes behind what is in the target now.
 		x.about.Generation, x.about.Monotonic = x.s.store.readSettled(), monotonic()
 		err = x.s.writeAbout(x)
@@ -478,15 +490,15 @@ func (s *Session) removeNames(names []string) {
 
 // Prepare diffs a version that the writer has closed, before any lock is taken, and returns which of bases, the ones of
 // Create, it was made from. ErrTorn: the version is not complete.
-func (x *Scratch) Prepare(content []byte, bases [][]byte) (int, error) {
+func (x *Scratch) Prepare(content []byte, bases Bases) (int, error) {
 	if err := Complete(content, x.s.g.format); err != nil {
 		return 0, err
 	}
 	var base []byte
 	i := 0
-	if len(bases) > 0 {
-		i = merge.MadeFrom(content, bases, x.s.g.format, x.s.g.options.Policy)
-		base = bases[i]
+	if len(bases.Versions) > 0 {
+		i = bases.madeFrom(content, x.s.g)
+		base = bases.Versions[i]
 	}
 	made, err := x.s.g.prepareScratch(base, content, x.about.Additions)
 	if err != nil {
@@ -590,7 +602,7 @@ func (g *Guard) overlay(ctx context.Context) (content []byte, overlay bool, err 
 
 // madeFrom returns the base of a scratch file, chosen by what is in it; nil is a missing document.
 func (g *Guard) madeFrom(dir vfs.Dir, a *about, content []byte) ([]byte, error) {
-	var bases [][]byte
+	var versions [][]byte
 	for _, name := range a.Bases {
 		var base []byte
 		if name != "" {
@@ -606,12 +618,12 @@ func (g *Guard) madeFrom(dir vfs.Dir, a *about, content []byte) ([]byte, error) 
 			}
 			base = append([]byte{}, raw...) // empty is not missing
 		}
-		bases = append(bases, base)
+		versions = append(versions, base)
 	}
-	if len(bases) == 0 {
+	if len(versions) == 0 {
 		return nil, nil
 	}
-	return bases[merge.MadeFrom(content, bases, g.format, g.options.Policy)], nil
+	return versions[Bases{versions, a.Likely}.madeFrom(content, g)], nil
 }
 
 // sessionOf splits the name of a scratch file's sidecar.

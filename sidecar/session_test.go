@@ -41,7 +41,7 @@ func (t *sessionTest) create(s *Session, content string, bases ...string) (*Scra
 			texts = append(texts, []byte(b))
 		}
 	}
-	x, f, err := s.Create(Writer{PID: 1, Command: "test"}, os.O_WRONLY, 0o644, nil, texts, 0)
+	x, f, err := s.Create(Writer{PID: 1, Command: "test"}, os.O_WRONLY, 0o644, nil, Bases{Versions: texts}, 0)
 	require.NoError(t, err)
 	_, err = f.WriteString(content)
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func TestPreparedDiffIsUsed(t *testing.T) {
 	a := s.session(Options{})
 	bases := [][]byte{[]byte(`{"mine":[1],"theirs":1}`), []byte(`{"mine":[1]}`)}
 	x := s.write(a, `{"mine":[1,2]}`, string(bases[0]), string(bases[1]))
-	i, err := x.Prepare([]byte(`{"mine":[1,2]}`), bases)
+	i, err := x.Prepare([]byte(`{"mine":[1,2]}`), Bases{Versions: bases})
 	require.NoError(t, err)
 	require.Equal(t, 1, i)
 	// Without its bases only the prepared diff can be what is folded.
@@ -177,7 +177,7 @@ func TestFoldedScratchFileThatStays(t *testing.T) {
 	s := newSessionTest(t, "a.jsonl", "1\n")
 	a := s.session(Options{})
 	append := func() {
-		x, f, err := a.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, nil, 2)
+		x, f, err := a.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, 2)
 		require.NoError(t, err)
 		_, err = f.WriteString("2\n")
 		require.NoError(t, err)
@@ -202,7 +202,7 @@ func TestLinesAreAppendedInPlace(t *testing.T) {
 	a := s.session(Options{})
 	before, err := os.Stat(s.target)
 	require.NoError(t, err)
-	x, f, err := a.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, nil, before.Size())
+	x, f, err := a.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, before.Size())
 	require.NoError(t, err)
 	info, err := f.Stat()
 	require.NoError(t, err)
@@ -238,11 +238,11 @@ func TestLinesRewrite(t *testing.T) {
 func TestPublishWithoutDeleting(t *testing.T) {
 	s := newSessionTest(t, "a.json", `{"a":1,"b":1}`)
 	a := s.session(Options{})
-	_, err := a.Publish(Writer{}, []byte(`{"b":1,"c":1}`), [][]byte{[]byte(`{"a":1,"b":1}`)}, true)
+	_, err := a.Publish(Writer{}, []byte(`{"b":1,"c":1}`), Bases{Versions: [][]byte{[]byte(`{"a":1,"b":1}`)}}, true)
 	require.NoError(t, err)
 	s.fold(a)
 	require.JSONEq(t, `{"a":1,"b":1,"c":1}`, s.content())
-	_, err = a.Publish(Writer{}, []byte(`{"c":1}`), [][]byte{[]byte(`{"a":1,"b":1,"c":1}`)}, false)
+	_, err = a.Publish(Writer{}, []byte(`{"c":1}`), Bases{Versions: [][]byte{[]byte(`{"a":1,"b":1,"c":1}`)}}, false)
 	require.NoError(t, err)
 	s.fold(a)
 	require.JSONEq(t, `{"c":1}`, s.content())
@@ -327,7 +327,7 @@ func TestOrderOfPendingScratchFiles(t *testing.T) {
 func TestNewTargetHasItsMakersMode(t *testing.T) {
 	s := newSessionTest(t, "a.json", ``)
 	a := s.session(Options{})
-	_, f, err := a.Create(Writer{}, os.O_WRONLY, 0o640, nil, [][]byte{nil}, 0)
+	_, f, err := a.Create(Writer{}, os.O_WRONLY, 0o640, nil, Bases{Versions: [][]byte{nil}}, 0)
 	require.NoError(t, err)
 	_, err = f.WriteString(`{}`)
 	require.NoError(t, err)
@@ -363,7 +363,7 @@ func TestWithdraw(t *testing.T) {
 func TestOrderAfterARefresh(t *testing.T) {
 	s := newSessionTest(t, "a.json", `{"n":0}`)
 	a := s.session(Options{})
-	late, f, err := a.Create(Writer{}, os.O_RDWR, 0o644, []byte(`{"n":0}`), [][]byte{[]byte(`{"n":0}`)}, 0)
+	late, f, err := a.Create(Writer{}, os.O_RDWR, 0o644, []byte(`{"n":0}`), Bases{Versions: [][]byte{[]byte(`{"n":0}`)}}, 0)
 	require.NoError(t, err)
 	s.write(a, `{"n":1}`, `{"n":0}`)
 	s.fold(a) // the next generation

@@ -27,11 +27,20 @@ type execOptions struct {
 
 func (a *app) execCommand() *cobra.Command {
 	var o execOptions
-	cmd := a.verb(groupRun, "exec --file FILE [--mode auto|copy] [--env NAME] [--report FILE] -- CMD ARG...",
-		"Run a program that shares a JSON file, unchanged",
-		`Run CMD with a private copy of FILE, and merge what it writes there into FILE: at each complete write, and when it
-ends. So any number of such programs may run at once. The path of the copy replaces every {} in the arguments, and is in the
-environment variable JSONGUARD_FILE (--env names another).
+	cmd := a.verb(groupRun, "exec [--file FILE]... [--mode auto|intercept|copy] [--report FILE] -- CMD ARG...",
+		"Run a program that shares JSON files, unchanged",
+		`Run CMD so that what it and its children write into a shared JSON file is merged with what others write. Any number of
+such programs may run at once.
+
+With --mode copy, which is what auto means in this release, CMD gets a private copy of the one FILE: its path replaces every
+{} in the arguments, and is in the environment variable JSONGUARD_FILE (--env names another). It is merged at each complete
+write, and when CMD ends.
+
+With --mode intercept, on Linux, the program's accesses to the file are intercepted: its path may be hard-coded ({} and the
+variable name FILE itself). It reads one complete version, writes into a file of its own, and that is merged when it closes
+it. FILE may be a pattern (* within a name, ** for directories) and be given more than once. Without --file the policy says
+which files; without that it is every *.json, *.jsonl and *.ndjson that CMD opens for writing below the working directory,
+and what turns out to be no JSON is left alone. A program under interception cannot gain privileges (sudo, setuid).
 
 The program's arguments, stdin, stdout and stderr are its own; so is the exit status, a death by signal included. TERM,
 HUP, USR1 and USR2 are passed on, and INT and QUIT when they were not typed at the terminal, where they reach it by
@@ -42,7 +51,8 @@ Exit status: the program's, if it is not 0. 125: jsonguard failed before the pro
 was not found. After the program's 0: 65, what it wrote cannot be parsed (it is in quarantine) or was refused; 74, an
 I/O error; 75, what it wrote is safe but not yet in FILE.`,
 		`  jsonguard exec --file results.json -- python3 runner.py --db {}
-  jsonguard exec --file results.json --env DB_PATH -- node runner.js`,
+  jsonguard exec --file results.json --env DB_PATH -- node runner.js
+  jsonguard exec --mode intercept --file results.json -- python3 hardcoded.py`,
 		func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("usage: "+cmd.UseLine(), "exec: no program")
@@ -53,30 +63,45 @@ I/O error; 75, what it wrote is safe but not yet in FILE.`,
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the program is the program's
 	f.StringArrayVar(&o.files, "file", nil, "the shared file (with --mode copy exactly one)")
-	f.StringVar(&o.mode, "mode", "auto", "auto, intercept or copy: how the program's writes are seen")
+	f.StringVar(&o.mode, "mode", modeAuto, "auto, intercept or copy: how the program's writes are seen")
 	f.BoolVar(&o.allowUnguarded, "allow-unguarded", false, "mode intercept: let programs run on that cannot be inspected")
 	f.StringVar(&o.env, "env", "JSONGUARD_FILE", "environment variable that names the copy")
 	f.StringVar(&o.report, "report", "", "write what happened to this file, as JSON")
 	return wraps.mark(cmd)
 }
 
+// Modes of exec. Nested is what auto and intercept become inside another exec, which guards for both.
+const (
+	modeAuto      = "auto"
+	modeIntercept = "intercept"
+	modeCopy      = "copy"
+	modeNested    = "nested"
+)
+
 func (o execOptions) check() error {
 	switch o.mode {
-	case "auto", "copy":
-	case "intercept":
-		return o.checkIntercept()
+	case modeAuto, modeIntercept, modeCopy:
 	default:
 		return usage("--mode auto, --mode intercept or --mode copy", "exec: unknown mode %q", o.mode)
 	}
+	for _, f := range o.files {
+		if f == "" {
+			return usage("is a variable of the script unset?", "exec: --file is empty")
+		}
+	}
+	if o.env == "" || strings.ContainsAny(o.env, "=\x00") {
+		return usage("a name like DB_PATH", "exec: %q cannot name an environment variable", o.env)
+	}
+	return nil
+}
+
+// checkCopy is what mode copy needs beside that.
+func (o execOptions) checkCopy() error {
 	switch {
 	case len(o.files) == 0:
 		return usage("name the shared file: --file results.json", "exec: no --file")
 	case len(o.files) > 1:
 		return usage("one program, one --file; a second file needs a second jsonguard exec around it", "exec: mode copy takes one --file, not %d", len(o.files))
-	case o.files[0] == "":
-		return usage("is a variable of the script unset?", "exec: --file is empty")
-	case o.env == "" || strings.ContainsAny(o.env, "=\x00"):
-		return usage("a name like DB_PATH", "exec: %q cannot name an environment variable", o.env)
 	}
 	if _, err := os.Lstat(o.files[0]); err != nil && strings.ContainsAny(o.files[0], "*?[") {
 		return usage("name the file itself", "exec: mode copy takes a file, not a pattern: %s", o.files[0])
@@ -84,16 +109,27 @@ func (o execOptions) check() error {
 	return nil
 }
 
-func (o execOptions) checkIntercept() error {
-	for _, f := range o.files {
-		if f == "" {
-			return usage("is a variable of the script unset?", "exec: --file is empty")
-		}
+// choose settles what auto means here, and what intercept does inside another exec.
+func (a *app) choose(o *execOptions) error {
+	switch o.mode {
+	case modeAuto:
+		o.mode = modeCopy
+		a.note("exec: mode copy (--mode intercept is for a program whose path is hard-coded)")
+		return o.checkCopy()
+	case modeCopy:
+		return o.checkCopy()
 	}
-	if _, err := intercept.Probe(); err != nil {
-		return &problem{op: "exec: --mode intercept", err: err, hint: "--mode copy gives the program a private copy through {}"}
+	_, err := intercept.Probe()
+	switch {
+	case err == nil:
+		a.note("exec: mode intercept: the probe passed")
+		return nil
+	case errors.Is(err, intercept.ErrNested):
+		o.mode = modeNested
+		a.note("exec: inside another jsonguard exec, which guards for both")
+		return nil
 	}
-	return nil
+	return &problem{op: "exec: --mode intercept", err: err, hint: "--mode copy gives the program a private copy through {}"}
 }
 
 func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
@@ -107,8 +143,8 @@ func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
 	if err != nil {
 		return err
 	}
-	if o.mode == "auto" {
-		a.note("exec: mode copy (--mode intercept is asked for by name)")
+	if err := a.choose(&o); err != nil {
+		return err
 	}
 	report, err := openReport(o)
 	if err != nil {
@@ -116,9 +152,10 @@ func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
 	}
 	var told *execReport
 	var outcome error
-	if o.mode == "intercept" {
+	switch o.mode {
+	case modeIntercept, modeNested:
 		told, outcome = a.runIntercepted(ctx, o, program)
-	} else {
+	default:
 		run := &copyRun{a: a, program: program, options: o, began: time.Now(), file: o.files[0]}
 		outcome = run.run(ctx)
 		told = run.report(outcome)

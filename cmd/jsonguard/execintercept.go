@@ -19,7 +19,11 @@ import (
 
 func (a *app) runIntercepted(ctx context.Context, o execOptions, program *child) (*execReport, error) {
 	r := &interceptRun{a: a, program: program, options: o, began: time.Now()}
-	outcome := r.run(ctx)
+	run := r.run
+	if o.mode == modeNested {
+		run = r.runNested
+	}
+	outcome := run(ctx)
 	if !r.started {
 		return nil, outcome
 	}
@@ -60,10 +64,10 @@ func (r *interceptRun) run(ctx context.Context) error {
 	defer giveUp()
 	started, stop := forward(r.program, giveUp) // after the program's end, a signal asks us not to wait for a lock
 	defer stop()
-	command := intercept.Command{Path: r.program.path, Args: r.program.argv, Env: os.Environ()}
-	if len(r.options.files) == 1 {
-		command.Args = fill(command.Args, r.options.files[0])
-		command.Env = append(command.Env, r.options.env+"="+r.options.files[0])
+	command := intercept.Command{Path: r.program.path, Args: r.program.argv, Env: append(os.Environ(), r.environment()...)}
+	if err := r.tree.Prepare(); err != nil {
+		r.tree.Close(ctx)
+		return err
 	}
 	r.program.forking.Store(true)
 	super, err := intercept.Start(command, r.tree)
@@ -87,6 +91,43 @@ func (r *interceptRun) run(ctx context.Context) error {
 		r.a.say("exec: %v", err)
 	}
 	return r.outcome(r.tell())
+}
+
+// environment puts the file's own name where mode copy puts the copy's: one command line serves both.
+func (r *interceptRun) environment() []string {
+	if len(r.options.files) != 1 {
+		return nil
+	}
+	file := absolute(r.options.files[0])
+	r.program.argv = fill(r.program.argv, file)
+	return []string{r.options.env + "=" + file}
+}
+
+// runNested asks the exec around us to guard our files too, and runs the program as it is.
+func (r *interceptRun) runNested(ctx context.Context) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		return &problem{op: "exec", err: err}
+	}
+	files, _, err := r.a.underPolicy(dir, r.patterns())
+	if err != nil {
+		return err
+	}
+	if err := session.Join(ctx, files); err != nil {
+		return &problem{op: "exec: join the jsonguard exec around this one", err: err}
+	}
+	started, stop := forward(r.program, func() {})
+	defer stop()
+	if err := r.program.start(r.a, r.environment()...); err != nil {
+		return err
+	}
+	r.started = true
+	started(r.program.cmd.Process)
+	r.end, err = r.program.wait()
+	if err != nil {
+		r.a.say("%v", err)
+	}
+	return r.end
 }
 
 // patterns of the files, resolved as far as they name one: a pattern's directory may be a symbolic link.
@@ -202,7 +243,7 @@ func (r *interceptRun) outcome(failure error) ended {
 
 func (r *interceptRun) report(outcome error) *execReport {
 	report := &execReport{
-		Mode: "intercept", Command: r.program.argv, Began: r.began.UTC(), Seconds: time.Since(r.began).Seconds(),
+		Mode: r.options.mode, Command: r.program.argv, Began: r.began.UTC(), Seconds: time.Since(r.began).Seconds(),
 		ChildExit: r.end.status, ChildDied: r.end.signal, Exit: statusOfEnd(outcome), Conflicts: []sidecar.Conflict{},
 	}
 	for _, f := range r.files {

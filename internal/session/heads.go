@@ -119,31 +119,29 @@ func (h *Heads[P, V]) Wrote(p P, thread int, base, v V) {
 	h.add(at, head[V]{version: v, thread: thread, own: true})
 }
 
-// Bases are the candidates for a write by thread now, best first: the thread's newest head, else the process's newest,
-// then what is older than that, newest first. A process that knows nothing of the file starts from what it was when the
-// process started.
-func (h *Heads[P, V]) Bases(p P, thread int) []V {
+// Bases are the candidates for a write by thread now, the newest first, and which of them is the likely one: the thread's
+// newest head, else the process's newest. A process that knows nothing of the file starts from what it was when the process
+// started.
+func (h *Heads[P, V]) Bases(p P, thread int) (bases []V, likely int) {
 	at := h.processes[p]
 	if at == nil {
-		return nil
+		return nil, 0
 	}
 	if len(at.heads) == 0 {
-		return []V{at.start}
+		return []V{at.start}, 0
 	}
-	best := at.heads[len(at.heads)-1]
+	likely = -1
 	for _, k := range slices.Backward(at.heads) {
-		if k.thread == thread {
-			best = k
-			break
-		}
-	}
-	bases := []V{best.version}
-	for _, k := range slices.Backward(at.heads) {
-		if k.order < best.order && !slices.Contains(bases, k.version) {
+		known := slices.Index(bases, k.version)
+		if known < 0 {
+			known = len(bases)
 			bases = append(bases, k.version)
 		}
+		if likely < 0 && k.thread == thread {
+			likely = known
+		}
 	}
-	return bases
+	return bases, max(likely, 0)
 }
 
 // Knowing lists the processes that have read or written something themselves, or were told by a child, the youngest first:

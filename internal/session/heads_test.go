@@ -33,12 +33,12 @@ func (w *world) version(content string) int {
 }
 
 func (w *world) write(process string, thread int, content string) {
-	candidates := w.heads.Bases(process, thread)
+	candidates, likely := w.heads.Bases(process, thread)
 	var bases [][]byte
 	for _, v := range candidates {
 		bases = append(bases, []byte(w.versions[v]))
 	}
-	base := candidates[merge.MadeFrom([]byte(content), bases, merge.JSON, nil)]
+	base := candidates[merge.MadeFrom([]byte(content), bases, likely, merge.JSON, nil)]
 	w.heads.Wrote(process, thread, base, w.version(content))
 	change, err := merge.Diff([]byte(w.versions[base]), []byte(content), merge.JSON, nil)
 	require.NoError(w.t, err)
@@ -232,6 +232,19 @@ func TestBaseInference(t *testing.T) {
 			exit c
 			write p {"a":1,"p":1}
 			file = {"a":1,"q":1,"p":1}`},
+		{"goroutines: one thread reads, another writes", `{"l":[]}`, `
+			start p
+			start q
+			read p.1
+			read p.2
+			write p.1 {"l":["p1"]}
+			read q
+			write q {"l":["p1","q1"]}
+			read p.1
+			write p.2 {"l":["p1","q1","p2"]}
+			read p.2
+			write p.1 {"l":["p1","q1","p2","p3"]}
+			file = {"l":["p1","q1","p2","p3"]}`},
 		{"a consumer in threads", `["j1"]`, `
 			start p
 			read p.1
@@ -266,7 +279,9 @@ func TestHeadsAreBounded(t *testing.T) {
 	for v := 1; v <= 100; v++ {
 		h.Read("p", 0, v)
 	}
-	require.Equal(t, []int{100, 99, 98, 97, 4, 3, 2, 1}, h.Bases("p", 0))
+	bases, likely := h.Bases("p", 0)
+	require.Equal(t, []int{100, 99, 98, 97, 4, 3, 2, 1}, bases)
+	require.Zero(t, likely)
 	n := 0
 	h.Versions(func(int) { n++ })
 	require.Equal(t, 9, n)

@@ -219,7 +219,7 @@ func (t *target) refresh(c *caller, w *writer) error {
 		}
 	}
 	w.initial = append([]byte{}, fresh...)
-	w.bases = []*version{v}
+	w.bases, w.likely = []*version{v}, 0
 	t.heads.Read(c.process, c.tid, v)
 	return nil
 }
@@ -275,11 +275,11 @@ func (t *target) submit(w *writer) {
 // submitContent publishes what an open scratch file holds now. additions: its writer may not be done, so that nothing is
 // deleted; what was not taken stays for later.
 func (t *target) submitContent(w *writer, content []byte, additions bool) {
-	texts, err := readVersions(w.bases)
+	bases, err := w.readBases()
 	if err != nil {
 		return
 	}
-	i, base, err := w.scratch.Submit(t.tree.ctx, w.who(), content, texts, additions)
+	i, base, err := w.scratch.Submit(t.tree.ctx, w.who(), content, bases, additions)
 	if errors.Is(err, sidecar.ErrTorn) {
 		return // in the middle of something
 	}
@@ -292,7 +292,7 @@ func (t *target) submitContent(w *writer, content []byte, additions bool) {
 		t.heads.Wrote(w.process, w.tid, w.bases[i], v)
 		w.initial = v.content
 	}
-	w.bases = []*version{v}
+	w.bases, w.likely = []*version{v}, 0
 	t.stats.Writes++
 	t.foldSoon()
 }

@@ -20,30 +20,36 @@ const guessLimit = 256 << 20
 // matcher says which files are guarded.
 type matcher struct {
 	dir      string // guessed files are below it
+	guesses  bool
 	patterns []string
 }
 
 // newMatcher takes patterns relative to dir, in which * is any part of one name and ** any number of directories. Without
 // patterns it guesses.
 func newMatcher(dir string, patterns []string) matcher {
-	m := matcher{dir: dir}
+	return matcher{dir: dir, guesses: len(patterns) == 0}.with(patterns)
+}
+
+// with adds patterns.
+func (m matcher) with(patterns []string) matcher {
+	m.patterns = slices.Clone(m.patterns)
 	for _, p := range patterns {
 		if !filepath.IsAbs(p) {
-			p = filepath.Join(dir, p)
+			p = filepath.Join(m.dir, p)
 		}
 		m.patterns = append(m.patterns, filepath.Clean(p))
 	}
 	return m
 }
 
-func (m matcher) guesses() bool { return len(m.patterns) == 0 }
+// names says whether a file was asked for, and is not guessed.
+func (m matcher) names(file string) bool {
+	return slices.ContainsFunc(m.patterns, func(p string) bool { return matchPath(p, file) })
+}
 
 // match says whether the file at an absolute path is guarded, if it turns out to be a regular file.
 func (m matcher) match(file string) bool {
-	if m.guesses() {
-		return m.guess(file)
-	}
-	return slices.ContainsFunc(m.patterns, func(p string) bool { return matchPath(p, file) })
+	return m.names(file) || m.guesses && m.guess(file)
 }
 
 func (m matcher) guess(file string) bool {
@@ -64,8 +70,8 @@ func guessedName(name string) bool {
 // named says whether a file of this name may concern a guarded one, wherever it is: it may be one, its lock file, or
 // the temporary file that is renamed over it. It must not allocate.
 func (m matcher) named(name string) bool {
-	if m.guesses() {
-		return strings.Contains(name, ".json") || strings.Contains(name, ".ndjson")
+	if m.guesses && (strings.Contains(name, ".json") || strings.Contains(name, ".ndjson")) {
+		return true
 	}
 	for _, p := range m.patterns {
 		if stem := literalStem(p); stem == "" || strings.Contains(name, stem) {

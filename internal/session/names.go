@@ -85,14 +85,14 @@ func (t *target) publish(c *caller, content []byte, isNew bool) error {
 	w := &writer{t: t, process: c.process, tid: c.tid}
 	w.bases = []*version{missing}
 	if !isNew {
-		w.bases = t.basesFor(w)
+		w.bases, w.likely = t.basesFor(w)
 	}
-	texts, err := readVersions(w.bases)
+	bases, err := w.readBases()
 	if err != nil {
 		return err
 	}
 	if err := sidecar.Complete(content, t.format); err != nil {
-		name, err := t.session.Quarantine(content, texts[0])
+		name, err := t.session.Quarantine(content, bases.Versions[w.likely])
 		if err != nil {
 			return t.refuse(err)
 		}
@@ -100,14 +100,14 @@ func (t *target) publish(c *caller, content []byte, isNew bool) error {
 		t.tree.warn("%s: process %d (%s) renamed an incomplete version onto it; it is in quarantine: %s", t.path, c.process.PID, c.process.Command, name)
 		return nil
 	}
-	w.scratch, err = t.session.Publish(w.who(), content, texts, false)
+	w.scratch, err = t.session.Publish(w.who(), content, bases, false)
 	if err != nil {
 		return t.refuse(err)
 	}
 	if w.file, err = w.scratch.Open(); err != nil {
 		return nil // folded already, by another
 	}
-	i, err := w.scratch.Prepare(content, texts)
+	i, err := w.scratch.Prepare(content, bases)
 	if err != nil {
 		t.failed(w, err)
 		return nil

@@ -245,18 +245,18 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 		w.bases = []*version{missing}
 		return nil, nil
 	case flags&unix.O_TRUNC != 0 || !exists:
-		w.bases = t.basesFor(w)
+		w.bases, w.likely = t.basesFor(w)
 		return nil, nil
 	case flags&unix.O_APPEND == 0 && flags&unix.O_ACCMODE == unix.O_WRONLY:
 		// It writes over what it read before, wherever that was.
-		w.bases = t.basesFor(w)
+		w.bases, w.likely = t.basesFor(w)
 	case t.continued() != nil:
 		// A program goes on with what it left incomplete: { > f; more >> f; }
 		before := t.continued()
 		if content, err = readAll(before.file); err != nil {
 			return nil, err
 		}
-		w.bases, w.skip = before.bases, before.skip
+		w.bases, w.likely, w.skip = before.bases, before.likely, before.skip
 		content = content[min(w.skip, int64(len(content))):]
 		before.scratch.Discard()
 		t.drop(before)
@@ -275,7 +275,7 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 			t.heads.Read(c.process, c.tid, v)
 		}
 	}
-	return w.bases[0].read()
+	return w.bases[w.likely].read()
 }
 
 // continued is the version that was left incomplete last, by a program of the tree that was not killed.
@@ -287,14 +287,15 @@ func (t *target) continued() *writer {
 }
 
 // basesFor are the candidates for a whole new version by the writer's thread.
-func (t *target) basesFor(w *writer) []*version {
+func (t *target) basesFor(w *writer) (bases []*version, likely int) {
+	bases, likely = t.heads.Bases(w.process, w.tid)
 	switch t.tree.options.Base {
 	case BaseMemory:
-		return []*version{t.heads.Memory(w.process)}
+		return []*version{t.heads.Memory(w.process)}, 0
 	case BaseLastRead:
-		return t.heads.Bases(w.process, w.tid)[:1]
+		return bases[likely : likely+1], 0
 	}
-	return t.heads.Bases(w.process, w.tid)
+	return bases, likely
 }
 
 // whole is the current version with everything pending, and its size.
@@ -320,7 +321,7 @@ func (t *target) whole(c *caller, p *intercept.Place) (*version, int64, error) {
 
 // scratchFor makes the scratch file and watches it.
 func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, content []byte) (*os.File, error) {
-	texts, err := readVersions(w.bases)
+	bases, err := w.readBases()
 	if err != nil {
 		return nil, err
 	}
@@ -330,7 +331,7 @@ func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, conten
 	} else if cr, err := c.creds(); err == nil {
 		perm = fs.FileMode(mode&^cr.Umask) & fs.ModePerm
 	}
-	scratch, f, err := t.session.Create(w.who(), flags, perm, content, texts, w.skip)
+	scratch, f, err := t.session.Create(w.who(), flags, perm, content, bases, w.skip)
 	if err != nil {
 		return nil, t.refuse(err)
 	}

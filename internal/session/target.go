@@ -73,6 +73,7 @@ type writer struct {
 	scratch *sidecar.Scratch
 	file    *os.File // the scratch file, for reading; it outlives its name
 	bases   []*version
+	likely  int // which of them: see Heads.Bases
 	skip    int64
 
 	scratchID intercept.ID
@@ -281,12 +282,12 @@ func (t *target) settleWriter(w *writer) {
 		t.drop(w)
 		return
 	}
-	texts, err := readVersions(w.bases)
+	bases, err := w.readBases()
 	if err != nil {
 		t.failed(w, err)
 		return
 	}
-	i, err := w.scratch.Prepare(content, texts)
+	i, err := w.scratch.Prepare(content, bases)
 	switch {
 	case errors.Is(err, sidecar.ErrTorn):
 		t.incomplete(w, content, err)
@@ -300,7 +301,7 @@ func (t *target) settleWriter(w *writer) {
 		case !known:
 			return // told with Exited
 		case ended != 0:
-			t.addOnly(w, content, texts[i])
+			t.addOnly(w, content, bases.Versions[i])
 			return
 		}
 		if err := w.scratch.Finish(); err != nil {
@@ -377,7 +378,7 @@ func (w *writer) ending() (signal syscall.Signal, known bool) {
 
 // addOnly folds the beginning of a JSON Lines rewrite whose program was killed.
 func (t *target) addOnly(w *writer, content, base []byte) {
-	_, err := t.session.Publish(w.who(), content, [][]byte{base}, true)
+	_, err := t.session.Publish(w.who(), content, sidecar.Bases{Versions: [][]byte{base}}, true)
 	if err != nil {
 		t.failed(w, err)
 		return
@@ -405,7 +406,7 @@ func (t *target) incomplete(w *writer, content []byte, cause error) {
 		t.quarantine(w, content)
 	case empty:
 		if t.emptied == nil && len(w.bases) > 0 {
-			t.emptied = w.bases[0]
+			t.emptied = w.bases[w.likely]
 		}
 		w.scratch.Discard()
 		t.drop(w)
@@ -421,7 +422,7 @@ func (t *target) quarantine(w *writer, content []byte) {
 	if len(content) > 0 {
 		var base []byte
 		if len(w.bases) > 0 {
-			base, _ = w.bases[0].read()
+			base, _ = w.bases[w.likely].read()
 		}
 		name, err := t.session.Quarantine(content, base)
 		if err != nil {
@@ -459,16 +460,16 @@ func (w *writer) who() sidecar.Writer {
 	return sidecar.Writer{PID: w.process.PID, Command: w.process.Command}
 }
 
-func readVersions(versions []*version) ([][]byte, error) {
-	var texts [][]byte
-	for _, v := range versions {
+func (w *writer) readBases() (sidecar.Bases, error) {
+	bases := sidecar.Bases{Likely: w.likely}
+	for _, v := range w.bases {
 		content, err := v.read()
 		if err != nil {
-			return nil, err
+			return bases, err
 		}
-		texts = append(texts, content)
+		bases.Versions = append(bases.Versions, content)
 	}
-	return texts, nil
+	return bases, nil
 }
 
 // starting notes a process, as far as the target is concerned.

@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,7 +43,7 @@ const (
 // Tree is the tree of processes of one supervisor and what it does to JSON files: an intercept.Handler.
 type Tree struct {
 	options Options
-	match   matcher
+	match   atomic.Pointer[matcher]
 	began   time.Time
 	super   atomic.Pointer[intercept.Supervisor] // known from the first call on
 
@@ -76,7 +77,7 @@ var _ intercept.Handler = (*Tree)(nil)
 // New makes a Tree for a command that is about to be started.
 func New(o Options) *Tree {
 	t := &Tree{
-		options: o, match: newMatcher(o.Dir, o.Files), began: time.Now(),
+		options: o, began: time.Now(),
 		closing: make(chan struct{}), targets: map[place]*target{}, pids: map[int]bool{},
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
@@ -84,7 +85,9 @@ func New(o Options) *Tree {
 	t.objects.targets = map[intercept.ID]*target{}
 	t.objects.dirs = map[intercept.ID]bool{}
 	t.objects.guards = map[intercept.ID]*target{}
-	for _, file := range t.match.patterns {
+	match := newMatcher(o.Dir, o.Files)
+	t.match.Store(&match)
+	for _, file := range match.patterns {
 		t.expect(file)
 	}
 	return t
@@ -97,7 +100,10 @@ func (t *Tree) expect(file string) {
 		return
 	}
 	key := place{intercept.ID{Dev: st.Dev, Ino: st.Ino}, filepath.Base(file)}
-	t.targets[key] = t.newTarget(key, file)
+	if t.targets[key] == nil {
+		t.targets[key] = t.newTarget(key, file)
+	}
+	t.targets[key].named = true
 }
 
 func (t *Tree) newTarget(key place, path string) *target {
@@ -105,7 +111,7 @@ func (t *Tree) newTarget(key place, path string) *target {
 	t.objects.dirs[key.dir] = true
 	t.objects.Unlock()
 	return &target{
-		tree: t, key: key, path: path, named: !t.match.guesses(), heads: NewHeads[*intercept.Process, *version](),
+		tree: t, key: key, path: path, named: t.match.Load().names(path), heads: NewHeads[*intercept.Process, *version](),
 		format: sidecar.FormatOf(path, t.options.Sidecar),
 	}
 }
@@ -127,7 +133,7 @@ func (t *Tree) note(format string, args ...any) {
 }
 
 // Named and Known: see intercept.Handler.
-func (t *Tree) Named(name string) bool { return t.match.named(name) }
+func (t *Tree) Named(name string) bool { return t.match.Load().named(name) }
 
 func (t *Tree) Known(id intercept.ID) bool {
 	t.objects.RLock()
@@ -196,7 +202,7 @@ func (t *Tree) target(p *intercept.Place) *target {
 		return nil
 	}
 	path := filepath.Join(dir, p.Name)
-	if strings.Contains(path, ".guard/") || !t.match.match(path) {
+	if strings.Contains(path, ".guard/") || !t.match.Load().match(path) {
 		return nil
 	}
 	made := t.newTarget(key, path)
@@ -286,10 +292,43 @@ func (t *Tree) Unguarded(p *intercept.Process, why error) bool {
 	return false
 }
 
-// Asked is a nested jsonguard exec: it joins this one, its patterns are added. The request is a list of absolute patterns,
-// one a line; none means to guess below the directory in the first line.
+// Join asks the supervisor in whose tree this process runs to guard files, given as absolute patterns, like its own.
+func Join(ctx context.Context, files []string) error {
+	request, err := json.Marshal(files)
+	if err != nil {
+		return err
+	}
+	_, err = intercept.Ask(ctx, request)
+	return err
+}
+
+// Asked is a nested jsonguard exec, which joins this one: its patterns are added.
 func (t *Tree) Asked(_ *intercept.Process, request []byte) ([]byte, error) {
-	return nil, fmt.Errorf("a jsonguard exec inside another is guarded by the outer one: %w", intercept.ErrNested)
+	var files []string
+	if err := json.Unmarshal(request, &files); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	joined := t.match.Load().with(files)
+	t.match.Store(&joined)
+	for _, file := range files {
+		t.expect(file)
+	}
+	return []byte("{}"), nil
+}
+
+// Prepare begins with the files that are named, before any program runs: one that cannot be guarded is an error then.
+func (t *Tree) Prepare() error {
+	for _, x := range t.all() {
+		x.mu.Lock()
+		err := x.need()
+		x.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *Tree) had(pid int) bool {

@@ -3,7 +3,10 @@
 package interception
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -149,4 +152,75 @@ func TestTwoRunnersUnderOneSupervisor(t *testing.T) {
 			l.clean("r.json")
 		})
 	}
+}
+
+// A static Go program: one thread reads, another writes.
+func TestStaticGoBinary(t *testing.T) {
+	const each = 15
+	l := newLab(t)
+	l.write("main.go", `package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+func main() {
+	n, _ := strconv.Atoi(os.Args[2])
+	for i := range n {
+		raw, err := os.ReadFile("r.json")
+		if err != nil {
+			panic(err)
+		}
+		var d map[string][]string
+		if err := json.Unmarshal(raw, &d); err != nil {
+			panic(string(raw))
+		}
+		d["l"] = append(d["l"], fmt.Sprint(os.Args[1], i))
+		raw, _ = json.MarshalIndent(d, "", " ")
+		if err := os.WriteFile("r.json", raw, 0o644); err != nil {
+			panic(err)
+		}
+	}
+}
+`)
+	build := exec.Command("go", "build", "-o", "runner", "main.go")
+	build.Dir, build.Env = l.dir, append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	l.write("r.json", `{"l":[]}`)
+	n := fmt.Sprint(each)
+	l.together(l.guarded(results, "./runner", "a", n), l.guarded(results, "./runner", "b", n), l.guarded(results, "./runner", "c", n))
+	var doc struct{ L []string }
+	require.NoError(t, json.Unmarshal([]byte(l.read("r.json")), &doc))
+	seen := map[string]bool{}
+	for _, id := range doc.L {
+		seen[id] = true
+	}
+	require.Len(t, doc.L, 3*each)
+	require.Len(t, seen, 3*each)
+}
+
+// An exec inside an exec is guarded by the outer one.
+func TestNested(t *testing.T) {
+	needs(t, "python3")
+	l := newLab(t)
+	l.write("r.json", `{"n":0}`)
+	l.write("s.json", `{"n":0}`)
+	add := func(file, key string) string {
+		return fmt.Sprintf(`import json
+d=json.load(open("%[1]s")); d["%[2]s"]=1
+with open("%[1]s","w") as f: json.dump(d,f)`, file, key)
+	}
+	l.write("a.py", add("r.json", "a"))
+	l.write("b.py", add("s.json", "b"))
+	inner := binary + " exec --mode intercept --file s.json -- python3 b.py"
+	l.together(
+		l.guarded(results, "sh", "-c", "python3 a.py && "+inner),
+		l.guarded([]string{"s.json"}, "python3", "-c", add("s.json", "c")),
+	)
+	require.JSONEq(t, `{"n":0,"a":1}`, l.read("r.json"))
+	require.JSONEq(t, `{"n":0,"b":1,"c":1}`, l.read("s.json"))
 }
