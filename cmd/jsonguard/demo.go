@@ -138,7 +138,7 @@ func (a *app) demoRun(ctx context.Context, self, run, file string) (demoResult, 
 	a.progress(run, &written.lines, demoProcesses*demoRecords, ended)
 	row.Reads, row.Torn = watcher.stop()
 	if ctx.Err() == nil { // of programs that were stopped, what they say is no news
-		_, _ = a.stderr.Write(complaints.Bytes())
+		_, _ = a.stderr.Write(complaints.text.Bytes())
 	}
 	if failed != nil {
 		return row, &problem{op: "demo", path: self, err: bare(failed), status: statusIO}
@@ -162,16 +162,16 @@ func gently(c *exec.Cmd) *exec.Cmd {
 	return c
 }
 
-// lockedBuffer takes what several writers say.
+// lockedBuffer takes what several writers say. The buffer is no embedded one, whose ReadFrom io.Copy would prefer.
 type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
 func (b *lockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
+	return b.text.Write(p)
 }
 
 // lineCounter counts the lines of several writers.

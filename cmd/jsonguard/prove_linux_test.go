@@ -51,7 +51,8 @@ func TestStressHarmsNothing(t *testing.T) {
 // The checks themselves: what is lost, doubled, torn or changed is found.
 func TestStressFindsWhatIsWrong(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.json")
-	whole := string(stressDocument(0))
+	const size = 500
+	whole := string(stressDocument(size))
 	for _, c := range []struct {
 		name, file, says string
 	}{
@@ -68,7 +69,7 @@ func TestStressFindsWhatIsWrong(t *testing.T) {
 			rest = `"others": {}}`
 		}
 		require.NoError(t, os.WriteFile(file, []byte(c.file+rest), 0o644))
-		r := &stressRun{file: file, tried: map[string]bool{"verb.0-0": true, "verb.0-1": true}, acked: map[string]string{"verb.0-0": "verb", "verb.0-1": "verb"}}
+		r := &stressRun{file: file, o: stressOptions{size: size}, tried: map[string]bool{"verb.0-0": true, "verb.0-1": true}, acked: map[string]string{"verb.0-0": "verb", "verb.0-1": "verb"}}
 		report, err := r.check()
 		require.NoError(t, err, c.name)
 		failed := report.print(newApp(nil, &bytes.Buffer{}, &bytes.Buffer{}))
