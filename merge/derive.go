@@ -21,6 +21,24 @@ func (r *rules) derives(at Pointer) bool {
 	return slices.ContainsFunc(r.derived, func(p placedDerivation) bool { return p.at.Matches(at) })
 }
 
+// onlyDerived says whether a change touches computed values only: its writer did nothing to the record.
+func (m *merger) onlyDerived(at Pointer, e *delta) bool {
+	switch {
+	case len(m.pol.derived) == 0 || e.base == nil:
+		return false
+	case m.pol.derives(at):
+		return true
+	case e.replaces() || e.list != nil:
+		return false
+	}
+	for _, member := range e.members {
+		if here := at.child(member.name); !m.pol.derives(here) && !m.onlyDerived(here, member.delta) {
+			return false
+		}
+	}
+	return true
+}
+
 // Derive computes the derived values of every object that is not what it was in before: an input changed, or somebody wrote
 // the value itself, which then has to be what its inputs make of it all the same. It is called once, after the last merge;
 // derivations follow each other in the order of the policy, so that a later one sees what an earlier one computed. A

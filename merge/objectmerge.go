@@ -21,6 +21,7 @@ func (m *merger) objectEdits(theirs *node, at Pointer, e *delta, rule Rule) {
 		i := theirs.lookup(member.name)
 		switch {
 		case i < 0 && member.ours == nil: // deleted by both
+		case i < 0 && m.onlyDerived(here, member.delta): // deleted by theirs, not changed by ours
 		case i < 0:
 			if raw, take := m.revive(here, member.delta, rule); take {
 				m.touched()
