@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -21,8 +22,12 @@ import (
 //	word 2: folding, 1 while a process folds for everybody; that process holds the flock of the board's file
 type board struct {
 	file  vfs.File
-	page  []byte
 	unmap func()
+
+	using sync.RWMutex // held for reading around every use of page, which close takes away
+	page  []byte       // nil when it is closed
+
+	mine atomic.Bool // this process folds for everybody: the flock of an open file does not exclude who has it open (flock(2))
 }
 
 const (
@@ -73,11 +78,18 @@ func (b *board) open() error {
 	return err
 }
 
+// close may come while goroutines of this process still wait here: they find nothing more on the board.
 func (b *board) close() {
-	if b != nil {
-		b.unmap()
-		_ = b.file.Close()
+	if b == nil {
+		return
 	}
+	b.wakeAll(turnWord)
+	b.wakeAll(askedWord)
+	b.using.Lock()
+	b.page = nil
+	b.unmap()
+	b.using.Unlock()
+	_ = b.file.Close()
 }
 
 const (
@@ -90,6 +102,11 @@ const (
 // not be able to end this process by that: a fault reads as 0.
 func (b *board) word(n int, f func(*uint32) uint32) (value uint32) {
 	if b == nil {
+		return 0
+	}
+	b.using.RLock()
+	defer b.using.RUnlock()
+	if b.page == nil {
 		return 0
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -106,6 +123,8 @@ func (b *board) word(n int, f func(*uint32) uint32) (value uint32) {
 
 func load(w *uint32) uint32  { return atomic.LoadUint32(w) }
 func count(w *uint32) uint32 { return atomic.AddUint32(w, 1) }
+func one(w *uint32) uint32   { return atomic.SwapUint32(w, 1) }
+func zero(w *uint32) uint32  { return atomic.SwapUint32(w, 0) }
 
 // turn is the number of folds so far.
 func (b *board) turn() uint32 { return b.word(turnWord, load) }
@@ -134,31 +153,36 @@ func (b *board) awaitAsked(asked uint32, d time.Duration) { b.sleep(askedWord, a
 // folding says whether a process folds for everybody, as far as it is known without asking its lock.
 func (b *board) folding() bool { return b.word(foldingWord, load) == 1 }
 
-// becomeFolder makes this process the one that folds for everybody, if there is no other that lives.
+// becomeFolder makes the caller the one that folds for everybody, if there is no other that lives.
 func (b *board) becomeFolder() bool {
-	if b == nil {
+	if b == nil || !b.mine.CompareAndSwap(false, true) {
 		return false
 	}
 	if ok, err := b.file.TryLock(); err != nil || !ok {
+		b.mine.Store(false)
 		return false
 	}
-	b.word(foldingWord, func(w *uint32) uint32 { return atomic.SwapUint32(w, 1) })
+	b.announce()
 	return true
 }
 
+// announce says that this process, which is the folder, folds for everybody: some may have come to distrust it.
+func (b *board) announce() { b.word(foldingWord, one) }
+
+// distrust has nobody wait for the folder, until it says again that it folds.
+func (b *board) distrust() { b.word(foldingWord, zero) }
+
 // resign ends becomeFolder, and lets the waiters look for themselves.
 func (b *board) resign() {
-	b.word(foldingWord, func(w *uint32) uint32 { return atomic.SwapUint32(w, 0) })
+	b.word(foldingWord, zero)
 	_ = b.file.Unlock()
+	b.mine.Store(false)
 	b.wakeAll(turnWord)
 }
 
 // checkFolder takes back what a folder that was killed said.
 func (b *board) checkFolder() {
-	if b == nil {
-		return
-	}
-	if ok, err := b.file.TryLock(); err == nil && ok {
+	if b.becomeFolder() {
 		b.resign()
 	}
 }

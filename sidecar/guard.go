@@ -311,9 +311,14 @@ func (g *Guard) Close() error {
 	g.mu.Lock()
 	stop := g.stop
 	g.closed = true
-	g.mu.Unlock()
 	if stop != nil {
 		stop()
+		if g.store != nil {
+			g.store.board.wakeAll(askedWord) // our own folder may be waiting for work
+		}
+	}
+	g.mu.Unlock()
+	if stop != nil {
 		g.background.Wait()
 	}
 	g.turn <- struct{}{}

@@ -65,7 +65,7 @@ func (f *fold) publish() (changed bool, err error) {
 	}
 	f.last, f.marks, f.moved, f.settled = next, f.after, next.MovedAfter, true
 	if f.doc != nil && next.Kind != kindOverwrite {
-		f.remember(next.To)
+		f.remember(next.To.Hash)
 	}
 	// Unsynced, but for an overwrite: its record makes whoever finds it unsettled write the target again, which would undo
 	// what others wrote since.
@@ -107,7 +107,7 @@ func (f *fold) replace() error {
 	}
 	err = f.rename(temp)
 	if err == nil {
-		f.remember(id)
+		f.remember(id.Hash)
 	}
 	if err != nil && !errors.Is(err, ErrNotDurable) {
 		_ = f.g.parent.Remove(temp)

@@ -9,10 +9,12 @@ import (
 	"jsonguard/merge"
 )
 
-// remembered is what a Guard that folds again and again does not have to read again. It is believed as far as
-// inode, size and mtime of the file say that nobody else was there; sidecars, as far as their beginning does.
+// remembered is what a Guard that folds again and again does not have to parse again. The target is read and compared all
+// the same, which costs less than to write it: an edit in place of the same length, within one tick of the filesystem's
+// clock (4 ms and more before Linux 6.13) or with its time put back, leaves inode, size and mtime as they were.
+// Sidecars, which only their owners write, are believed as far as their beginning does not change.
 type remembered struct {
-	id       identity
+	hash     string
 	doc      *merge.Document
 	content  []byte // of doc
 	sidecars map[string]readSoFar
@@ -26,17 +28,17 @@ const rememberFor = 5 * time.Second
 // changed it: it is remembered again only when it was published.
 func (f *fold) recall() {
 	r := &f.g.remembered
-	if r.doc != nil && !f.target.missing && identify(f.target.info, "").sameFile(r.id) {
-		f.target.content, f.target.loaded, f.target.hash, f.target.doc = r.content, true, r.id.Hash, r.doc
+	if r.doc != nil && f.target.holds(r.content) {
+		f.target.content, f.target.loaded, f.target.hash, f.target.doc = r.content, true, r.hash, r.doc
 	}
 	r.doc, r.content = nil, nil
 }
 
 // remember keeps what was just published.
-func (f *fold) remember(id identity) {
+func (f *fold) remember(hash string) {
 	g := f.g
 	r := &g.remembered
-	r.id, r.doc, r.content = id, f.doc, f.content
+	r.hash, r.doc, r.content = hash, f.doc, f.content
 	if r.forget == nil {
 		r.forget = time.AfterFunc(rememberFor, func() {
 			if g.turn.try() { // else it is being used, which sets the timer again

@@ -10,8 +10,16 @@ import (
 // sidecar, say so on the board, and sleep until it is settled. One rewrite serves everybody, nobody queues for a lock,
 // and the process that folds knows the current version without reading it again.
 
-// folderPatience is how long waiters sleep before they ask whether the folder still lives.
-const folderPatience = 20 * time.Millisecond
+const (
+	// folderPatience is how long waiters sleep before they ask whether the folder still lives.
+	folderPatience = 20 * time.Millisecond
+	// folderSilence is how long they trust one that settles nothing. It may have been stopped (SIGSTOP) between two folds,
+	// when it holds no lock: then nobody needs to wait for it.
+	folderSilence = time.Second
+	// foldsAtMost is how many folds they see go by without their change. One may have been under way, and one can settle
+	// twice; after that, it cannot see the change: a sidecar that is not its to read, a filesystem that shows it late.
+	foldsAtMost = 4
+)
 
 // awaitFolder waits for another's fold to bring c in, as long as there is somebody who folds. done is false where the
 // caller has to see to it itself.
@@ -21,17 +29,23 @@ func (g *Guard) awaitFolder(ctx context.Context, c change, until time.Time) (res
 		return Result{}, false
 	}
 	s.board.ask()
+	first, heard := s.board.turn(), time.Now()
 	for s.board.folding() {
 		turn := s.board.turn()
 		if hint := s.settledHint(); hint.After.cover(c) {
 			return Result{Generation: hint.Generation, Changed: true}, true
 		}
-		if ctx.Err() != nil || time.Now().After(until) {
+		if time.Since(heard) > folderSilence {
+			s.board.distrust()
+		}
+		if ctx.Err() != nil || time.Now().After(until) || turn-first > foldsAtMost {
 			return Result{}, false
 		}
 		s.board.awaitTurn(turn, folderPatience)
 		if s.board.turn() == turn {
 			s.board.checkFolder()
+		} else {
+			heard = time.Now()
 		}
 	}
 	hint := s.settledHint()
@@ -80,6 +94,7 @@ const (
 func (g *Guard) foldForAll(ctx context.Context, b *board) (asked uint32) {
 	expected := 0 // how many come back: as many as the largest of the last folds served
 	for {
+		b.announce()
 		asked = b.asked()
 		began := time.Now()
 		result, err := g.foldOwn(ctx, ownChange{all: true})

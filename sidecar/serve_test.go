@@ -144,6 +144,31 @@ func TestRememberedVersionIsChecked(t *testing.T) {
 	require.Equal(t, "{\"outside\": true, \"c\": 3, \"e\": 6}\n", string(content))
 }
 
+// An edit in place of the same length, with the old time: within one tick of the filesystem's clock, each has that.
+func TestRememberedVersionIsComparedByContent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.json")
+	require.NoError(t, os.WriteFile(path, []byte("{\"a\": 1}\n"), 0o644))
+	g := openFor(t, path)
+	_, err := g.Apply(t.Context(), setOp("/b", 2))
+	require.NoError(t, err)
+	require.NotNil(t, g.remembered.doc)
+
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = file.WriteAt([]byte("9"), int64(len(`{"a": `)))
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	require.NoError(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
+
+	_, err = g.Apply(t.Context(), setOp("/c", 3))
+	require.NoError(t, err)
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "{\"a\": 9, \"b\": 2, \"c\": 3}\n", string(content))
+}
+
 // A sidecar that its owner cut back and filled again is read from its beginning, also when it has the very same size.
 func TestSidecarCutBackIsReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.json")

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -57,6 +58,23 @@ func (t *snapshot) read() ([]byte, error) {
 	}
 	t.loaded = true
 	return t.content, nil
+}
+
+// holds says whether the target is these bytes.
+func (t *snapshot) holds(content []byte) bool {
+	if t.missing || t.info.Size != int64(len(content)) {
+		return false
+	}
+	chunk := make([]byte, min(len(content), 256<<10))
+	for rest := content; len(rest) > 0; {
+		part := chunk[:min(len(rest), len(chunk))]
+		n, err := t.file.ReadAt(part, int64(len(content)-len(rest)))
+		if n < len(part) || err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(part, rest[:n]) {
+			return false
+		}
+		rest = rest[n:]
+	}
+	return true
 }
 
 func (t *snapshot) identity() (identity, error) {
