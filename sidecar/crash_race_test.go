@@ -16,8 +16,9 @@ import (
 )
 
 var (
-	raceRuns = flag.Int("crash.races", 1500/slower, "how many interleavings of several processes TestCrashRaces runs")
-	raceOnly = flag.Int("crash.race", -1, "only this interleaving, as a failure names it")
+	raceRuns  = flag.Int("crash.races", 1500/slower, "how many interleavings of several processes TestCrashRaces runs")
+	raceTrace = flag.Int("crash.trace", 400, "how many calls before its end a failing interleaving shows")
+	raceOnly  = flag.Int("crash.race", -1, "only this interleaving, as a failure names it")
 )
 
 // TestCrashRaces lets up to three processes work on one file, one call to the filesystem at a time, in an order that the
@@ -36,7 +37,7 @@ func TestCrashRaces(t *testing.T) {
 		err := guarded(func() { check(s.run()) })
 		total.add(s.counters)
 		if err != nil {
-			trace := s.trace[max(0, len(s.trace)-400):]
+			trace := s.trace[max(0, len(s.trace)-*raceTrace):]
 			t.Errorf("%v\n  -crash.seed %d -crash.race %d\n  acknowledged %b, tried %b\n%s\nthe disk:\n%s",
 				err, *crashSeed, run, s.w.acked, s.w.tried, strings.Join(trace, "\n"), dump(s.w.mem))
 		}

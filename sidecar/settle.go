@@ -48,6 +48,13 @@ func (f *fold) settle() error {
 	if err := f.g.resyncParent(); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
+	if last.Generation <= 1 {
+		// Whoever made the guard directory may have been killed before pending/ was on disk in it, and a hint in
+		// settled says that it is, see root.
+		if err := f.s.guard.Sync(); err != nil {
+			return fmt.Errorf("sync guard directory: %w", err)
+		}
+	}
 	f.marks, f.moved, f.settled = last.After, last.MovedAfter, true
 	return f.s.writeSettled(last, last.Kind == kindOverwrite)
 }
