@@ -190,13 +190,13 @@ func (s *supervisor) kill() error {
 // A launcher is the thread that carries the filter: the command is forked from it and inherits the filter, and nobody
 // else does. The thread ends with the launcher.
 type launcher struct {
-	work   chan func()
-	gone   chan struct{}
-	closed bool
+	work chan func()
+	quit chan struct{}
+	once sync.Once
 }
 
 func newLauncher() *launcher {
-	l := &launcher{work: make(chan func()), gone: make(chan struct{})}
+	l := &launcher{work: make(chan func()), quit: make(chan struct{})}
 	go l.thread()
 	return l
 }
@@ -206,29 +206,35 @@ func (l *launcher) thread() {
 	if unix.Gettid() == os.Getpid() {
 		// The main thread never ends, and would keep the filter. While it is held here the next goroutine gets another.
 		other := make(chan struct{})
-		go func() { l.thread(); close(other) }()
+		go func() {
+			defer close(other)
+			l.thread()
+		}()
 		<-other
 		runtime.UnlockOSThread()
 		return
 	}
-	defer close(l.gone)
-	for f := range l.work {
-		f()
+	for {
+		select {
+		case f := <-l.work:
+			f()
+		case <-l.quit:
+			return // locked: the thread ends too
+		}
 	}
 }
 
+// do runs f on the thread, unless the launcher has been closed.
 func (l *launcher) do(f func()) {
 	done := make(chan struct{})
-	l.work <- func() { f(); close(done) }
-	<-done
-}
-
-func (l *launcher) close() {
-	if !l.closed {
-		l.closed = true
-		close(l.work)
+	select {
+	case l.work <- func() { defer close(done); f() }:
+		<-done
+	case <-l.quit:
 	}
 }
+
+func (l *launcher) close() { l.once.Do(func() { close(l.quit) }) }
 
 func (l *launcher) install(program []unix.SockFilter, killable bool) (k listener, err error) {
 	l.do(func() { k, err = install(program, killable) })
