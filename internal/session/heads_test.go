@@ -260,6 +260,19 @@ func TestBaseInference(t *testing.T) {
 	}
 }
 
+// A thread that saves what it read as it was deletes nothing of what another thread was given later.
+func TestThreadsOfTheirOwn(t *testing.T) {
+	newWorld(t, `{"a":1}`).run(`
+		start p
+		start q
+		read p.1
+		read q
+		write q {"a":1,"q":1}
+		read p.2
+		write p.1 {"a":1}
+		file = {"a":1,"q":1}`)
+}
+
 func TestMemory(t *testing.T) {
 	h := NewHeads[string, int]()
 	h.Start("p", "", 0, 1)
