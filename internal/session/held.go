@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -68,7 +69,7 @@ func (t *target) restedLines(w *writer) {
 	if len(lines) == 0 || sidecar.Complete(lines, merge.Lines) != nil {
 		return
 	}
-	if err := w.scratch.Appended(t.tree.ctx, w.who(), lines); err != nil {
+	if err := w.scratch.Appended(context.Background(), w.who(), lines); err != nil {
 		t.failed(w, err)
 		return
 	}

@@ -214,7 +214,7 @@ func (t *target) refresh(c *caller, w *writer) error {
 		return err
 	}
 	if string(fresh) != string(content) {
-		if err := w.scratch.Refresh(t.tree.ctx, fresh); err != nil {
+		if err := w.scratch.Refresh(context.Background(), fresh); err != nil {
 			return err
 		}
 	}
@@ -279,7 +279,7 @@ func (t *target) submitContent(w *writer, content []byte, additions bool) {
 	if err != nil {
 		return
 	}
-	i, base, err := w.scratch.Submit(t.tree.ctx, w.who(), content, bases, additions)
+	i, base, err := w.scratch.Submit(context.Background(), w.who(), content, bases, additions)
 	if errors.Is(err, sidecar.ErrTorn) {
 		return // in the middle of something
 	}

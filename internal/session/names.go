@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"os"
 	"slices"
 
@@ -249,7 +250,7 @@ func (t *target) alone() (bool, error) {
 		return false, nil
 	}
 	// A fold that is under way would make again what the program is about to remove.
-	return true, t.session.Rest(t.tree.ctx)
+	return true, t.session.Rest(context.Background())
 }
 
 // remove is a removal that only this tree sees, until it is known what comes after it.

@@ -102,7 +102,7 @@ func (t *target) current() (content []byte, overlay bool, err error) {
 	if err := t.need(); err != nil {
 		return nil, false, err
 	}
-	content, overlay, result, err := t.session.Current(t.tree.ctx)
+	content, overlay, result, err := t.session.Current(context.Background())
 	t.note(result, t.failure)
 	return content, overlay, err
 }

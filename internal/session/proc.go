@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // exiting says whether a process is on its way out, or gone: its last close may have been the kernel's.
@@ -27,6 +30,18 @@ func exiting(pid int, start uint64) bool {
 	const pfExiting = 0x4 // include/linux/sched.h
 	v, err := strconv.ParseUint(fields[flags], 10, 64)
 	return err != nil || v&pfExiting != 0
+}
+
+// changedSince says whether a file was changed, or replaced, after a process started; start is in clock ticks after boot.
+func changedSince(path string, start uint64) bool {
+	var st unix.Stat_t
+	var now, up unix.Timespec
+	if unix.Lstat(path, &st) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &now) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return true
+	}
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Linux has us on (time(7))
+	began := now.Nano() - up.Nano() + int64(start)*int64(tick)
+	return st.Ctim.Nano() > began
 }
 
 // holds says whether a process of the tree holds the flock of a file (proc_locks(5)): it may wait for what we do, so that

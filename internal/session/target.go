@@ -338,7 +338,7 @@ func (t *target) settleLines(w *writer, lines []byte) {
 func (t *target) giveUpLines(w *writer, lines []byte) {
 	whole := bytes.LastIndexByte(lines, '\n') + 1
 	if whole > 0 && sidecar.Complete(lines[:whole], merge.Lines) == nil {
-		if err := w.scratch.Appended(t.tree.ctx, w.who(), lines[:whole]); err != nil {
+		if err := w.scratch.Appended(context.Background(), w.who(), lines[:whole]); err != nil {
 			t.failed(w, err)
 			return
 		}
@@ -396,7 +396,7 @@ func (t *target) incomplete(w *writer, content []byte, cause error) {
 	case !t.named && ended == 0:
 		// What was not named by anybody passes through byte for byte.
 		w.scratch.Discard()
-		if err := t.session.Guard().Overwrite(t.tree.ctx, content); err != nil {
+		if err := t.session.Guard().Overwrite(context.Background(), content); err != nil {
 			t.failed(w, err)
 			return
 		}
@@ -481,7 +481,12 @@ func (t *target) starting(p *intercept.Process) {
 	if up := p.Parent; up != nil && !exiting(up.PID, up.Start) {
 		t.starting(up)
 	}
-	t.heads.Start(p, p.Parent, p.PID, t.onDisk())
+	start := t.onDisk()
+	if !t.named && start != missing && changedSince(t.path, p.Start) {
+		// Nobody looked when it started, and what it was then is gone: what it writes unread is added, and deletes nothing.
+		start = missing
+	}
+	t.heads.Start(p, p.Parent, p.PID, start)
 }
 
 func (t *target) exit(p *intercept.Process) {
