@@ -114,7 +114,9 @@ func naiveWorker(args []string) int {
 		if err != nil {
 			return fail(err)
 		}
-		if err := os.WriteFile(file, out, 0o600); err != nil {
+		// By rename: a program that writes over its copy and is killed at it, together with its wrapper, has nothing left
+		// of what it wrote since the wrapper looked last.
+		if err := errors.Join(os.WriteFile(file+".new", out, 0o600), os.Rename(file+".new", file)); err != nil {
 			return fail(err)
 		}
 		acknowledge(id) // finished writing: from here on it may not be lost
