@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	_ = os.Chmod(dir, 0o755)
 	binary = filepath.Join(dir, "jsonguard")
 	args := []string{"build", "-o", binary, "jsonguard/cmd/jsonguard"}
-	if overlay := os.Getenv("CONCURRENCY_OVERLAY"); overlay != "" { // a mutant
+	if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" { // a mutant
 		args = append([]string{"build", "-overlay", overlay}, args[1:]...)
 	}
 	build := exec.Command("go", args...)
