@@ -282,7 +282,7 @@ func isDisposable(guard vfs.Dir) (bool, error) {
 			if err != nil || len(inside) > 0 {
 				return false, err
 			}
-		case guardLockName, settledName, boardName, "commit.0", "commit.1", ".gitignore", "holders", "pointers":
+		case guardLockName, settledName, boardName, programLockName, "commit.0", "commit.1", ".gitignore", "holders", "pointers":
 		default:
 			if !isLeaseName(n) {
 				return false, nil

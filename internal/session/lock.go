@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -31,8 +30,6 @@ type lockHolder struct {
 	writer  *writer
 	process *intercept.Process // of a record lock
 }
-
-const lockName = "flock"
 
 func (l *programLock) release() {
 	l.once.Do(func() { _ = l.file.Close() })
@@ -82,7 +79,7 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 		x.mu.Unlock()
 		return x.refuse(err)
 	}
-	path := filepath.Join(x.session.Guard().GuardDir(), lockName)
+	path := x.session.ProgramLock()
 	if held != nil { // from shared to exclusive, or back: the lock is given up in between, as flock(2) says
 		held.release()
 	}

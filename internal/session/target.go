@@ -454,6 +454,9 @@ func (t *target) drop(w *writer) {
 	if w.quiet != nil {
 		w.quiet.Stop()
 	}
+	if w.lock != nil {
+		w.lock.release()
+	}
 }
 
 func (w *writer) who() sidecar.Writer {

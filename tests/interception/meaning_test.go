@@ -368,6 +368,8 @@ open("empty.json","w").close()
 with open("tsconfig.json","a") as f: f.write("// more\n")
 with open("node_modules/p/package.json","w") as f: f.write("{}")
 with open("log.jsonl","a") as f: f.write("{}\n")
+import fcntl
+with open("package.json","r+") as f: fcntl.flock(f,fcntl.LOCK_EX)
 d=json.load(open("package.json")); d["v"]=1
 with open("package.json.tmp","w") as f: json.dump(d,f)
 os.rename("package.json.tmp","package.json")
