@@ -84,6 +84,9 @@ func TestFolderThatIsNoMore(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte("{}\n"), 0o644))
 	b := hasBoard(t, path)
 	b.page[4*foldingWord] = 1
+	b.checkFolder()
+	require.False(t, b.folding())
+	b.page[4*foldingWord] = 1
 	g, err := Open(path, Options{Timeout: 5 * time.Second})
 	require.NoError(t, err)
 	defer g.Close()

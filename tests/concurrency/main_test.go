@@ -37,6 +37,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("CONCURRENCY_ROLE") {
 	case "library":
 		os.Exit(libraryWorker(os.Args[1:]))
+	case "fair":
+		os.Exit(fairWorker(os.Args[1:]))
 	case "naive":
 		os.Exit(naiveWorker(os.Args[1:]))
 	}
