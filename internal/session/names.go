@@ -470,12 +470,16 @@ func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*
 	if x == nil {
 		return nil, intercept.Continue
 	}
-	mode := how.Mode
-	if p.Object != nil { // it keeps the bits it has
-		if err := permitted(c, p, true); err != nil {
+	mode, there := how.Mode, p.Object != nil
+	if there { // it keeps the bits it has
+		switch err := permitted(c, p, true); err {
+		case nil:
+			mode = p.Mode & 0o7777
+		case unix.ENOENT: // another process's, which was renamed since: a new one is made
+			there = false
+		default:
 			return nil, err
 		}
-		mode = p.Mode & 0o7777
 	}
 	if err := permitted(c, p, false); err != nil {
 		return nil, intercept.Continue // no new file can be made: as without us
@@ -489,7 +493,7 @@ func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*
 			return err
 		}
 		f = os.NewFile(uintptr(fd), p.Path)
-		if p.Object != nil {
+		if there {
 			_ = unix.Fchmod(fd, mode)
 		}
 		if err := unix.Renameat(dir, temp, dir, p.Name); err != nil {
