@@ -40,6 +40,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	prepared map[string]preparedScratch
+	seen     uint64 // generation
 }
 
 // preparedScratch is a diff that was made before any lock was taken.
@@ -230,7 +231,7 @@ func (s *Session) begin(w Writer, bases Bases, skip int64, additions bool) (*Scr
 	x := &Scratch{s: s, n: newID(), skip: skip}
 	x.about = about{
 		header:     header{Version: journalVersion, Host: host, Boot: s.g.boot, PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
-		Generation: s.store.readSettled(), Monotonic: monotonic(), Bases: []string{}, Likely: bases.Likely, Skip: skip, Additions: additions,
+		Generation: s.generation(), Monotonic: monotonic(), Bases: []string{}, Likely: bases.Likely, Skip: skip, Additions: additions,
 	}
 	x.about.ID = s.sidecar(x.n)
 	for i, base := range bases.Versions {
@@ -244,6 +245,24 @@ func (s *Session) begin(w Writer, bases Bases, skip int64, additions bool) (*Scr
 		x.about.Bases = append(x.about.Bases, name)
 	}
 	return x, s.writeAbout(x)
+}
+
+// generation is the last one known durable. The hint is overwritten in place: who reads it in that moment finds nothing, and
+// nothing would order a change before what it was made from.
+func (s *Session) generation() uint64 {
+	const attempts = 50 // an overwrite takes microseconds
+	seen := s.store.readSettled()
+	for try := 0; seen == 0 && try < attempts; try++ {
+		if _, err := s.store.guard.Stat(settledName); isMissing(err) {
+			break // no fold yet
+		}
+		time.Sleep(50 * time.Microsecond)
+		seen = s.store.readSettled()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = max(s.seen, seen)
+	return s.seen
 }
 
 func (s *Session) sidecar(n string) string { return s.id + "." + n }
@@ -470,7 +489,7 @@ func (x *Scratch) rebase(base []byte) error {
 	if err == nil {
 		x.about.Bases, x.about.Likely = []string{name}, 0
 		// What its writer does from now on comes behind what is in the target now.
-		x.about.Generation, x.about.Monotonic = x.s.store.readSettled(), monotonic()
+		x.about.Generation, x.about.Monotonic = x.s.generation(), monotonic()
 		err = x.s.writeAbout(x)
 	}
 	if err == nil {
