@@ -81,6 +81,9 @@ func (f *fold) collectSession(sd *sessionDir) error {
 	if err != nil {
 		return err
 	}
+	if !sd.live {
+		names = append(names, finishPublishing(sd.dir, names)...)
+	}
 	for _, name := range names {
 		n, ok := strings.CutSuffix(name, scratchSuffix)
 		if !ok {
@@ -97,6 +100,25 @@ func (f *fold) collectSession(sd *sessionDir) error {
 		}
 	}
 	return nil
+}
+
+// finishPublishing gives a part of a scratch file its name, where a supervisor was killed just before it did, and returns
+// those names.
+func finishPublishing(dir vfs.Dir, names []string) (added []string) {
+	for _, name := range names {
+		n, ok := strings.CutSuffix(name, aboutSuffix)
+		if !ok {
+			continue
+		}
+		a, err := readAbout(dir, n)
+		if err != nil || a.Publishes == "" || filepath.Base(a.Publishes) != a.Publishes {
+			continue
+		}
+		if dir.Rename(a.Publishes+unbornSuffix, a.Publishes+scratchSuffix) == nil {
+			added = append(added, a.Publishes+scratchSuffix)
+		}
+	}
+	return added
 }
 
 func (f *fold) collectScratch(sd *sessionDir, n string) error {

@@ -86,6 +86,7 @@ type about struct {
 	Skip       int64    `json:"skip,omitempty"`      // JSON Lines: it begins with a hole as long as the target was, and only appends
 	Finished   bool     `json:"finished,omitempty"`  // JSON Lines: the writer was not killed, what is missing is deleted
 	Additions  bool     `json:"additions,omitempty"` // its writer goes on: nothing is deleted yet
+	Publishes  string   `json:"publishes,omitempty"` // a part of it that was taken out: its name may still be missing
 }
 
 // NewSession makes a directory for scratch files of target. It needs the guard directory, which is made.
@@ -331,20 +332,43 @@ func (s *Session) Publish(w Writer, content []byte, bases Bases, additions bool)
 }
 
 func (s *Session) publish(w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
+	x, err := s.stage(w, content, bases, skip, additions)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix); err != nil {
+		x.Discard()
+	}
+	return x, err
+}
+
+// stage writes all of a version but its name, by which a fold knows it.
+func (s *Session) stage(w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
 	x, err := s.begin(w, bases, skip, additions)
 	if err != nil {
 		return nil, err
 	}
 	x.about.Finished, x.about.Hash = true, contentHash(content)
 	if err = s.writeAbout(x); err == nil {
-		if err = s.writeBehind(x.n+unbornSuffix, skip, content); err == nil {
-			err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix)
-		}
+		err = s.writeBehind(x.n+unbornSuffix, skip, content)
 	}
 	if err != nil {
 		x.Discard()
+		return nil, err
 	}
-	return x, err
+	return x, nil
+}
+
+// publishFrom publishes a part of what x holds and, by commit, takes it out of what is left of x. The two are one step, that
+// of writing what is known of x: if we are killed behind it, the next fold gives the part its name.
+func (x *Scratch) publishFrom(part *Scratch, commit func() error) error {
+	x.about.Publishes = part.n
+	if err := commit(); err != nil {
+		x.about.Publishes = ""
+		part.Discard()
+		return err
+	}
+	return x.s.dir.Rename(part.n+unbornSuffix, part.n+scratchSuffix)
 }
 
 // Submit publishes what an open scratch file holds, and makes it, or what was added of it, the base of what its writer
@@ -370,10 +394,11 @@ func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases Ba
 		}
 	}
 	err = s.excluded(ctx, func() error {
-		if _, err := s.publish(w, content, bases, 0, additions); err != nil {
+		part, err := s.stage(w, content, bases, 0, additions)
+		if err != nil {
 			return err
 		}
-		return x.rebase(base)
+		return x.publishFrom(part, func() error { return x.rebase(base) })
 	})
 	return from, base, s.g.fail("submit", err, "")
 }
@@ -392,12 +417,15 @@ func (s *Session) excluded(ctx context.Context, fn func() error) error {
 // goes on.
 func (x *Scratch) Appended(ctx context.Context, w Writer, lines []byte) error {
 	err := x.s.excluded(ctx, func() error {
-		if _, err := x.s.publish(w, lines, Bases{}, x.skip, false); err != nil {
+		part, err := x.s.stage(w, lines, Bases{}, x.skip, false)
+		if err != nil {
 			return err
 		}
-		x.skip += int64(len(lines))
-		x.about.Skip = x.skip
-		return x.s.writeAbout(x)
+		return x.publishFrom(part, func() error {
+			x.skip += int64(len(lines))
+			x.about.Skip = x.skip
+			return x.s.writeAbout(x)
+		})
 	})
 	return x.s.g.fail("publish", err, "")
 }

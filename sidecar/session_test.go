@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"jsonguard/merge"
 )
 
 type sessionTest struct {
@@ -386,4 +388,33 @@ func TestGenerationWhileTheHintIsWritten(t *testing.T) {
 	require.NotZero(t, before)
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(s.target), ".a.json.guard", settledName), []byte(`{"gen`), 0o600))
 	require.Equal(t, before, a.generation())
+}
+
+// A supervisor is killed while it publishes what an open scratch file holds so far: before, in and behind the one step in
+// which that leaves the scratch file. A counter is added once.
+func TestKilledWhilePublishingAPart(test *testing.T) {
+	for step, name := range []string{"staged", "committed", "named"} {
+		test.Run(name, func(test *testing.T) {
+			t := newSessionTest(test, "a.json", `{"m":{}}`)
+			o := Options{Policy: &merge.Policy{Rules: []merge.Rule{{At: "/m/*/n", Merge: merge.Sum}}}}
+			s, other := t.session(o), t.session(o)
+			const base, ours = `{"m":{}}`, `{"m":{"x":{"n":1}}}`
+			x, f := t.create(s, ours, base)
+			part, err := s.stage(Writer{PID: 1}, []byte(ours), Bases{Versions: [][]byte{[]byte(base)}}, 0, true)
+			require.NoError(t, err)
+			switch step {
+			case 1:
+				x.about.Publishes = part.n
+				require.NoError(t, x.rebase([]byte(ours)))
+			case 2:
+				require.NoError(t, x.publishFrom(part, func() error { return x.rebase([]byte(ours)) }))
+			}
+			require.NoError(t, f.Close())
+			kill(test, s)
+			t.fold(other)
+			require.Equal(t, ours, t.content())
+			t.fold(other)
+			require.Equal(t, ours, t.content())
+		})
+	}
 }
