@@ -265,8 +265,8 @@ func (f *faultyFile) Unlock() error {
 }
 
 func (f *faultyFile) CopyMeta(from File) (lost []string) {
-	if err := f.x.fail("copymeta", f.path); err != nil {
-		return []string{err.Error()}
+	if fault := f.x.ask("copymeta", f.path); fault.Err != nil {
+		return []string{"all (" + fault.Err.Error() + ")"}
 	}
 	if wrapped, ok := from.(*faultyFile); ok {
 		from = wrapped.f

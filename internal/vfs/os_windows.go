@@ -121,7 +121,16 @@ func (d osDir) Rename(oldName, newName string) error {
 	if err != nil {
 		return err
 	}
-	return atomic.ReplaceFile(from, to)
+	// Who has the file open without FILE_SHARE_DELETE keeps it from being replaced; such reads are mostly short.
+	const patience = time.Second
+	for until, nap := time.Now().Add(patience), time.Millisecond; ; nap *= 2 {
+		err := atomic.ReplaceFile(from, to)
+		inUse := errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_ACCESS_DENIED)
+		if !inUse || time.Now().Add(nap).After(until) {
+			return err
+		}
+		time.Sleep(nap)
+	}
 }
 
 func (d osDir) Link(oldName string, dst Dir, newName string) error {
