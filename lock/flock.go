@@ -112,7 +112,7 @@ func (l *fileLock) take(ctx context.Context, target string, o options) error {
 	if o.timeout == 0 || o.inherit && heldByAncestor(l.path, target) {
 		return errors.Join(ErrTimeout, l.flock.Close())
 	}
-	return waitInKernel(ctx, try, block, l.flock.Close)
+	return WaitInKernel(ctx, try, block, l.flock.Close)
 }
 
 func (l *fileLock) check() error {

@@ -186,7 +186,7 @@ func (l *pointerLock) take(ctx context.Context, place span, once func() bool) er
 	if once() {
 		return errors.Join(ErrTimeout, l.file.Close())
 	}
-	return waitInKernel(ctx, try, func() error {
+	return WaitInKernel(ctx, try, func() error {
 		_, err := lockRange(l.file, place, true)
 		return err
 	}, l.file.Close)

@@ -11,13 +11,14 @@ const maxBlocked = 64
 
 var blocked = make(chan struct{}, maxBlocked)
 
-// waitInKernel calls block, which waits for a lock and cannot be interrupted, until it is served or ctx ends. A wait
+// WaitInKernel is how this package waits, for those who lock a file of their own: it calls block, which waits for a lock
+// and cannot be interrupted, until it is served or ctx ends, which is an error: its cause. A wait
 // that was given up goes on in its thread: when it gets the lock, it lets go of it at once by calling abandon. That
 // costs the next in line a moment, and makes somebody who only tries in this moment think that the lock is held.
 // Where too many threads wait already, it looks again and again with try, which is not fair, but ends.
 //
 // After an error, abandon was or will be called.
-func waitInKernel(ctx context.Context, try func() (bool, error), block, abandon func() error) error {
+func WaitInKernel(ctx context.Context, try func() (bool, error), block, abandon func() error) error {
 	select {
 	case blocked <- struct{}{}:
 	default:

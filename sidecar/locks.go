@@ -152,8 +152,7 @@ func (g *Guard) enter(ctx context.Context, until time.Time) error {
 	return g.fail("lock", err, "")
 }
 
-// waitLock takes file's flock, or closes file. flock(2) cannot be given up: a waiter that does is left behind and
-// lets go as soon as it gets it.
+// waitLock takes file's flock, or closes file.
 func waitLock(ctx context.Context, file vfs.File, wait time.Duration) error {
 	if ok, err := file.TryLock(); ok || err != nil {
 		if err != nil {
@@ -165,25 +164,7 @@ func waitLock(ctx context.Context, file vfs.File, wait time.Duration) error {
 	if wait == 0 {
 		return errors.Join(timedOut, file.Close())
 	}
-	got := make(chan error, 1)
-	go func() { got <- file.Lock() }()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	var err error
-	select {
-	case err = <-got:
-		if err != nil {
-			_ = file.Close()
-		}
-		return err
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-timer.C:
-		err = timedOut
-	}
-	go func() {
-		<-got
-		_ = file.Close()
-	}()
-	return err
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, timedOut)
+	defer cancel()
+	return lock.WaitInKernel(ctx, file.TryLock, file.Lock, file.Close)
 }
