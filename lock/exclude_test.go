@@ -218,19 +218,25 @@ func TestReleaseTwice(t *testing.T) {
 	require.NoError(t, next.Release())
 }
 
+// acquireAndRelease waits in a goroutine for the lock, and gives it up at once.
+func acquireAndRelease(path string, opts ...Option) <-chan error {
+	got := make(chan error)
+	go func() {
+		l, err := Acquire(context.Background(), path, opts...)
+		if err == nil {
+			err = l.Release()
+		}
+		got <- err
+	}()
+	return got
+}
+
 func TestADeadHolderBlocksNobody(t *testing.T) {
 	path := target(t, "{}")
 	for range 5 {
 		p := hold(t, path)
 		require.True(t, busy(t, path))
-		got := make(chan error)
-		go func() { // waits already when the holder dies
-			l, err := Acquire(context.Background(), path)
-			if err == nil {
-				err = l.Release()
-			}
-			got <- err
-		}()
+		got := acquireAndRelease(path) // waits already when the holder dies
 		p.kill()
 		require.NoError(t, <-got)
 	}

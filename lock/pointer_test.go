@@ -85,14 +85,7 @@ func TestADeadHolderOfAPointerBlocksNobody(t *testing.T) {
 	for range 5 {
 		p := hold(t, path, "at=/a/b")
 		require.True(t, busy(t, path, At("/a")))
-		got := make(chan error)
-		go func() {
-			l, err := Acquire(context.Background(), path, At("/a"))
-			if err == nil {
-				err = l.Release()
-			}
-			got <- err
-		}()
+		got := acquireAndRelease(path, At("/a"))
 		p.kill()
 		require.NoError(t, <-got)
 	}

@@ -32,14 +32,7 @@ func TestWaitsThatWereGivenUp(t *testing.T) {
 			require.Len(t, blocked, maxBlocked)
 
 			// A waiter that found no thread left still gets it, by looking again and again.
-			got := make(chan error)
-			go func() {
-				l, err := Acquire(context.Background(), path, opts...)
-				if err == nil {
-					err = l.Release()
-				}
-				got <- err
-			}()
+			got := acquireAndRelease(path, opts...)
 			p.end()
 			require.NoError(t, <-got)
 			eventually(t, func() bool { return len(blocked) == 0 }, "those that were given up end when they are served")

@@ -212,24 +212,26 @@ func TestARecordThatCouldNotBeWrittenDoesNotHappen(t *testing.T) {
 }
 
 // logrotate moves the log away between the record and the append: nobody knows whether the block is in the old file.
-func TestALogThatIsRotatedInTheMiddleOfAnAppend(t *testing.T) {
-	m := newLinesMachine(t, "0\n")
-	g := m.process(Options{})
-	require.NoError(t, g.Journal(t.Context(), appendOp("1")))
+// killWhileAppending kills g's process when its fold is about to write to the target.
+func (m *machine) killWhileAppending(g *Guard) {
 	stopped := false
 	m.before = func(c vfs.Call) vfs.Fault {
-		if c.Op == "write" && strings.HasSuffix(c.Path, "/"+machineFile) {
-			stopped = true
-		}
-		if stopped { // killed here
+		if stopped = stopped || c.Op == "write" && strings.HasSuffix(c.Path, "/"+machineFile); stopped {
 			return vfs.Fault{Err: vfs.ErrKilled}
 		}
 		return vfs.Fault{}
 	}
-	_, err := g.Flush(t.Context())
-	require.Error(t, err)
-	require.True(t, stopped)
+	_, err := g.Flush(m.Context())
+	require.Error(m, err)
+	require.True(m, stopped)
 	m.before = nil
+}
+
+func TestALogThatIsRotatedInTheMiddleOfAnAppend(t *testing.T) {
+	m := newLinesMachine(t, "0\n")
+	g := m.process(Options{})
+	require.NoError(t, g.Journal(t.Context(), appendOp("1")))
+	m.killWhileAppending(g)
 
 	dir, err := m.mem.OpenDir(machineDir)
 	require.NoError(t, err)
@@ -243,17 +245,7 @@ func TestALogThatIsRemovedInTheMiddleOfAnAppend(t *testing.T) {
 	g := m.process(Options{})
 	require.NoError(t, g.Journal(t.Context(), appendOp("1")))
 	id := g.lastKept()
-	stopped := false
-	m.before = func(c vfs.Call) vfs.Fault {
-		if stopped = stopped || c.Op == "write" && strings.HasSuffix(c.Path, "/"+machineFile); stopped {
-			return vfs.Fault{Err: vfs.ErrKilled}
-		}
-		return vfs.Fault{}
-	}
-	_, err := g.Flush(t.Context())
-	require.Error(t, err)
-	require.True(t, stopped)
-	m.before = nil
+	m.killWhileAppending(g)
 	dir, err := m.mem.OpenDir(machineDir)
 	require.NoError(t, err)
 	require.NoError(t, dir.Remove(machineFile))

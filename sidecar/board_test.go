@@ -35,11 +35,8 @@ func TestOneFolderInAGuard(t *testing.T) {
 	other.resign()
 }
 
-// A folder that was stopped between two folds holds no lock: nobody waits for it for long.
-func TestFolderThatWasStopped(t *testing.T) {
-	path := emptyObject(t)
-	stopped := hasBoard(t, path)
-	require.True(t, stopped.becomeFolder())
+// appliesSoon makes a change through another Guard, which sees the board first.
+func appliesSoon(t *testing.T, path string) *Guard {
 	g := openFor(t, path)
 	_, err := g.openedStore(true)
 	require.NoError(t, err)
@@ -47,6 +44,15 @@ func TestFolderThatWasStopped(t *testing.T) {
 	_, err = g.Apply(t.Context(), setOp("/a", 1))
 	require.NoError(t, err)
 	require.Less(t, time.Since(began), 30*time.Second, "the timeout is a minute")
+	return g
+}
+
+// A folder that was stopped between two folds holds no lock: nobody waits for it for long.
+func TestFolderThatWasStopped(t *testing.T) {
+	path := emptyObject(t)
+	stopped := hasBoard(t, path)
+	require.True(t, stopped.becomeFolder())
+	g := appliesSoon(t, path)
 	require.False(t, g.someoneFolds(), "the next change would wait again")
 
 	stopped.announce() // it goes on
@@ -67,13 +73,7 @@ func TestFolderThatCannotSeeAChange(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	})
-	g := openFor(t, path)
-	_, err := g.openedStore(true)
-	require.NoError(t, err)
-	began := time.Now()
-	_, err = g.Apply(t.Context(), setOp("/a", 1))
-	require.NoError(t, err)
-	require.Less(t, time.Since(began), 30*time.Second, "the timeout is a minute")
+	appliesSoon(t, path)
 	stop()
 	folder.Wait()
 	blind.resign()
