@@ -17,7 +17,6 @@ import (
 // foreign is another program's way to lock: hold takes it, says "held", and keeps it until standard input ends; try says
 // "got" or "busy".
 type foreign struct {
-	name      string
 	hold, try func(lockFile string) *exec.Cmd
 }
 

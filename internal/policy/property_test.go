@@ -3,7 +3,6 @@ package policy
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -186,7 +185,7 @@ func TestRenumberProperty(t *testing.T) {
 				require.NotContains(t, got, d.ID, "twice, also as %s: %s", key, w.target)
 				got[d.ID] = d
 			}
-			require.Equal(t, want, got, fmt.Sprintf("%s", w.target))
+			require.Equal(t, want, got, string(w.target))
 		}
 	})
 }

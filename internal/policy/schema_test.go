@@ -41,9 +41,7 @@ func (v *validator) keyword(schema map[string]any, keyword string, want, x any) 
 		return v.valid(target.(map[string]any), x)
 	case "type":
 		is := map[string]bool{"object": isObject, "array": isList, "string": isText, "integer": isNumber && number == float64(int(number))}
-		if b, isBool := x.(bool); isBool {
-			is["boolean"] = b == b
-		}
+		_, is["boolean"] = x.(bool)
 		return is[want.(string)], nil
 	case "enum":
 		for _, w := range want.([]any) {

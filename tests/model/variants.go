@@ -49,11 +49,6 @@ func (c Config) parentLies() Config {
 	return c
 }
 
-func (c Config) kills(n int) Config {
-	c.Kills = n
-	return c
-}
-
 // Variants are the ways to be wrong. Each one loses, doubles or tears something in its world.
 var Variants = []Variant{
 	// Step 5: the temp.
