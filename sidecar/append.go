@@ -39,7 +39,7 @@ func (f *fold) appendOnly() bool {
 			return false
 		}
 	}
-	if !add(f.own.ops) || !f.target.endsWithNewline() || f.g.options.Policy.TouchesNewLines() {
+	if !add(f.own.ops) || !f.target.endsWithNewline() || f.g.Policy().TouchesNewLines() {
 		return false
 	}
 	f.block = block

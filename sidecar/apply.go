@@ -23,7 +23,7 @@ func (f *fold) apply() error {
 	if err := f.open(); err != nil {
 		return err
 	}
-	if err := f.doc.Under(f.g.options.Policy); err != nil {
+	if err := f.doc.Under(f.g.Policy()); err != nil {
 		return err
 	}
 	if err := f.applyChanges(); err != nil {
@@ -72,7 +72,7 @@ func (f *fold) applyChanges() error {
 	if err != nil {
 		return err
 	}
-	if err := trial.Under(f.g.options.Policy); err != nil {
+	if err := trial.Under(f.g.Policy()); err != nil {
 		return err
 	}
 	conflicts, err := f.own.apply(trial)

@@ -119,6 +119,7 @@ func (g *Guard) foldOnce(ctx context.Context, own ownChange, needStore bool, unt
 }
 
 func (g *Guard) attempt(held *heldLocks, own ownChange) (Result, error) {
+	g.followPolicy()
 	f := &fold{g: g, s: held.store, own: own, lock: held}
 	defer f.close() // fn of an Update may panic
 	return f.run()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"jsonguard/internal/vfs"
@@ -30,6 +31,10 @@ type Guard struct {
 	seams     seams
 
 	session *Session // whose scratch files this process made; nil if none
+
+	policy        atomic.Pointer[merge.Policy] // what it folds by; changed under turn
+	policyStamp   string                       // under turn: of the files that it was read from
+	tornAdditions bool                         // under turn: the policy says to fold what is complete of a torn write
 
 	turn       turn            // to fold: one goroutine of this Guard at a time, also while it waits for locks
 	swept      bool            // under turn: this Guard looked for temporary files of dead folds
@@ -99,16 +104,24 @@ func Open(target string, o Options) (*Guard, error) {
 		}
 		return nil, &Error{Op: "open", Path: target, Err: err, Hint: hint}
 	}
-	warnings, err := o.readPolicy(resolved)
+	stamp := o.policyStamp(resolved)
+	found, warnings, err := o.findPolicy(resolved)
 	if err != nil {
 		_ = parent.Close()
 		return nil, err
+	}
+	if found != nil {
+		o.LockInside = o.LockInside || found.LockInside
 	}
 	g := newGuard(parent, filepath.Base(resolved), o)
 	for _, w := range warnings {
 		g.warn("%s", w)
 	}
 	g.dirPath = filepath.Dir(resolved)
+	g.policyStamp = stamp
+	if found != nil {
+		g.takePolicy(found)
+	}
 	g.lockNames = []string{resolved}
 	if filepath.Base(asked) != g.name || !sameDir(filepath.Dir(asked), g.dirPath) {
 		g.lockNames = []string{asked, resolved}
@@ -151,6 +164,7 @@ func newGuard(parent vfs.Dir, name string, o Options) *Guard {
 	if g.options.Command == "" {
 		g.options.Command = commandLine()
 	}
+	g.policy.Store(o.Policy)
 	g.format = FormatOf(name, o)
 	return g
 }

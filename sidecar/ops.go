@@ -58,12 +58,12 @@ func (g *Guard) Update(ctx context.Context, fn func(*merge.Document) error) (Res
 
 // Import folds a base → ours change that was made elsewhere.
 func (g *Guard) Import(ctx context.Context, base, ours []byte) (Result, error) {
-	change, err := merge.Diff(base, ours, g.format, g.options.Policy) // before any lock
+	change, err := merge.Diff(base, ours, g.format, g.Policy()) // before any lock
 	if err != nil {
 		return Result{}, g.fail("import", err, "")
 	}
 	return g.foldOwn(ctx, ownChange{apply: func(d *merge.Document) ([]merge.Conflict, error) {
-		outcome, err := d.Merge(change, g.options.Policy)
+		outcome, err := d.Merge(change, g.Policy())
 		return outcome.Conflicts, err
 	}})
 }

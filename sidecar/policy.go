@@ -14,29 +14,61 @@ import (
 // ErrPolicy: the policy file is wrong; nothing was done. The message has its line and column.
 var ErrPolicy = policy.ErrInvalid
 
-// readPolicy completes o by the policy file for a target. Whoever folds has to know it, because it folds the changes of
-// everybody: so every Guard looks for it, and no door can forget to.
-func (o *Options) readPolicy(resolved string) (warnings []string, err error) {
-	if o.Policy != nil {
-		return nil, nil
-	}
-	var p *policy.Policy
-	if o.PolicyFile != "" {
+// findPolicy reads the policy file for a target. Whoever folds has to know it, because it folds the changes of
+// everybody: so every Guard looks for it, and no door can forget to. nil: there is none, or o has a policy of its own.
+func (o *Options) findPolicy(resolved string) (p *policy.Policy, warnings []string, err error) {
+	switch {
+	case o.Policy != nil:
+		return nil, nil, nil
+	case o.PolicyFile != "":
 		p, err = policy.Load(o.PolicyFile)
-	} else {
-		p, warnings, err = policy.Find(resolved)
+		return p, nil, err
 	}
-	if err != nil || p == nil {
-		return warnings, err
-	}
-	o.Policy = p.Merge
-	o.LockInside = o.LockInside || p.LockInside
-	o.tornAdditions = p.Torn == "additions"
-	return warnings, nil
+	return policy.Find(resolved)
 }
 
-// Policy is what this Guard folds by; nil is the default. It must not be changed.
-func (g *Guard) Policy() *merge.Policy { return g.options.Policy }
+// policyStamp changes when findPolicy may find something else.
+func (o *Options) policyStamp(resolved string) string {
+	switch {
+	case o.Policy != nil:
+		return ""
+	case o.PolicyFile != "":
+		return policy.FileStamp(o.PolicyFile)
+	}
+	return policy.Stamp(resolved)
+}
+
+// followPolicy reads the policy again, under the locks, where its file has changed: a process that keeps a file open
+// for days folds the changes of those who know the new one. A wrong one changes nothing, and is said.
+func (g *Guard) followPolicy() {
+	stamp := g.options.policyStamp(g.Target())
+	if stamp == g.policyStamp {
+		return
+	}
+	p, warnings, err := g.options.findPolicy(g.Target())
+	if err != nil {
+		g.warn("the policy was changed, the former one still counts: %v", err)
+		return
+	}
+	for _, w := range warnings {
+		g.warn("%s", w)
+	}
+	g.policyStamp = stamp
+	g.takePolicy(p)
+}
+
+// takePolicy has g fold by p; nil is the default. What p says of locks counts when a target is opened.
+func (g *Guard) takePolicy(p *policy.Policy) {
+	if p == nil {
+		p = &policy.Policy{}
+	}
+	g.policy.Store(p.Merge)
+	g.tornAdditions = p.Torn == "additions"
+}
+
+// Policy is what this Guard folds by; nil is the default. It must not be changed. Where it comes from a file, it follows
+// what is in there.
+func (g *Guard) Policy() *merge.Policy { return g.policy.Load() }
 
 // moved says of each writer where the target has what the writer's last version calls otherwise, because the policy
 // renumbered it. It stands in the commit record, beside the watermark that says that this version is in the target: both
@@ -54,7 +86,7 @@ func (f *fold) mergeVersion(writer string, c *merge.Change) ([]merge.Conflict, e
 	if has && contentHash(c.Base()) == before.Version {
 		c = c.From(before.Names)
 	}
-	outcome, err := f.doc.Merge(c, f.g.options.Policy)
+	outcome, err := f.doc.Merge(c, f.g.Policy())
 	names := outcome.Moves
 	if err != nil {
 		names = before.Names // refused: the writer goes on from its version all the same
@@ -101,7 +133,7 @@ func writerOf(p *pendingLine) string {
 // takeTorn turns torn documents in quarantine into pending changes, where the policy says so. They were said to be torn when
 // they came there; what is complete of them is added, and nothing is deleted.
 func (f *fold) takeTorn() {
-	if !f.g.options.tornAdditions {
+	if !f.g.tornAdditions {
 		return
 	}
 	names, err := f.s.quarantine.Names()
@@ -134,7 +166,7 @@ const deriveLimit = 2 * time.Second
 func (f *fold) derive(before []byte) {
 	ctx, stop := context.WithTimeout(context.Background(), deriveLimit)
 	defer stop()
-	failed := f.doc.Derive(ctx, before, f.g.options.Policy)
+	failed := f.doc.Derive(ctx, before, f.g.Policy())
 	const shown = 3
 	for i, err := range failed {
 		if i == shown {
@@ -150,7 +182,7 @@ func (f *fold) derive(before []byte) {
 func (g *Guard) Normalize(ctx context.Context, dryRun bool) (joins []merge.Join, result Result, err error) {
 	normalize := func(d *merge.Document) ([]merge.Conflict, error) {
 		var outcome merge.Outcome
-		joins, outcome, err = d.Normalize(g.options.Policy)
+		joins, outcome, err = d.Normalize(g.Policy())
 		return outcome.Conflicts, err
 	}
 	if !dryRun {

@@ -61,6 +61,36 @@ func TestEveryGuardFindsThePolicyAboveItsTarget(t *testing.T) {
 	require.Equal(t, "9", *log[1].Ours)
 }
 
+// A process that has a file open for days folds the changes of those who know the policy of today.
+func TestAGuardFollowsItsPolicy(t *testing.T) {
+	target := underPolicy(t, `{"rules": [{"at": "/other", "merge": "sum"}]}`, "a.json", `{"n": 5}`)
+	rules := filepath.Join(filepath.Dir(target), "..", "jsonguard.json")
+	var warned []string
+	g := guardFor(t, target, Options{Warn: func(text string) { warned = append(warned, text) }})
+	add := func(want string) {
+		t.Helper()
+		_, err := g.Import(t.Context(), []byte(`{"n": 5}`), []byte(`{"n": 6}`))
+		require.NoError(t, err)
+		require.Equal(t, want, targetText(t, target))
+	}
+	add(`{"n": 6}`)
+	require.NoError(t, os.WriteFile(rules, []byte(`{"rules": [{"at": "/n", "merge": "sum"}]}`), 0o600))
+	add(`{"n": 7}`)
+	require.Empty(t, warned)
+	require.NoError(t, os.WriteFile(rules, []byte(`{"rules": [{"at": "/n", "merge"`), 0o600)) // somebody is editing it
+	add(`{"n": 8}`)
+	require.Len(t, warned, 1)
+	require.NoError(t, os.Remove(rules))
+	add(`{"n": 6}`)
+
+	// What was given, and not found, is all there is.
+	require.NoError(t, os.WriteFile(rules, []byte(`{"rules": [{"at": "/n", "merge": "sum"}]}`), 0o600))
+	given := guardFor(t, target, Options{Policy: &merge.Policy{}})
+	_, err := given.Import(t.Context(), []byte(`{"n": 5}`), []byte(`{"n": 6}`))
+	require.NoError(t, err)
+	require.Equal(t, `{"n": 6}`, targetText(t, target))
+}
+
 func TestAWrongPolicyIsAnErrorOfOpen(t *testing.T) {
 	target := underPolicy(t, "{\n  \"rules\": [{\"at\": \"/n\", \"merge\": \"summ\"}]\n}", "a.json", `{}`)
 	_, err := Open(target, Options{})

@@ -72,7 +72,7 @@ type Bases struct {
 
 // madeFrom is the index of the one that content was made from.
 func (b Bases) madeFrom(content []byte, g *Guard) int {
-	return merge.MadeFrom(content, b.Versions, b.Likely, g.format, g.options.Policy)
+	return merge.MadeFrom(content, b.Versions, b.Likely, g.format, g.Policy())
 }
 
 // about is what stands beside a scratch file.
@@ -440,7 +440,7 @@ func (s *Session) added(content, base []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = doc.Merge(change, s.g.options.Policy)
+	_, err = doc.Merge(change, s.g.Policy())
 	return doc.Bytes(), err
 }
 

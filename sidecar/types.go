@@ -19,8 +19,6 @@ type Options struct {
 	// Held says whether a process that waits for this one holds the lock file of that path. Then the fold happens under
 	// its hold: taking turns with it would never end. nil: none.
 	Held func(lockFile string) bool
-
-	tornAdditions bool // the policy: what is complete of a torn write is folded
 }
 
 // Result is what an operation did.

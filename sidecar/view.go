@@ -246,7 +246,7 @@ type preparedChange struct {
 }
 
 func prepare(base, ours []byte, additions bool, g *Guard) (*merge.Change, error) {
-	change, err := merge.Diff(base, ours, g.format, g.options.Policy)
+	change, err := merge.Diff(base, ours, g.format, g.Policy())
 	if err == nil && additions {
 		change = change.AdditionsOnly()
 	}

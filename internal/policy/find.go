@@ -38,6 +38,26 @@ func Find(target string) (p *Policy, warnings []string, err error) {
 	}
 }
 
+// Stamp changes when Find may find something else for target: it tells the policy files beside and above it apart by
+// size and time.
+func Stamp(target string) (stamp string) {
+	for dir := filepath.Dir(target); ; dir = filepath.Dir(dir) {
+		stamp += FileStamp(filepath.Join(dir, Name))
+		if filepath.Dir(dir) == dir {
+			return stamp
+		}
+	}
+}
+
+// FileStamp is that of one file; "" where there is none.
+func FileStamp(file string) string {
+	info, err := os.Stat(file)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s %d %d\n", file, info.Size(), info.ModTime().UnixNano())
+}
+
 // Above returns the nearest policy in dir or above it, whatever files it names; nil is none.
 func Above(dir string) (*Policy, error) {
 	for ; ; dir = filepath.Dir(dir) {
