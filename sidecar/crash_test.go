@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	crashStates = flag.Int("crash.states", 200_000/slower, "how many disks that a crash can leave TestCrash recovers from")
+	crashStates = flag.Int("crash.states", 60_000/slower, "how many disks that a crash can leave TestCrash recovers from")
 	crashSeed   = flag.Uint64("crash.seed", 1, "chooses among what cannot be enumerated")
 	crashOnly   = flag.String("crash.only", "", "name of one script")
 	crashPath   = flag.Int("crash.path", -1, "follow only this path, as a failure names it")
