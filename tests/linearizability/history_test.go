@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,7 +125,8 @@ func runWorker(t *testing.T, self, file string, client int, lifetime time.Durati
 		t.Errorf("start: %v", err)
 		return nil, false
 	}
-	timer := time.AfterFunc(lifetime, func() { killed = cmd.Process.Kill() == nil })
+	var shot atomic.Bool
+	timer := time.AfterFunc(lifetime, func() { shot.Store(cmd.Process.Kill() == nil) })
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		var e event
 		if json.Unmarshal(lines.Bytes(), &e) != nil {
@@ -142,7 +144,7 @@ func runWorker(t *testing.T, self, file string, client int, lifetime time.Durati
 	if err != nil && stderr.Len() > 0 {
 		t.Errorf("client %d: %v: %s", client, err, &stderr)
 	}
-	return calls, killed
+	return calls, shot.Load()
 }
 
 // register is the model of one key.
