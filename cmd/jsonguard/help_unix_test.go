@@ -26,7 +26,7 @@ var exampleFiles = map[string]string{
 	"ours.json":    `{"a": 1, "b": 2}`,
 	"theirs.json":  `{"a": 1, "c": 3}`,
 
-	"jsonguard.json": `{"files": ["results.json"], "rules": [{"at": "/models", "rename": [{"match": "^claude$", "to": "Claude"}]}]}`,
+	"jsonguard.json": `{"files": ["results.json"], "rules": [{"at": "/models", "rename": [{"match": "^gemma$", "to": "Gemma"}]}]}`,
 }
 
 // examplePrograms stand in for those of the reader.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,10 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
-var run = flag.Bool("mutants", false, "build each mutant and run the tests that must catch it (minutes)")
+var (
+	run  = flag.Bool("mutants", false, "build each mutant and run the tests that must catch it (minutes)")
+	long = flag.Bool("long", false, "also those that only a long test catches")
+)
 
 // mutant is one file of testdata:
 //
@@ -51,7 +55,11 @@ func TestMutantsAreCaught(t *testing.T) {
 			src, err := os.ReadFile(filepath.Join(root, m.file))
 			require.NoError(t, err)
 			require.Equal(t, 1, strings.Count(string(src), m.old), "%s: the text to replace must be there once", m.file)
-			if *run {
+			switch {
+			case !*run:
+			case slices.Contains(m.caughtBy, "-long") && !*long:
+				t.Skip("SKIPPED: only a long test catches it; run with -long")
+			default:
 				m.mustBeCaught(t, root, string(src))
 			}
 		})
