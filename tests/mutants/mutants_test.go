@@ -91,6 +91,7 @@ func TestMutantsAreCaught(t *testing.T) {
 			case !*run:
 			case *budget > 0 && i >= len(core) && time.Since(began) > *budget:
 				left++
+				t.SkipNow()
 			case slices.Contains(m.caughtBy, "-long") && !*long:
 				t.Skip("SKIPPED: only a long test catches it; run with -long")
 			default:
