@@ -294,21 +294,11 @@ func slicesMax(list []int) int {
 // recovery: what dead processes left. It is made in memory, where an fsync costs nothing, and then copied here.
 func recovery(b *bench) error {
 	const owners, each = 1000, 1000
-	made, err := os.MkdirTemp("/dev/shm", "jsonguard-bench-")
+	made, err := b.madePending(owners, each)
 	if err != nil {
-		fmt.Printf("  skipped: /dev/shm: %v\n", err)
-		return nil
+		return err
 	}
 	defer os.RemoveAll(made)
-	if err := os.WriteFile(filepath.Join(made, "data.json"), document(1), 0o644); err != nil {
-		return err
-	}
-	cmd := exec.Command(b.self, made, strconv.Itoa(owners), strconv.Itoa(each))
-	cmd.Env = append(os.Environ(), "BENCH_ROLE=pending")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return err
-	}
 	var here string
 	copied := func() error {
 		here = filepath.Join(b.work, "recover")
@@ -340,6 +330,25 @@ func recovery(b *bench) error {
 	show(fmt.Sprintf("jsonguard recover, %d changes", owners*each), seconds, size)
 	b.promise("recovery of 1,000,000 changes : reading them + one rewrite", seconds/floor, 3, true)
 	return nil
+}
+
+// madePending is a directory in memory with a document of 1 MB and what dead processes left for it.
+func (b *bench) madePending(owners, each int) (string, error) {
+	made, err := os.MkdirTemp("/dev/shm", "jsonguard-bench-")
+	if err != nil {
+		return "", err
+	}
+	err = os.WriteFile(filepath.Join(made, "data.json"), document(1), 0o644)
+	if err == nil {
+		cmd := exec.Command(b.self, made, strconv.Itoa(owners), strconv.Itoa(each))
+		cmd.Env = append(os.Environ(), "BENCH_ROLE=pending")
+		cmd.Stderr = os.Stderr
+		err = cmd.Run()
+	}
+	if err != nil {
+		_ = os.RemoveAll(made)
+	}
+	return made, err
 }
 
 // leavePending makes sidecars and dies without folding them.
@@ -407,20 +416,11 @@ func growth(b *bench) error {
 }
 
 func (b *bench) recoverTime(owners, each int) (float64, error) {
-	made, err := os.MkdirTemp("/dev/shm", "jsonguard-bench-")
+	made, err := b.madePending(owners, each)
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(made)
-	if err := os.WriteFile(filepath.Join(made, "data.json"), document(1), 0o644); err != nil {
-		return 0, err
-	}
-	cmd := exec.Command(b.self, made, strconv.Itoa(owners), strconv.Itoa(each))
-	cmd.Env = append(os.Environ(), "BENCH_ROLE=pending")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return 0, err
-	}
 	here := filepath.Join(b.work, "recover")
 	defer os.RemoveAll(here)
 	return b.times(func() error {

@@ -205,10 +205,6 @@ func (s *store) settledHint() settledHint {
 	if err != nil {
 		return settledHint{}
 	}
-	return parseSettled(raw)
-}
-
-func parseSettled(raw []byte) settledHint {
 	object, ok := unsealed(bytes.TrimSuffix(raw, []byte("\n")))
 	if !ok {
 		return settledHint{}
