@@ -195,18 +195,8 @@ func scan(src []byte, i int, ext *extents) (int, error) {
 
 // scanKey reads a name, its colon and the space around it.
 func scanKey(src []byte, i int) (int, error) {
-	if i >= len(src) || src[i] != '"' {
-		return i, syntax(i, "unexpected %s, want a name in double quotes", show(src, i))
-	}
-	i, err := scanString(src, i)
-	if err != nil {
-		return i, err
-	}
-	i = skipSpace(src, i)
-	if i >= len(src) || src[i] != ':' {
-		return i, syntax(i, "unexpected %s, want ':'", show(src, i))
-	}
-	return skipSpace(src, i+1), nil
+	_, value, err := ScanName(src, i)
+	return value, err
 }
 
 var literals = []string{"true", "false", "null", "NaN", "Infinity"}
