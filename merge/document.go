@@ -3,6 +3,7 @@ package merge
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -50,6 +51,20 @@ func Parse(src []byte, f Format) (*Document, error) {
 	return d, nil
 }
 
+// Clone is a document of the same content, for somebody who will change it. It answers to the same names.
+func (d *Document) Clone() (*Document, error) {
+	out := d.fresh()
+	if d.edited {
+		parsed, err := Parse(d.Bytes(), d.format)
+		if err != nil {
+			return nil, err
+		}
+		out = *parsed
+	}
+	out.names = d.names
+	return &out, nil
+}
+
 // fresh is the document as it was parsed, for somebody who will change it. It shares text and index.
 func (d *Document) fresh() Document {
 	out := Document{src: d.src, format: d.format, lead: d.lead, trail: d.trail, style: d.style}
@@ -75,16 +90,10 @@ func (d *Document) Changed() bool { return d.changed }
 
 // Bytes of the document: what was parsed, where nothing was changed. They must not be modified.
 func (d *Document) Bytes() []byte {
-	switch {
-	case !d.edited:
+	if !d.edited {
 		return d.src
-	case d.root == nil:
-		return nil
 	}
-	out := make([]byte, 0, len(d.src)+len(d.src)/8+256)
-	out = append(out, d.lead...)
-	out = d.root.appendTo(out)
-	return append(out, d.trail...)
+	return slices.Concat(d.Parts()...)
 }
 
 // Get returns the JSON text at p, byte for byte. ErrNotFound: there is none.

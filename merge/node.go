@@ -110,7 +110,7 @@ func (n *node) text() []byte {
 	if !n.dirty {
 		return n.raw
 	}
-	return n.appendTo(nil)
+	return textOf(n)
 }
 
 // expand splits the text into children. It was validated: nothing here can fail.

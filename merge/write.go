@@ -1,75 +1,150 @@
 package merge
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
-func (n *node) appendTo(out []byte) []byte {
+// Parts is Bytes in pieces, one after the other: what was not changed are slices of what was parsed, so that a large
+// document with a small change is not put together in memory. None is empty, and none may be modified.
+func (d *Document) Parts() [][]byte {
+	var out parts
+	switch {
+	case !d.edited:
+		out.add(d.src)
+	case d.root != nil:
+		out.add(d.lead)
+		d.root.appendTo(&out)
+		out.add(d.trail)
+	}
+	return out.all()
+}
+
+// parts puts a text together. Pieces that follow each other in memory are one, and short ones are copied.
+type parts struct {
+	list   [][]byte
+	copied bool   // the last of list is a copy, which may grow
+	next   []byte // grows as long as what comes follows it in memory
+}
+
+// shortPiece is up to where it costs less to copy a piece than to keep it apart.
+const shortPiece = 256
+
+func (t *parts) add(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if n := len(t.next); n > 0 && cap(t.next)-n >= len(p) {
+		if whole := t.next[:n+len(p)]; &whole[n] == &p[0] {
+			t.next = whole
+			return
+		}
+	}
+	t.flush()
+	t.next = p
+}
+
+func (t *parts) flush() {
+	last := len(t.list) - 1
+	switch {
+	case len(t.next) == 0:
+	case len(t.next) > shortPiece:
+		t.list = append(t.list, t.next)
+		t.copied = false
+	case t.copied:
+		t.list[last] = append(t.list[last], t.next...)
+	default:
+		t.list = append(t.list, append(make([]byte, 0, 2*shortPiece), t.next...))
+		t.copied = true
+	}
+	t.next = nil
+}
+
+func (t *parts) all() [][]byte {
+	t.flush()
+	return t.list
+}
+
+func (n *node) appendTo(out *parts) {
 	switch {
 	case !n.dirty:
-		return append(out, n.raw...)
+		out.add(n.raw)
+		return
 	case n.kind == kindLines:
-		return n.appendLines(out)
+		n.appendLines(out)
+		return
 	}
-	out = append(out, byte(n.kind))
+	out.add(n.raw[:1])
 	last := n.last()
-	if last < 0 {
-		if len(n.kids) == 0 && n.head == nil {
-			out = append(out, n.tail...) // it was empty from the beginning
+	switch {
+	case last < 0 && len(n.kids) == 0 && n.head == nil:
+		out.add(n.tail) // it was empty from the beginning
+	case last >= 0:
+		first := true
+		for i := range n.kids {
+			if n.there(i) {
+				n.appendChild(out, i, first, i == last)
+				first = false
+			}
 		}
-		return append(out, closing(byte(n.kind)))
+		out.add(n.tail)
 	}
-	first := true
-	for i := range n.kids {
-		if !n.there(i) {
-			continue
-		}
-		if !first {
-			out = append(out, ',')
-		}
-		out = n.appendChild(out, i, first, i == last)
-		first = false
-	}
-	return append(append(out, n.tail...), closing(byte(n.kind)))
+	out.add(n.raw[len(n.raw)-1:])
 }
+
+var comma = []byte(",")
 
 // appendChild writes a child with its white space: what stood in front of the first stays in front of whatever is first
 // now, and what stood between the last and its comma goes with the comma.
-func (n *node) appendChild(out []byte, i int, first, last bool) []byte {
+func (n *node) appendChild(out *parts, i int, first, last bool) {
 	k := &n.kids[i]
-	if k.own == nil && !first && k.at > 1 {
-		out = append(out, n.raw[k.at:k.end]...)
+	if fromText := k.at > 1; k.own == nil && !first && fromText {
+		out.add(n.raw[k.at-1 : k.end])
 	} else {
 		c := n.own(i)
 		switch {
 		case first:
-			out = append(out, n.head...)
-		case k.at > 1:
-			out = append(out, c.before...)
+			out.add(n.head)
+		case fromText:
+			out.add(n.raw[k.at-1 : k.at])
+			out.add(c.before)
 		default: // new, or the first one of the text with another in front now
-			out = append(out, n.between...)
+			out.add(comma)
+			out.add(n.between)
 		}
-		out = append(append(out, c.key...), c.colon...)
-		out = c.value.appendTo(out)
+		out.add(c.key)
+		out.add(c.colon)
+		c.value.appendTo(out)
 	}
-	if last {
-		return out
+	if !last {
+		out.add(n.after(i))
 	}
-	return append(out, n.after(i)...)
 }
 
-func (n *node) appendLines(out []byte) []byte {
-	out = append(out, n.head...)
+func (n *node) appendLines(out *parts) {
+	out.add(n.head)
+	ended := true // what was written so far, by a newline
 	for i := range n.kids {
-		if i > 0 && !bytes.HasSuffix(out, []byte("\n")) {
-			out = append(out, n.between...) // the last line of the text had no end
+		if !ended {
+			out.add(n.between) // the last line of the text had no end
 		}
 		k := &n.kids[i]
 		if k.own == nil {
-			out = append(out, n.raw[k.at:k.end]...)
+			out.add(n.raw[k.at:k.end])
 		} else {
-			out = append(out, k.own.before...)
-			out = k.own.value.appendTo(out)
+			out.add(k.own.before)
+			k.own.value.appendTo(out)
 		}
-		out = append(out, n.after(i)...)
+		after := n.after(i)
+		out.add(after)
+		ended = bytes.HasSuffix(after, []byte("\n"))
 	}
-	return append(out, n.tail...)
+	out.add(n.tail)
+}
+
+// textOf is what a node is written as.
+func textOf(n *node) []byte {
+	var out parts
+	n.appendTo(&out)
+	return slices.Concat(out.all()...)
 }

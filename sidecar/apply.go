@@ -29,8 +29,7 @@ func (f *fold) apply() error {
 	if err := f.applyChanges(); err != nil {
 		return err
 	}
-	f.derive(f.target.content)
-	return nil
+	return f.derive()
 }
 
 func (f *fold) applyChanges() error {
@@ -68,11 +67,8 @@ func (f *fold) applyChanges() error {
 		return nil
 	}
 	// fn may do half of its work and then fail: it works on a document of its own.
-	trial, err := merge.Parse(f.doc.Bytes(), f.g.format)
+	trial, err := f.doc.Clone()
 	if err != nil {
-		return err
-	}
-	if err := trial.Under(f.g.Policy()); err != nil {
 		return err
 	}
 	conflicts, err := f.own.apply(trial)

@@ -44,7 +44,7 @@ type fold struct {
 	unread     error // why the sidecar that this fold is for could not be read
 
 	doc       *merge.Document // nil: the block below is all there is
-	content   []byte          // of doc, when all is applied
+	content   pieces          // of doc, when all is applied
 	block     []byte          // JSON Lines: appended in place
 	conflicts []Conflict
 	rejected  []rejection

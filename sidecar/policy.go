@@ -163,10 +163,18 @@ func (f *fold) takeTorn() {
 const deriveLimit = 2 * time.Second
 
 // derive computes what the policy says, once, after the last change.
-func (f *fold) derive(before []byte) {
+func (f *fold) derive() error {
+	policy := f.g.Policy()
+	if policy == nil || len(policy.Derived) == 0 {
+		return nil
+	}
+	before, err := f.target.read()
+	if err != nil {
+		return err
+	}
 	ctx, stop := context.WithTimeout(context.Background(), deriveLimit)
 	defer stop()
-	failed := f.doc.Derive(ctx, before, f.g.Policy())
+	failed := f.doc.Derive(ctx, before, policy)
 	const shown = 3
 	for i, err := range failed {
 		if i == shown {
@@ -175,6 +183,7 @@ func (f *fold) derive(before []byte) {
 		}
 		f.g.warn("%v: the value stays as it is", err)
 	}
+	return nil
 }
 
 // Normalize applies the renames of the policy, those on request included, to what is in the target. dryRun: it says what

@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,8 +19,8 @@ func (f *fold) publish() (changed bool, err error) {
 	if f.doc == nil {
 		changed = len(f.block) > 0
 	} else {
-		f.content = f.doc.Bytes()
-		changed = !bytes.Equal(f.content, f.target.content)
+		f.content = f.doc.Parts()
+		changed = !f.content.equal(f.target.content)
 	}
 	if !changed && maps.Equal(f.marks, f.after) && len(f.conflicts) == 0 {
 		return false, nil // a change that equals what is there writes nothing
@@ -101,13 +100,13 @@ func (f *fold) recordRedo(c *commit) error {
 
 // replace is the durable replace alone, for a change that only this call knows: killed anywhere, it is there or not.
 func (f *fold) replace() error {
-	temp, id, err := f.createTemp(f.content)
+	temp, _, err := f.createTemp(f.content)
 	if err != nil {
 		return err
 	}
 	err = f.rename(temp)
 	if err == nil {
-		f.remember(id.Hash)
+		f.remember("") // nobody has asked for its hash yet
 	}
 	if err != nil && !errors.Is(err, ErrNotDurable) {
 		_ = f.g.parent.Remove(temp)
@@ -120,7 +119,9 @@ func (f *fold) replace() error {
 
 // replaceRecorded writes the commit record between the temporary file and the rename.
 func (f *fold) replaceRecorded(next *commit) error {
-	temp, to, err := f.createTemp(f.content)
+	hash := inBackground(f.content.hash)
+	temp, info, err := f.createTemp(f.content)
+	to := identify(info, hash())
 	if err != nil {
 		return err
 	}
@@ -190,13 +191,20 @@ func (g *Guard) isTemp(name string) bool {
 
 func (g *Guard) newTempName() string { return tempPrefix + g.name + "." + newID() + tempSuffix }
 
+// inBackground computes while something else is waited for; what it returns waits for it.
+func inBackground[T any](compute func() T) func() T {
+	done := make(chan T, 1)
+	go func() { done <- compute() }()
+	return func() T { return <-done }
+}
+
 // createTemp writes content to a synced temporary file with a name that was never used, as the target in mode,
 // owner and attributes.
-func (f *fold) createTemp(content []byte) (string, identity, error) {
+func (f *fold) createTemp(content pieces) (string, vfs.Info, error) {
 	name := f.g.newTempName()
 	file, err := f.g.parent.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", identity{}, err
+		return "", vfs.Info{}, err
 	}
 	info, err := f.fillTemp(file, content)
 	// A network filesystem may report a failed write as late as here (close(2), ENOSPC, EDQUOT, EIO).
@@ -205,13 +213,13 @@ func (f *fold) createTemp(content []byte) (string, identity, error) {
 	}
 	if err != nil {
 		_ = f.g.parent.Remove(name)
-		return "", identity{}, fmt.Errorf("temporary file: %w", err)
+		return "", vfs.Info{}, fmt.Errorf("temporary file: %w", err)
 	}
-	return name, identify(info, contentHash(content)), nil
+	return name, info, nil
 }
 
-func (f *fold) fillTemp(file vfs.File, content []byte) (vfs.Info, error) {
-	if err := writeWhole(file, content, 0); err != nil {
+func (f *fold) fillTemp(file vfs.File, content pieces) (vfs.Info, error) {
+	if err := content.writeTo(file); err != nil {
 		return vfs.Info{}, err
 	}
 	if f.target.missing && f.maker != nil {
@@ -255,14 +263,14 @@ func (f *fold) readTemp(name string) (*tempFile, error) {
 	return &tempFile{identify(info, contentHash(content)), content}, nil
 }
 
-func (f *fold) overwriteTarget(content []byte) error {
+func (f *fold) overwriteTarget(content pieces) error {
 	file, err := f.g.parent.OpenFile(f.g.name, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	err = writeWhole(file, content, 0)
+	err = content.writeTo(file)
 	if err == nil {
-		err = file.Truncate(int64(len(content)))
+		err = file.Truncate(content.size())
 	}
 	if err == nil {
 		err = file.Sync()

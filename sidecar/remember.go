@@ -16,7 +16,7 @@ import (
 type remembered struct {
 	hash     string
 	doc      *merge.Document
-	content  []byte // of doc
+	content  pieces // of doc
 	sidecars map[string]readSoFar
 	forget   *time.Timer
 }

@@ -98,7 +98,7 @@ func (f *fold) happened() (bool, error) {
 	switch {
 	case last.Kind == kindOverwrite && intact:
 		// The target may be torn, or whole in memory only; its new content is safe in the temporary file: do it again.
-		if err := f.overwriteTarget(temp.content); err != nil {
+		if err := f.overwriteTarget(pieces{temp.content}); err != nil {
 			return false, err
 		}
 		return true, f.readTarget()

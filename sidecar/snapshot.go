@@ -15,7 +15,7 @@ type snapshot struct {
 	missing bool
 	file    vfs.File
 	info    vfs.Info
-	content []byte
+	content pieces // once it is loaded
 	loaded  bool
 	hash    string          // "" not known yet
 	doc     *merge.Document // of content, where it is remembered
@@ -50,29 +50,33 @@ func (t *snapshot) close() {
 
 func (t *snapshot) read() ([]byte, error) {
 	if t.missing || t.loaded {
-		return t.content, nil
+		return t.content.whole(), nil
 	}
-	var err error
-	if t.content, _, err = readAll(t.file); err != nil {
+	content, _, err := readAll(t.file)
+	if err != nil {
 		return nil, err
 	}
-	t.loaded = true
-	return t.content, nil
+	t.content, t.loaded = pieces{content}, true
+	return content, nil
 }
 
 // holds says whether the target is these bytes.
-func (t *snapshot) holds(content []byte) bool {
-	if t.missing || t.info.Size != int64(len(content)) {
+func (t *snapshot) holds(content pieces) bool {
+	if t.missing || t.info.Size != content.size() {
 		return false
 	}
-	chunk := make([]byte, min(len(content), 256<<10))
-	for rest := content; len(rest) > 0; {
-		part := chunk[:min(len(rest), len(chunk))]
-		n, err := t.file.ReadAt(part, int64(len(content)-len(rest)))
-		if n < len(part) || err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(part, rest[:n]) {
-			return false
+	chunk := make([]byte, min(t.info.Size, 256<<10))
+	at := int64(0)
+	for _, rest := range content {
+		for len(rest) > 0 {
+			part := chunk[:min(len(rest), len(chunk))]
+			n, err := t.file.ReadAt(part, at)
+			if n < len(part) || err != nil && !errors.Is(err, io.EOF) || !bytes.Equal(part, rest[:n]) {
+				return false
+			}
+			rest = rest[n:]
+			at += int64(n)
 		}
-		rest = rest[n:]
 	}
 	return true
 }
@@ -81,11 +85,13 @@ func (t *snapshot) identity() (identity, error) {
 	if t.missing {
 		return identity{Missing: true}, nil
 	}
-	if t.hash == "" {
+	switch {
+	case t.hash != "":
+	case t.loaded:
+		t.hash = t.content.hash()
+	default: // a log may be larger than memory
 		var h hasher
-		if t.loaded {
-			h.add(t.content)
-		} else if err := h.addFile(t.file); err != nil { // a log may be larger than memory
+		if err := h.addFile(t.file); err != nil {
 			return identity{}, err
 		}
 		t.hash = h.String()

@@ -57,7 +57,7 @@ func (g *Guard) replaceWhole(ctx context.Context, step func(*fold) error) error 
 }
 
 func (f *fold) replaceBy(content []byte) error {
-	temp, _, err := f.createTemp(content)
+	temp, _, err := f.createTemp(pieces{content})
 	if err != nil {
 		return err
 	}
