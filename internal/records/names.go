@@ -7,88 +7,87 @@ import (
 	"jsonguard/merge"
 )
 
-// names of the members of one object, to find those that come twice. It refers to the text instead of holding copies.
+// names finds the names that come twice in one object. It is a hash table of places in the text, eight bytes each: one
+// more than where the name starts, and above that a part of its hash, so that names that differ are rarely read again.
 type names struct {
-	list  []name
-	table []int32 // places in list plus one, by hash; used once there are more than a few
+	slots []uint64
+	count int
 }
 
-type name struct {
-	hash     uint64
-	from, to int // of the name with its quotes
-	value    int // where the value of the last one starts
-}
-
-const few = 16
+const (
+	fewSlots  = 32
+	placeBits = 40
+	placeMask = 1<<placeBits - 1
+)
 
 var seed = maphash.MakeSeed()
 
+// reset makes n empty. A table that became large is not kept for the next, smaller object: clearing it would cost more.
 func (n *names) reset() {
-	n.list = n.list[:0]
-	n.table = n.table[:0]
+	n.count = 0
+	if len(n.slots) != fewSlots {
+		n.slots = make([]uint64, fewSlots)
+	} else {
+		clear(n.slots)
+	}
 }
 
-// add notes a name and where its value starts. twice: there was one before, whose value starts at earlier.
-func (n *names) add(src []byte, from, to, value int) (earlier int, twice bool) {
-	added := name{from: from, to: to, value: value}
-	if raw := src[from:to]; bytes.IndexByte(raw, '\\') < 0 {
-		added.hash = maphash.Bytes(seed, raw[1:len(raw)-1])
-	} else {
-		added.hash = maphash.String(seed, merge.Unquote(raw))
+// add notes the name at src[from:to]. twice: there was one before, whose value starts at earlier; it is forgotten.
+func (n *names) add(src []byte, from, to int) (earlier int, twice bool) {
+	hash := hashName(src[from:to])
+	slot, known := n.find(src, hash, src[from:to])
+	if known {
+		_, earlier, _ = merge.ScanName(src, n.place(slot)) // read before, it is valid
 	}
-	if len(n.table) == 0 {
-		for i := range n.list {
-			if n.list[i].same(src, added) {
-				return n.list[i].replace(value), true
-			}
-		}
-		n.list = append(n.list, added)
-		if len(n.list) > few {
-			n.grow(8 * few)
-		}
-		return 0, false
+	n.slots[slot] = hash&^placeMask | uint64(from+1)
+	if known {
+		return earlier, true
 	}
-	mask := uint64(len(n.table) - 1)
-	slot := added.hash & mask
-	for ; n.table[slot] != 0; slot = (slot + 1) & mask {
-		if known := &n.list[n.table[slot]-1]; known.same(src, added) {
-			return known.replace(value), true
-		}
-	}
-	n.list = append(n.list, added)
-	n.table[slot] = int32(len(n.list))
-	if 2*len(n.list) > len(n.table) {
-		n.grow(2 * len(n.table))
+	if n.count++; 2*n.count > len(n.slots) {
+		n.grow(src)
 	}
 	return 0, false
 }
 
-func (n *names) grow(size int) {
-	if cap(n.table) >= size {
-		n.table = n.table[:size]
-		clear(n.table)
-	} else {
-		n.table = make([]int32, size)
+// find returns the slot of a name, or the empty one where it belongs.
+func (n *names) find(src []byte, hash uint64, raw []byte) (slot int, known bool) {
+	mask := len(n.slots) - 1
+	for slot = int(hash) & mask; n.slots[slot] != 0; slot = (slot + 1) & mask {
+		if (n.slots[slot]^hash)&^placeMask != 0 {
+			continue
+		}
+		start := n.place(slot)
+		end, _, _ := merge.ScanName(src, start)
+		if other := src[start:end]; bytes.Equal(raw, other) || merge.Unquote(raw) == merge.Unquote(other) {
+			return slot, true
+		}
 	}
-	mask := uint64(size - 1)
-	for i := range n.list {
-		slot := n.list[i].hash & mask
-		for n.table[slot] != 0 {
+	return slot, false
+}
+
+func (n *names) place(slot int) int { return int(n.slots[slot]&placeMask) - 1 }
+
+func (n *names) grow(src []byte) {
+	old := n.slots
+	n.slots = make([]uint64, 4*len(old))
+	mask := len(n.slots) - 1
+	for _, word := range old {
+		if word == 0 {
+			continue
+		}
+		start := int(word&placeMask) - 1
+		end, _, _ := merge.ScanName(src, start)
+		slot := int(hashName(src[start:end])) & mask
+		for n.slots[slot] != 0 {
 			slot = (slot + 1) & mask
 		}
-		n.table[slot] = int32(i + 1)
+		n.slots[slot] = word
 	}
 }
 
-func (n *name) replace(value int) (earlier int) {
-	earlier, n.value = n.value, value
-	return earlier
-}
-
-func (n *name) same(src []byte, other name) bool {
-	if n.hash != other.hash {
-		return false
+func hashName(raw []byte) uint64 {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return maphash.Bytes(seed, raw[1:len(raw)-1])
 	}
-	a, b := src[n.from:n.to], src[other.from:other.to]
-	return bytes.Equal(a, b) || merge.Unquote(a) == merge.Unquote(b)
+	return maphash.String(seed, merge.Unquote(raw))
 }

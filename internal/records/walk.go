@@ -140,7 +140,7 @@ func (w *walk) object(i int, s state) (int, error) {
 		below := w.path.member(s, w.src[i:end])
 		if below != 0 {
 			w.steps[depth] = step{from: i, to: end}
-			if earlier, twice := w.names[depth].add(w.src, i, end, value); twice && !w.shadowed[earlier] {
+			if earlier, twice := w.names[depth].add(w.src, i, end); twice && !w.shadowed[earlier] {
 				w.shadow(earlier)
 			}
 		}
