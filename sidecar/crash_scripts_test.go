@@ -194,7 +194,7 @@ var scripts = []*script{
 		check(w.apply(g, 2))
 		check(g.Close())
 	}},
-	{name: "view of lines", target: "a.jsonl", content: lines, run: func(w *world) {
+	{name: "lines-view", target: "a.jsonl", content: lines, run: func(w *world) {
 		g := w.open()
 		v := must(g.View(context.Background()))
 		w.submitEdit(v, 0, 1)

@@ -41,7 +41,9 @@ func TestCrash(t *testing.T) {
 	for _, s := range chosen {
 		all = append(all, &explorer{script: s, seen: map[uint64]struct{}{}})
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(400)) // states live for microseconds
+	// States live for microseconds: collecting them seldom is cheap, up to a limit.
+	defer debug.SetGCPercent(debug.SetGCPercent(1600))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(3 << 30))
 	start := time.Now()
 	// Some scripts have fewer states than their share: what they leave goes to the others.
 	for share, left := 0, *crashStates; left > len(all); {
@@ -82,6 +84,9 @@ func unfinished(all []*explorer) (n int) {
 func exploreAll(t *testing.T, all []*explorer, budget int) {
 	queue := make(chan *explorer, len(all))
 	for _, e := range all {
+		if e.finished {
+			continue
+		}
 		e.budget = budget
 		queue <- e
 	}
@@ -128,6 +133,9 @@ func (p *point) cutsIn(o vfs.Order) *vfs.Cuts {
 	}
 	return p.cuts[o]
 }
+
+// branches is how many disks are recovered from at each crash of a way besides the one that the way goes on from.
+const branches = 16
 
 const maxFailures = 3 // of one script; one is enough to know
 
@@ -203,7 +211,7 @@ func (e *explorer) enumerate(points []*point) {
 		if len(e.failures) >= maxFailures {
 			return
 		}
-		e.finish(p.mem.Clone(), p, false, fmt.Sprintf("killed before call %d, %s", n, describe(p.call)))
+		e.finish(p.mem.Clone(), p, false, 0, false, func() string { return fmt.Sprintf("point %d: %s", n, stopped(false, p)) })
 		for _, order := range e.orders() {
 			cuts := p.cutsIn(order)
 			count := cuts.Count()
@@ -217,7 +225,7 @@ func (e *explorer) enumerate(points []*point) {
 				default:
 					disk = cuts.Sample(rand.New(rand.NewPCG(*crashSeed, uint64(n)<<32|uint64(i))))
 				}
-				e.finish(disk, p, true, fmt.Sprintf("power cut before call %d, %s, disk %d of %d", n, describe(p.call), i, count))
+				e.finish(disk, p, false, 0, true, func() string { return fmt.Sprintf("point %d: %s, disk %d of %d", n, stopped(true, p), i, count) })
 			}
 		}
 	}
@@ -230,10 +238,17 @@ func (e *explorer) follow(points []*point, path int) {
 	powerCut, boot := false, 0
 	trail := []string{fmt.Sprintf("-crash.only %q -crash.seed %d -crash.path %d", e.script.name, *crashSeed, path)}
 	for range depth {
+		for range branches {
+			p := points[r.IntN(len(points))]
+			mem, cut := e.crash(p, r)
+			e.finish(mem, p, powerCut, boot, cut, func() string {
+				return strings.Join(append(trail, stopped(cut, p)), "\n  ")
+			})
+		}
 		p := points[r.IntN(len(points))]
 		mem, cut := e.crash(p, r)
 		powerCut = powerCut || cut
-		trail = append(trail, fmt.Sprintf("%s before %s", map[bool]string{false: "killed", true: "power cut"}[cut], describe(p.call)))
+		trail = append(trail, stopped(cut, p))
 		if cut {
 			boot++
 		}
@@ -245,11 +260,19 @@ func (e *explorer) follow(points []*point, path int) {
 		start := mem.Clone()
 		var err error
 		points, err = record(w, func(w *world) { check(w.recover()) })
-		e.judge(w, start, powerCut, err, strings.Join(trail, "\n  "))
+		e.judge(w, start, powerCut, err, func() string { return strings.Join(trail, "\n  ") })
 		if err != nil {
 			return
 		}
 	}
+}
+
+func stopped(powerCut bool, p *point) string {
+	how := "killed"
+	if powerCut {
+		how = "power cut"
+	}
+	return how + " before " + describe(p.call)
 }
 
 func (e *explorer) crash(p *point, r *rand.Rand) (mem *vfs.Mem, powerCut bool) {
@@ -260,23 +283,23 @@ func (e *explorer) crash(p *point, r *rand.Rand) (mem *vfs.Mem, powerCut bool) {
 	return p.cutsIn(orders[r.IntN(len(orders))]).Sample(r), true
 }
 
-// finish recovers from one disk.
-func (e *explorer) finish(mem *vfs.Mem, p *point, powerCut bool, how string) {
+// finish recovers from one disk. before says whether the power failed earlier, cut whether it did now.
+func (e *explorer) finish(mem *vfs.Mem, p *point, before bool, boot int, cut bool, how func() string) {
+	powerCut := before || cut
 	if e.known(mem, p.promises, powerCut) {
 		return
 	}
 	start := mem.Clone()
-	boot := "0"
-	if powerCut {
-		boot = "1"
+	if cut {
+		boot++
 	}
-	w := e.script.crashed(mem, p.promises, boot)
+	w := e.script.crashed(mem, p.promises, strconv.Itoa(boot))
 	err := guarded(func() { check(w.recover()) })
 	e.count(w, start, powerCut, err, how)
 }
 
 // judge is finish for a recovery that was recorded.
-func (e *explorer) judge(w *world, start *vfs.Mem, powerCut bool, err error, how string) {
+func (e *explorer) judge(w *world, start *vfs.Mem, powerCut bool, err error, how func() string) {
 	if !e.known(start, w.promises, powerCut) {
 		e.count(w, start, powerCut, err, how)
 	}
@@ -292,7 +315,7 @@ func (e *explorer) known(mem *vfs.Mem, p promises, powerCut bool) bool {
 	return known
 }
 
-func (e *explorer) count(w *world, start *vfs.Mem, powerCut bool, err error, how string) {
+func (e *explorer) count(w *world, start *vfs.Mem, powerCut bool, err error, how func() string) {
 	e.states++
 	if err == nil {
 		err = guarded(func() {
@@ -300,8 +323,8 @@ func (e *explorer) count(w *world, start *vfs.Mem, powerCut bool, err error, how
 			check(w.settled())
 			if e.states%4 == 0 { // cleaning costs as much as recovering
 				check(w.cleaned())
+				check(w.verify(powerCut))
 			}
-			check(w.verify(powerCut))
 		})
 	}
 	if err == nil {
@@ -312,7 +335,7 @@ func (e *explorer) count(w *world, start *vfs.Mem, powerCut bool, err error, how
 	if len(what) > 400 {
 		what = what[:200] + " … " + what[len(what)-200:]
 	}
-	fmt.Fprintf(&b, "%s\n  %s\n  acknowledged %b, tried %b\nthe disk that was left:\n%safter recovery:\n%s", what, how, w.acked, w.tried, dump(start), dump(w.mem))
+	fmt.Fprintf(&b, "%s\n  %s\n  acknowledged %b, tried %b\nthe disk that was left:\n%safter recovery:\n%s", what, how(), w.acked, w.tried, dump(start), dump(w.mem))
 	e.failures = append(e.failures, b.String())
 }
 

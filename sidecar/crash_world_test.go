@@ -115,6 +115,9 @@ func (w *world) openWith(o Options) *Guard {
 	if o.Timeout == 0 {
 		o.Timeout = -1
 	}
+	if o.Policy == nil {
+		o.Policy = &merge.Policy{} // else a file of the real filesystem is looked for
+	}
 	o.Warn = func(text string) { w.warnings = append(w.warnings, text) }
 	g, err := guardOn(w.fs(), w.script.target, o)
 	check(err)

@@ -213,7 +213,8 @@ func parseJournal(raw []byte, watermark uint64) (readJournal, error) {
 }
 
 // parseLines reads lines above the watermark behind the one that is named by previous (0: none was read), as long as
-// they are valid and their seqs follow each other.
+// they are valid and their seqs follow each other. Lines below the watermark may be missing: they were folded, and a
+// power cut took what was not on disk.
 func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
 	for len(rest) > 0 {
 		text, next, complete := bytes.Cut(rest, []byte("\n"))
@@ -228,12 +229,8 @@ func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
 			}
 			break
 		}
-		if previous != 0 && l.Seq != previous+1 {
-			r.damage = fmt.Sprintf("seq %d follows %d", l.Seq, previous)
-			break
-		}
-		if previous == 0 && l.Seq > watermark+1 {
-			r.damage = fmt.Sprintf("starts at seq %d, the watermark is %d", l.Seq, watermark)
+		if last := max(previous, watermark); l.Seq <= previous || l.Seq > last+1 {
+			r.damage = fmt.Sprintf("seq %d follows %d", l.Seq, last)
 			break
 		}
 		previous = l.Seq

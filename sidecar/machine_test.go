@@ -25,6 +25,9 @@ type machine struct {
 	// before is asked about each call of every process; nil: all succeed.
 	before func(vfs.Call) vfs.Fault
 	format *merge.Format // of the target; nil: JSON
+	boots  string        // how often it was started again
+	// bootless: which boot it is cannot be told, as on macOS and Windows.
+	bootless bool
 }
 
 const (
@@ -73,6 +76,9 @@ func (m *machine) process(o Options) *Guard {
 		return nil
 	}
 	g.wake = make(chan struct{}, 1) // nobody listens
+	if g.boot += m.boots; m.bootless {
+		g.boot = ""
+	}
 	return g
 }
 
@@ -116,8 +122,23 @@ func (m *machine) recovered() string {
 
 // afterPowerCut asks, of every disk that a power cut may leave now (of a sample where there are many), for the target
 // after recovery.
-func (m *machine) afterPowerCut(check func(content string)) {
-	const enough = 3000
+func (m *machine) afterPowerCut(check func(content string)) { m.afterCuts(3000, check) }
+
+// recoverThroughPowerCuts recovers, and looks at what a power cut may leave before each of the calls of that.
+func (m *machine) recoverThroughPowerCuts(check func(content string)) {
+	m.before = func(c vfs.Call) vfs.Fault {
+		if c.Changes() {
+			m.afterCuts(100, check)
+		}
+		return vfs.Fault{}
+	}
+	_, _, err := m.process(Options{}).Recover(m.Context(), false)
+	require.NoError(m, err)
+	check(m.recovered())
+	m.afterPowerCut(check)
+}
+
+func (m *machine) afterCuts(enough int, check func(content string)) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, order := range []vfs.Order{vfs.AnyOrder, vfs.InOrder} {
 		cuts := m.mem.Cuts(order)
@@ -127,7 +148,7 @@ func (m *machine) afterPowerCut(check func(content string)) {
 			if n <= enough {
 				disk = cuts.Disk(i)
 			}
-			check((&machine{T: m.T, mem: disk, format: m.format}).recovered())
+			check((&machine{T: m.T, mem: disk, format: m.format, boots: m.boots + "+", bootless: m.bootless}).recovered())
 		}
 	}
 }

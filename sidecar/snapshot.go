@@ -91,7 +91,7 @@ func (t *snapshot) identity() (identity, error) {
 		t.hash = t.content.hash()
 	default: // a log may be larger than memory
 		var h hasher
-		if err := h.addFile(t.file); err != nil {
+		if err := h.addFile(t.file, t.info.Size); err != nil {
 			return identity{}, err
 		}
 		t.hash = h.String()
@@ -99,8 +99,9 @@ func (t *snapshot) identity() (identity, error) {
 	return identify(t.info, t.hash), nil
 }
 
-func (h *hasher) addFile(f vfs.File) error {
-	chunk := make([]byte, 1<<20)
+// addFile adds what is in f, which has about size bytes, in pieces of bounded size.
+func (h *hasher) addFile(f vfs.File, size int64) error {
+	chunk := make([]byte, min(size+1, 1<<20)) // one more: the end of the file is seen in the same call
 	for off := int64(0); ; {
 		n, err := f.ReadAt(chunk, off)
 		h.add(chunk[:n])

@@ -400,6 +400,11 @@ func (f *fold) adopt(sc *sidecarFile) error {
 		return err
 	}
 	base := sc.lastOurs
+	if mark := f.marks[sc.name]; mark > sc.seqEnd {
+		// Its last line was folded before it was on disk, and a power cut took it; the version that it named was on disk
+		// before it.
+		sc.seqEnd, base = mark, oursName(mark)
+	}
 	if base == "" {
 		if _, err := view.Stat(baseName); err == nil {
 			base = baseName
@@ -417,7 +422,7 @@ func (f *fold) adopt(sc *sidecarFile) error {
 	err = checkComplete(content, before, f.g.format)
 	if err == nil && sc.header.Boot != f.g.boot {
 		var old bool
-		if old, err = f.checkSurvived(view, content, before); old {
+		if old, err = f.checkSurvived(view, content); old {
 			return nil
 		}
 	}
@@ -456,14 +461,13 @@ func (f *fold) adopt(sc *sidecarFile) error {
 
 // checkSurvived looks at a copy that was written before the machine was started again, without an fsync: what is on
 // disk may be an earlier version of it, which would take back what was submitted since, or sectors of several.
-func (f *fold) checkSurvived(view vfs.Dir, content, before []byte) (old bool, err error) {
-	if f.g.format == merge.Lines && bytes.HasPrefix(content, before) {
-		return false, nil // appended lines are whole or zeros
-	}
+func (f *fold) checkSurvived(view vfs.Dir, content []byte) (old bool, err error) {
 	names, err := view.Names()
 	if err != nil {
 		return false, err
 	}
+	lines := f.g.format == merge.Lines
+	appended := lines // to every version there was
 	for _, name := range names {
 		if name != baseName && !strings.HasSuffix(name, oursSuffix) {
 			continue
@@ -472,9 +476,13 @@ func (f *fold) checkSurvived(view vfs.Dir, content, before []byte) (old bool, er
 		if err != nil {
 			return false, err
 		}
-		if bytes.Equal(content, version) {
+		if bytes.Equal(content, version) || lines && bytes.HasPrefix(version, content) {
 			return true, nil
 		}
+		appended = appended && bytes.HasPrefix(content, version)
+	}
+	if appended {
+		return false, nil // such lines are whole or zeros
 	}
 	return false, fmt.Errorf("%w: the machine was restarted before it was known to be on disk", ErrTorn)
 }
