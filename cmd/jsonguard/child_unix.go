@@ -40,6 +40,9 @@ func inherit(f *os.File) (release func(), err error) {
 // INT and QUIT need care. Typed at a terminal they reach the whole foreground process group, the child by itself;
 // sent by a process they reach us only. A signal that was ignored when we started stays ignored, for the child too
 // (nohup, & in a script).
+//
+// A ^Z must not stop us before the program has stopped: the shell would take its terminal back while the program may
+// still read from it. So TSTP is caught like INT, and we stop when the program does.
 func forward(c *child, late func()) (started func(*os.Process), stop func()) {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT}
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
@@ -47,9 +50,12 @@ func forward(c *child, late func()) (started func(*os.Process), stop func()) {
 			signals = append(signals, s)
 		}
 	}
+	if followsStops && !signal.Ignored(syscall.SIGTSTP) {
+		signals = append(signals, syscall.SIGTSTP)
+	}
 	arrived := make(chan os.Signal, 64)
 	signal.Notify(arrived, signals...)
-	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP} {
 		_ = sigorigin.Watch(s) // without it typed() guesses
 	}
 	child := make(chan *os.Process, 1)
@@ -69,25 +75,33 @@ func forward(c *child, late func()) (started func(*os.Process), stop func()) {
 				case p == nil && typed && c.forking.Load():
 				case p == nil:
 					early = append(early, s)
-				case typed:
+				case !errors.Is(p.Signal(unlessTyped(s, typed)), os.ErrProcessDone):
+				case s == syscall.SIGTSTP: // typed before the program's end, and seen now
 				default:
-					if errors.Is(p.Signal(s), os.ErrProcessDone) {
-						late()
-					}
-				}
-				if typed && p != nil && errors.Is(p.Signal(syscall.Signal(0)), os.ErrProcessDone) {
 					late()
 				}
 			}
 		}
 	}()
-	return func(p *os.Process) { child <- p }, func() { signal.Stop(arrived) }
+	started = func(p *os.Process) {
+		go followStops(p.Pid)
+		child <- p
+	}
+	return started, func() { signal.Stop(arrived) }
+}
+
+// unlessTyped is what to pass on: of what was typed nothing, which still finds out whether the program is there.
+func unlessTyped(s os.Signal, typed bool) os.Signal {
+	if typed {
+		return syscall.Signal(0)
+	}
+	return s
 }
 
 // typed says whether a signal came from the keyboard. Where the system does not tell, it is taken for typed when we are
 // in the foreground of our terminal.
 func typed(s os.Signal) bool {
-	if s != syscall.SIGINT && s != syscall.SIGQUIT {
+	if s != syscall.SIGINT && s != syscall.SIGQUIT && s != syscall.SIGTSTP {
 		return false
 	}
 	if fromTerminal, known := sigorigin.FromTerminal(s.(syscall.Signal)); known {

@@ -26,8 +26,7 @@ func Start(cmd Command, h Handler) (*Supervisor, error) {
 func (s *Supervisor) PID() int { return s.s.pid() }
 
 // Wait waits for the command itself to end and says how; daemons that it left are still supervised. It may be called
-// any number of times. When the command alone was stopped (not by the terminal, which stops us too), this process
-// stops itself, so that its shell sees what it would see without us, and continues the command when it is continued.
+// any number of times.
 func (s *Supervisor) Wait() (Status, error) { return s.s.wait() }
 
 // Done is closed when no process of the tree is left and the handler has been told everything (Changed, Exited).

@@ -4,7 +4,6 @@ package intercept
 
 import (
 	"os"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,59 +21,29 @@ func (s *supervisor) wait() (Status, error) {
 	return s.status, s.waitErr
 }
 
-// reap waits for the command, and for its stops on the way.
+// reap waits for the command.
 func (s *supervisor) reap() {
 	defer close(s.ended)
 	for {
 		// Look first, so that nobody can take another process for the command between its end and our knowing.
 		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PID, s.command, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_PID, s.command, &info, unix.WEXITED|unix.WNOWAIT, nil)
 		if err == unix.EINTR {
 			continue
 		}
 		var w syscall.WaitStatus
 		s.reaping.Lock()
-		pid, err := syscall.Wait4(s.command, &w, syscall.WUNTRACED|syscall.WNOHANG, nil)
-		s.reaped = err != nil || pid != 0 && (w.Exited() || w.Signaled())
+		_, err = syscall.Wait4(s.command, &w, 0, nil)
+		s.reaped = true
 		s.reaping.Unlock()
 		switch {
-		case err == nil && pid == 0: // continued meanwhile
 		case err != nil:
 			s.waitErr = os.NewSyscallError("wait4", err)
-			return
-		case w.Stopped():
-			s.stopAlong()
 		case w.Signaled():
 			s.status = Status{Signal: w.Signal(), Core: w.CoreDump()}
-			return
-		case w.Exited():
+		default:
 			s.status = Status{Code: w.ExitStatus()}
-			return
 		}
-	}
-}
-
-// stopAlong stops this process with the command, so that a shell takes its terminal back: a program may stop itself
-// alone. What the terminal stops, it stops with us, and then the command may run again already. In a group of its own
-// or without anybody to continue us, we go on: the command's stop is between it and whoever stopped it.
-func (s *supervisor) stopAlong() {
-	st, err := readStat(s.command)
-	if err != nil || st.state != 'T' || st.group != unix.Getpgrp() || orphanedGroup() {
 		return
 	}
-	// To this very thread: it stops before the call returns. Else it might continue the command first.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
-	_ = unix.Kill(s.command, unix.SIGCONT)
-}
-
-// orphanedGroup: our parent is no shell of our session that could continue us.
-func orphanedGroup() bool {
-	own, err := readStat(os.Getpid())
-	if err != nil {
-		return true
-	}
-	parent, err := readStat(own.parent)
-	return err != nil || parent.session != own.session || parent.group == own.group
 }
