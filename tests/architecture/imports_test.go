@@ -22,6 +22,8 @@ var allowed = map[string][]string{
 	"jsonguard/internal/policy":    {"jsonguard/merge", "jsonguard/internal/jq"},
 	"jsonguard/sidecar":            {"jsonguard/lock", "jsonguard/merge", "jsonguard/internal/policy", "jsonguard/internal/vfs"},
 	"jsonguard/atomicjson":         {"jsonguard/merge", "jsonguard/sidecar"},
+	"jsonguard/internal/table":     {},
+	"jsonguard/internal/parquet":   {"jsonguard/merge", "jsonguard/internal/table"},
 	"jsonguard/internal/probe":     {"jsonguard/lock", "jsonguard/internal/vfs"},
 	"jsonguard/internal/session":   {"jsonguard/internal/intercept", "jsonguard/merge", "jsonguard/sidecar"},
 }
@@ -38,6 +40,8 @@ var outside = map[string][]string{
 	"jsonguard/internal/policy":    {"github.com/go-json-experiment/json"},
 	"jsonguard/sidecar":            {"golang.org/x/sys"},
 	"jsonguard/atomicjson":         {},
+	"jsonguard/internal/table":     {},
+	"jsonguard/internal/parquet":   {"github.com/parquet-go/parquet-go"},
 	"jsonguard/internal/probe":     {"golang.org/x/sys"},
 	"jsonguard/internal/session":   {"golang.org/x/sys"},
 }
@@ -69,6 +73,14 @@ func TestNoUnknownPackage(t *testing.T) {
 		leaf := strings.HasPrefix(pkg, "jsonguard/cmd/") || strings.HasPrefix(pkg, "jsonguard/tests/")
 		require.True(t, known || leaf, "%s: say in tests/architecture what it may import", pkg)
 	}
+}
+
+// The library for Parquet weighs as much as all of jsonguard: it is in an executable of its own.
+func TestTheCommandCarriesNoParquet(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "jsonguard/cmd/jsonguard").Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), "jsonguard/sidecar")
+	require.NotContains(t, string(out), "parquet-go")
 }
 
 func imports(t *testing.T, platform, pkg string) []string {
