@@ -2,7 +2,6 @@ package merge
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -33,42 +32,6 @@ type Op struct {
 
 // Raw is JSON text, kept as it is.
 type Raw []byte
-
-// AppendJSON appends op as one line of JSON. Its value is a string there, because it may hold what JSON has no
-// word for (NaN).
-func (op Op) AppendJSON(dst []byte) []byte {
-	text := wireOp{Op: op.Kind, At: op.At, From: op.From}
-	if op.Value != nil {
-		text.Value = new(string)
-		*text.Value = string(Compact(nil, op.Value))
-	}
-	line, err := json.Marshal(text)
-	if err != nil {
-		panic(err) // strings cannot fail
-	}
-	return append(dst, line...)
-}
-
-type wireOp struct {
-	Op    string  `json:"op"`
-	At    string  `json:"at"`
-	From  string  `json:"from,omitempty"`
-	Value *string `json:"value,omitempty"`
-}
-
-// ParseOp reads what AppendJSON wrote and checks it: an unknown kind, a bad pointer or a value that is no JSON is
-// an error.
-func ParseOp(src []byte) (Op, error) {
-	var w wireOp
-	if err := json.Unmarshal(src, &w); err != nil {
-		return Op{}, fmt.Errorf("operation: %w", err)
-	}
-	op := Op{Kind: w.Op, At: w.At, From: w.From}
-	if w.Value != nil {
-		op.Value = Raw(*w.Value)
-	}
-	return op, op.Check()
-}
 
 // Check says whether op can be understood, whatever document it meets.
 func (op Op) Check() error {

@@ -153,11 +153,11 @@ func (f *fold) readSidecar(sc *sidecarFile) error {
 		f.g.warn("%s belongs to user %d, who may not write the target: not folded", path(), info.UID)
 		return nil
 	}
-	content, info, err := readJournalFile(sc.file)
-	if err != nil {
+	r, content, info, err := readJournalAbove(sc.file, f.marks[sc.name])
+	if content == nil {
 		return err
 	}
-	if sc.readJournal, err = parseJournal(content, f.marks[sc.name]); err != nil {
+	if sc.readJournal = r; err != nil {
 		sc.readJournal = readJournal{}
 		if sc.dead && unborn(content) {
 			return nil

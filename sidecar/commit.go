@@ -2,6 +2,8 @@ package sidecar
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,8 +102,10 @@ func resumeHash(s string) (hasher, bool) {
 
 // sealed appends a CRC-32C to one line of JSON, as its last member, and a newline. object must end in '}'.
 func sealed(object []byte) []byte {
-	sum := crc32.Checksum(object[:len(object)-1], castagnoli)
-	return fmt.Appendf(object[:len(object)-1], `,"crc":"%08x"}`+"\n", sum)
+	object = object[:len(object)-1]
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(object, castagnoli))
+	return append(hex.AppendEncode(append(object, `,"crc":"`...), sum[:]), "\"}\n"...)
 }
 
 // sealSize is the length of what sealed adds in front of the newline, less the brace it replaces.
@@ -109,15 +113,24 @@ const sealSize = len(`,"crc":"00000000"}`)
 
 // unsealed checks a line (without its newline) and returns the object as it was before sealed.
 func unsealed(line []byte) ([]byte, bool) {
+	body, ok := checked(line)
+	if !ok {
+		return nil, false
+	}
+	return append(bytes.Clone(body), '}'), true
+}
+
+// checked is unsealed, less the brace at the end.
+func checked(line []byte) ([]byte, bool) {
 	n := len(line) - sealSize
 	if n < 1 || string(line[n:n+8]) != `,"crc":"` || string(line[n+16:]) != `"}` {
 		return nil, false
 	}
-	sum, err := strconv.ParseUint(string(line[n+8:n+16]), 16, 32)
-	if err != nil || crc32.Checksum(line[:n], castagnoli) != uint32(sum) {
+	var sum [4]byte
+	if _, err := hex.Decode(sum[:], line[n+8:n+16]); err != nil || crc32.Checksum(line[:n], castagnoli) != binary.BigEndian.Uint32(sum[:]) {
 		return nil, false
 	}
-	return append(bytes.Clone(line[:n]), '}'), true
+	return line[:n], true
 }
 
 func commitName(generation uint64) string { return "commit." + strconv.FormatUint(generation%2, 10) }

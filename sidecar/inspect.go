@@ -119,13 +119,12 @@ func (g *Guard) owners(s *store, marks watermarks) ([]Owner, error) {
 			owners = append(owners, Owner{ID: name, Damage: err.Error()})
 			continue
 		}
-		content, _, err := readJournalFile(file)
+		r, content, _, err := readJournalAbove(file, marks[name])
 		free, lockErr := file.TryLock()
 		_ = file.Close()
 		o := Owner{ID: name, Live: !free && lockErr == nil}
-		if err == nil {
-			var r readJournal
-			if r, err = parseJournal(content, marks[name]); err != nil && free && unborn(content) {
+		if content != nil {
+			if err != nil && free && unborn(content) {
 				err = nil // nothing was promised by it: the next fold sweeps it away
 			}
 			h := r.header

@@ -14,11 +14,10 @@ import (
 	"time"
 
 	"jsonguard/internal/vfs"
-	"jsonguard/merge"
 )
 
 // A journal is one process's sidecar: JSON Lines, first a header, then one change a line, each line sealed
-// with a CRC-32C. Only its process appends to it, and holds its flock for as long as it lives.
+// with a CRC-32C, then zeros. Only its process writes to it, and holds its flock for as long as it lives.
 type journal struct {
 	dir    vfs.Dir // pending/
 	file   vfs.File
@@ -27,7 +26,13 @@ type journal struct {
 	header header
 	seq    uint64 // of the last line
 	folded uint64 // as far as this process knows: the last seq that is in the target for good
-	size   int64
+	size   int64  // what is used of it
+
+	// The file is longer than that, by zeros that are on disk: an fsync that has no new size and no new blocks to write
+	// takes half the time (ext4, 17 processes: 62 µs of processor time instead of 82).
+	allocated int64
+	largest   int64  // that allocated ever was: what is needed again after the file was cut back
+	text      []byte // of the last line, for the next one
 
 	headerSize  int64
 	entrySynced bool // its name in pending/ is on disk
@@ -46,18 +51,6 @@ type header struct {
 
 // journalVersion is written into every header; a reader refuses what is newer.
 const journalVersion = 1
-
-// line is one pending change.
-type line struct {
-	Seq        uint64   `json:"seq"`
-	Generation uint64   `json:"generation"`          // seen when it was appended: the first key of the order
-	Monotonic  int64    `json:"monotonic"`           // CLOCK_MONOTONIC, ns: the order within a boot, whatever the wall clock does
-	New        bool     `json:"new,omitempty"`       // made against a missing target: the only kind that may create it
-	Ops        []string `json:"ops,omitempty"`       // each the text of a merge.Op: a string, because NaN is no JSON
-	Ours       string   `json:"ours,omitempty"`      // views/<id>/<ours>: a complete new version
-	Base       string   `json:"base,omitempty"`      // views/<id>/<base>: what it was made from; "" missing
-	Additions  bool     `json:"additions,omitempty"` // ours may be the beginning of a version: it deletes nothing
-}
 
 // readJournal is what a folder sees of a sidecar.
 type readJournal struct {
@@ -144,36 +137,61 @@ func fileSafe(s string) string {
 	}, s)
 }
 
-// write appends b whole, or cuts back what it wrote of it: half a line would end the journal for its readers.
+// write puts b behind what is there, whole, or cuts back what it wrote of it: half a line would end the journal for its
+// readers.
 func (j *journal) write(b []byte) error {
-	if err := writeWhole(j.file, b, j.size); err != nil {
-		if cut := j.file.Truncate(j.size); cut != nil {
-			return errors.Join(err, fmt.Errorf("cut back: %w", cut))
+	end := j.size + int64(len(b))
+	if end > j.allocated {
+		padded := append(b, make([]byte, j.grown(end)-end)...)
+		if j.put(padded) == nil {
+			j.size, j.allocated = end, j.size+int64(len(padded))
+			j.largest = max(j.largest, j.allocated)
+			return nil
 		}
+		// A disk that is nearly full may have room for b alone.
+	}
+	if err := j.put(b); err != nil {
 		return err
 	}
-	j.size += int64(len(b))
+	j.size, j.allocated = end, max(end, j.allocated)
 	return nil
 }
 
+// grown is how long a file is made that needs end: in whole pages, longer and longer, because few processes keep more
+// than one change in it.
+func (j *journal) grown(end int64) int64 {
+	const page, growAtMost = 4 << 10, 128 << 10
+	return max(j.largest, (end+min(end, growAtMost)+page-1)/page*page)
+}
+
+func (j *journal) put(b []byte) error {
+	err := writeWhole(j.file, b, j.size)
+	if err == nil {
+		return nil
+	}
+	j.allocated = j.size
+	if cut := j.file.Truncate(j.size); cut != nil {
+		return errors.Join(err, fmt.Errorf("cut back: %w", cut))
+	}
+	return err
+}
+
 // append writes l as the next line and, with sync, makes it durable. An error with a seq of 0: the line is not there. With
-// another the file must be abandoned: whether the line counts, the watermark tells.
+// another the file must be abandoned: whether the line counts, the watermark tells. Before anybody is told, the caller
+// makes sure that the file is where it will be found.
 func (j *journal) append(l line, sync bool) (uint64, error) {
 	l.Seq = j.seq + 1
-	object, err := json.Marshal(l)
-	if err != nil {
-		return 0, err
-	}
-	if err := j.write(sealed(object)); err != nil {
+	j.text = l.appendTo(j.text[:0])
+	if err := j.write(j.text); err != nil {
 		return 0, err
 	}
 	j.seq++
 	if sync {
-		if err := j.file.Sync(); err != nil {
+		if err := j.file.SyncData(); err != nil {
 			return j.seq, fmt.Errorf("%w: %w", ErrNotDurable, err)
 		}
 	}
-	return j.seq, j.linked()
+	return j.seq, nil
 }
 
 // linked: nobody would ever fold a sidecar that was removed under our feet (rm -r of the guard).
@@ -216,22 +234,18 @@ func parseJournal(raw []byte, watermark uint64) (readJournal, error) {
 // they are valid and their seqs follow each other. Lines below the watermark may be missing: they were folded, and a
 // power cut took what was not on disk.
 func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
-	for len(rest) > 0 {
+	for len(rest) > 0 && rest[0] != 0 {
 		text, next, complete := bytes.Cut(rest, []byte("\n"))
 		if !complete {
 			break // torn: it was never acknowledged
 		}
-		l, valid := parseLine(text)
+		l, valid := parseLine(text, watermark)
 		if !valid {
-			// The last line may be torn across sectors; valid lines behind a broken one mean damage.
-			if anyValid(next) {
-				r.damage = fmt.Sprintf("line after seq %d does not match its checksum", max(previous, watermark))
-			}
 			break
 		}
 		if last := max(previous, watermark); l.Seq <= previous || l.Seq > last+1 {
 			r.damage = fmt.Sprintf("seq %d follows %d", l.Seq, last)
-			break
+			return
 		}
 		previous = l.Seq
 		r.seqEnd = l.Seq
@@ -244,13 +258,10 @@ func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
 			r.lines = append(r.lines, l)
 		}
 	}
-}
-
-func parseLine(text []byte) (line, bool) {
-	object, ok := unsealed(text)
-	var l line
-	ok = ok && json.Unmarshal(object, &l) == nil
-	return l, ok
+	// The last line may be torn across sectors, or not be there at all; valid ones behind it mean damage.
+	if anyValid(rest) {
+		r.damage = fmt.Sprintf("line after seq %d does not match its checksum", max(previous, watermark))
+	}
 }
 
 // readJournalFile reads a file of pending/. One that is no sidecar is not read into memory: a terabyte costs nothing to make.
@@ -273,34 +284,46 @@ func readJournalFile(file vfs.File) ([]byte, vfs.Info, error) {
 	return readAll(file)
 }
 
+// anyValid looks for a line, also for one in front of which a sector was lost.
 func anyValid(raw []byte) bool {
-	for text := range bytes.Lines(raw) {
-		if _, ok := unsealed(bytes.TrimSuffix(text, []byte("\n"))); ok {
+	for len(raw) > 0 {
+		raw = raw[leadingZeros(raw):]
+		text, next, complete := bytes.Cut(raw, []byte("\n"))
+		if _, ok := checked(text[bytes.LastIndexByte(text, 0)+1:]); ok && complete {
 			return true
 		}
+		raw = next
 	}
 	return false
 }
 
-// decodeOps turns the texts of a line into operations.
-func (l line) decodeOps() ([]merge.Op, error) {
-	ops := make([]merge.Op, 0, len(l.Ops))
-	for _, text := range l.Ops {
-		op, err := merge.ParseOp([]byte(text))
-		if err != nil {
-			return nil, err
-		}
-		ops = append(ops, op)
+func leadingZeros(raw []byte) (n int) {
+	var zeros [4096]byte
+	for len(raw)-n >= len(zeros) && bytes.Equal(raw[n:n+len(zeros)], zeros[:]) {
+		n += len(zeros)
 	}
-	return ops, nil
+	for n < len(raw) && raw[n] == 0 {
+		n++
+	}
+	return n
 }
 
-func encodeOps(ops []merge.Op) []string {
-	texts := make([]string, 0, len(ops))
-	for _, op := range ops {
-		texts = append(texts, string(op.AppendJSON(nil)))
+// readJournalAbove reads a sidecar whole. While it is being read, its owner may write two lines, of which only the second
+// is seen: what looks damaged is read again, and is damaged where it looks so at the same place. content is what was read.
+func readJournalAbove(file vfs.File, watermark uint64) (r readJournal, content []byte, info vfs.Info, err error) {
+	const attempts = 10 // each needs an owner who writes two lines in the same moment
+	at := int64(-1)
+	for range attempts {
+		if content, info, err = readJournalFile(file); err != nil {
+			return r, nil, info, err
+		}
+		r, err = parseJournal(content, watermark)
+		if r.damage == "" || r.end == at {
+			break
+		}
+		at = r.end
 	}
-	return texts
+	return r, content, info, err
 }
 
 // commandLine is the default of Options.Command.

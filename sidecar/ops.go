@@ -194,7 +194,7 @@ func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
 	j := g.journal
 	seq, err := j.append(line{Generation: g.store.seenGeneration(), Monotonic: monotonic(), New: isMissing(err), Ops: encodeOps(ops)}, sync)
 	if err == nil {
-		err = g.stillLinked()
+		err = g.findable()
 	}
 	if err != nil && seq > 0 { // the line is there, but nothing is known of it
 		g.abandon()
@@ -218,16 +218,13 @@ func (g *Guard) keep(c change) error {
 	if g.journal == nil || g.journal.id != c.sidecar {
 		return fmt.Errorf("%w: its sidecar was given up", ErrNotDurable)
 	}
-	if err := g.journal.file.Sync(); err != nil {
+	if err := g.journal.file.SyncData(); err != nil {
 		g.abandon()
 		return fmt.Errorf("%w: %w", ErrNotDurable, err)
 	}
 	err := g.syncEntry()
 	if err == nil {
-		err = g.journal.linked()
-	}
-	if err == nil {
-		err = g.stillLinked()
+		err = g.findable()
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNotDurable, err)
@@ -285,6 +282,20 @@ func (g *Guard) syncEntry() error {
 	}
 	g.journal.entrySynced = true
 	return nil
+}
+
+// findable: what was written to the own sidecar will be folded, because the way of the next fold leads to it. It costs
+// one call where all is well. Under g.mu.
+func (g *Guard) findable() error {
+	j := g.journal
+	info, err := g.parent.Stat(g.guardName() + "/" + pendingName + "/" + j.id)
+	if err == nil && info.Inode == j.inode {
+		return nil
+	}
+	if err := j.linked(); err != nil {
+		return err
+	}
+	return g.stillLinked()
 }
 
 // stillLinked: a guard directory that was moved away is folded by nobody. Under g.mu.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"jsonguard/internal/vfs"
 	"jsonguard/merge"
 )
 
@@ -91,11 +92,9 @@ func (f *fold) readOn(sc *sidecarFile) (ok bool, err error) {
 	if !bytes.Equal(first, known.first) {
 		return false, nil
 	}
-	tail := make([]byte, info.Size-known.end)
-	if n, err := sc.file.ReadAt(tail, known.end); err != nil && !errors.Is(err, io.EOF) {
+	tail, err := readUsed(sc.file, known.end, info.Size)
+	if err != nil {
 		return false, err
-	} else {
-		tail = tail[:n]
 	}
 	r := known.readJournal
 	r.parseLines(tail, mark, known.seqEnd)
@@ -109,11 +108,32 @@ func (f *fold) readOn(sc *sidecarFile) (ok bool, err error) {
 	return true, nil
 }
 
+// readUsed reads a sidecar from a place on, up to the zeros behind its last line.
+func readUsed(file vfs.File, from, size int64) (tail []byte, err error) {
+	const chunk = 16 << 10
+	for from < size {
+		part := make([]byte, min(chunk, size-from))
+		n, err := file.ReadAt(part, from)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		used := bytes.IndexByte(part[:n], 0)
+		if used >= 0 || n < len(part) {
+			if used >= 0 {
+				n = used
+			}
+			return append(tail, part[:n]...), nil
+		}
+		tail, from = append(tail, part...), from+int64(n)
+	}
+	return tail, nil
+}
+
 // noteRead remembers a sidecar that was read whole.
 func (f *fold) noteRead(sc *sidecarFile, content []byte, inode uint64) {
 	header := int64(bytes.IndexByte(content, '\n') + 1)
 	first := content[header:]
-	if len(first) < firstSize {
+	if len(first) < firstSize || first[0] == 0 {
 		return // nothing to tell it by
 	}
 	known := readSoFar{inode: inode, first: bytes.Clone(first[:firstSize]), at: header, readJournal: sc.readJournal}

@@ -68,16 +68,19 @@ func (g *Guard) serve() {
 		return
 	}
 	ctx, b := g.backgroundContext(), g.store.board
-	g.background.Go(func() {
-		for {
-			seen := g.foldForAll(ctx, b)
-			b.resign()
-			// Somebody may have asked between our last look and the resignation, and have trusted it.
-			if ctx.Err() != nil || b.asked() == seen || !b.becomeFolder() {
-				return
-			}
+	g.background.Go(func() { g.serveAll(ctx, b) })
+}
+
+// serveAll is the life of the folder.
+func (g *Guard) serveAll(ctx context.Context, b *board) {
+	for {
+		seen := g.foldForAll(ctx, b)
+		b.resign()
+		// Somebody may have asked between our last look and the resignation, and have trusted it.
+		if ctx.Err() != nil || b.asked() == seen || !b.becomeFolder() {
+			return
 		}
-	})
+	}
 }
 
 const (
@@ -163,7 +166,7 @@ func (g *Guard) foldInBackground(ctx context.Context, wake <-chan struct{}) {
 		if g.covered(kept) { // another process looked first
 			continue
 		}
-		_, err := g.foldOwn(ctx, ownChange{kept: kept})
+		err := g.foldOrAwait(ctx, kept)
 		if ctx.Err() != nil {
 			return
 		}
@@ -175,6 +178,43 @@ func (g *Guard) foldInBackground(ctx context.Context, wake <-chan struct{}) {
 		delay = min(2*delay, time.Minute)
 		again = time.After(delay)
 	}
+}
+
+// foldOrAwait sees to it that c is folded. The first process that wants to fold does it for all, and the others wait for
+// that: each of them would else queue for a lock to learn that there is nothing left to do.
+func (g *Guard) foldOrAwait(ctx context.Context, c change) error {
+	s, err := g.openedStore(false)
+	if err != nil || s.board == nil {
+		_, err := g.foldOwn(ctx, ownChange{kept: c})
+		return err
+	}
+	b := s.board
+	if !b.becomeFolder() {
+		if g.awaitFold(ctx, b, c) {
+			return nil
+		}
+		_, err := g.foldOwn(ctx, ownChange{kept: c})
+		return err
+	}
+	asked := b.asked()
+	_, err = g.foldOwn(ctx, ownChange{kept: c})
+	b.resign()
+	if err == nil && b.asked() != asked && b.becomeFolder() { // some wait, who took us for the one that serves them
+		g.serveAll(ctx, b)
+	}
+	return err
+}
+
+// awaitFold waits for the fold that is under way, which most often has c in it, and only then asks for another.
+func (g *Guard) awaitFold(ctx context.Context, b *board, c change) bool {
+	if turn := b.turn(); b.folding() && !g.covered(c) {
+		b.awaitTurn(turn, folderPatience)
+	}
+	if g.covered(c) {
+		return true
+	}
+	_, done := g.awaitFolder(ctx, c, time.Now().Add(VisibleWithin))
+	return done
 }
 
 // covered says whether c is in the target for good, as far as that is known without a lock.

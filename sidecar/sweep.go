@@ -110,6 +110,6 @@ func (f *fold) truncateOwn() {
 		return
 	}
 	if j.file.Truncate(j.headerSize) == nil {
-		j.size = j.headerSize
+		j.size, j.allocated = j.headerSize, j.headerSize
 	}
 }

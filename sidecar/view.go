@@ -266,7 +266,11 @@ func (j *journal) appendVersion(view vfs.Dir, l line, content []byte, perm fs.Fi
 		return 0, err
 	}
 	l.Ours = name
-	return j.append(l, true)
+	seq, err := j.append(l, true)
+	if err == nil {
+		err = j.linked()
+	}
+	return seq, err
 }
 
 // Close submits once more and removes the view when nothing of it is pending. A copy that does not parse goes to

@@ -162,6 +162,7 @@ func TestReadAndWrite(t *testing.T) {
 			_, err = f.Write([]byte("x"))
 			require.ErrorIs(t, err, fs.ErrClosed)
 			require.ErrorIs(t, f.Sync(), fs.ErrClosed)
+			require.ErrorIs(t, f.SyncData(), fs.ErrClosed)
 		}
 	})
 }
@@ -237,6 +238,27 @@ func TestFlockIsPerOpenFile(t *testing.T) {
 		require.NoError(t, a.Close())
 		require.NoError(t, <-got)
 		require.NoError(t, c.Close())
+	})
+}
+
+func TestStatThroughDirectories(t *testing.T) {
+	everywhere(t, func(t *testing.T, p place) {
+		require.NoError(t, p.dir.Mkdir("a", 0o700))
+		a, err := p.dir.OpenDir("a")
+		require.NoError(t, err)
+		f := put(t, a, "f", "content")
+		want, err := f.Stat()
+		require.NoError(t, err)
+		got, err := p.dir.Stat("a/f")
+		require.NoError(t, err)
+		require.Equal(t, want.Inode, got.Inode)
+		_, err = p.dir.Stat("a/g")
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		_, err = p.dir.Stat("a/f/g")
+		require.ErrorIs(t, err, syscall.ENOTDIR)
+		require.NoError(t, p.dir.Rename("a", "b"))
+		_, err = p.dir.Stat("a/f")
+		require.ErrorIs(t, err, fs.ErrNotExist)
 	})
 }
 

@@ -157,11 +157,15 @@ func (d *faultyDir) Names() ([]string, error) {
 
 func (d *faultyDir) Sync() error { return d.x.sync(d.d, d.d.Path()) }
 
-// sync that fails loses, on a Mem, what it should have written.
 func (x *faults) sync(f interface{ Sync() error }, path string) error {
+	return x.syncing(f, path, f.Sync)
+}
+
+// syncing f: what fails loses, on a Mem, what it should have written.
+func (x *faults) syncing(f any, path string, do func() error) error {
 	err := x.fail("sync", path)
 	if err == nil {
-		return f.Sync()
+		return do()
 	}
 	if m, ok := f.(interface{ failSync() }); ok {
 		m.failSync()
@@ -226,6 +230,10 @@ func (f *faultyFile) Truncate(size int64) error {
 }
 
 func (f *faultyFile) Sync() error { return f.x.sync(f.f, f.path) }
+
+func (f *faultyFile) SyncData() error {
+	return f.x.syncing(f.f, f.path, f.f.SyncData)
+}
 
 func (f *faultyFile) Stat() (Info, error) {
 	if err := f.x.fail("stat", f.path); err != nil {

@@ -14,7 +14,8 @@ import (
 // Mem is a filesystem in memory that knows, of everything in it, what is on disk: what a program sees is what was done
 // last; what [Mem.Cuts] gives is every disk that a power cut could leave.
 //
-// On disk are, of a file, the sectors and the size as of its last successful Sync, and of a directory its entries.
+// On disk are, of a file, the sectors and the size as of its last successful Sync (or SyncData, which leaves the mode to
+// chance), and of a directory its entries.
 // What was done since may have reached the disk or not, each sector (512 bytes), each file's size and mode, each entry
 // made and each entry removed for itself; a sector that was written twice may hold the first write. A new file or
 // directory is on disk, empty, as soon as an entry of it is. The same bytes written again change nothing on disk.
@@ -267,6 +268,17 @@ func (n *node) syncFile() {
 	n.sectors = slices.DeleteFunc(slices.Clone(n.sectors), func(s sector) bool { return s.dirty })
 	if n.metaDirty {
 		n.metas, n.metaDirty = nil, false
+	}
+}
+
+// syncData leaves mode and owner as they may have been. Of times nobody asks who calls it.
+func (n *node) syncData() {
+	metas := n.metas
+	n.syncFile()
+	for _, m := range metas {
+		if m.size = n.now.size; n.metas == nil && !m.sameBut(n.now) {
+			n.metas, n.metaDirty = []meta{m}, true
+		}
 	}
 }
 

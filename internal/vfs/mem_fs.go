@@ -219,14 +219,21 @@ func (d *memDir) make(op, name string, kind, perm fs.FileMode, data []byte) erro
 }
 
 func (d *memDir) Stat(name string) (info Info, err error) {
+	way := strings.Split(name, "/")
 	err = d.do("stat", func(m *Mem, n *node) error {
-		i := n.lookup(name)
-		if i == 0 {
-			return syscall.ENOENT
+		i := 0
+		for _, step := range way {
+			if n.kind != fs.ModeDir {
+				return syscall.ENOTDIR
+			}
+			if i = n.lookup(step); i == 0 {
+				return syscall.ENOENT
+			}
+			n = m.nodes[i]
 		}
 		info = m.info(i)
 		return nil
-	}, name)
+	}, way...)
 	return info, err
 }
 
@@ -497,6 +504,13 @@ func (f *memFile) Truncate(size int64) error {
 func (f *memFile) Sync() error {
 	return f.do("sync", func(m *Mem) error {
 		m.own(f.inode).syncFile()
+		return nil
+	})
+}
+
+func (f *memFile) SyncData() error {
+	return f.do("sync", func(m *Mem) error {
+		m.own(f.inode).syncData()
 		return nil
 	})
 }

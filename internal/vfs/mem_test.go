@@ -3,6 +3,7 @@ package vfs
 import (
 	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -349,4 +350,34 @@ func BenchmarkCloneAndWrite(b *testing.B) {
 		f, _ := cd.OpenFile("3", os.O_RDWR, 0)
 		_, _ = f.WriteAt([]byte("x"), 0)
 	}
+}
+
+func TestSyncDataKeepsContentAndSizeButNotTheMode(t *testing.T) {
+	m, d := memRoot(t)
+	write(t, d, "f", os.O_CREATE, "old")
+	f, err := d.OpenFile("f", os.O_RDWR, 0)
+	require.NoError(t, err)
+	require.NoError(t, f.SetMode(0o640))
+	m.Sync()
+	_, err = f.WriteAt([]byte("new, and longer"), 0)
+	require.NoError(t, err)
+	require.NoError(t, f.SetMode(0o600))
+	require.NoError(t, f.SyncData())
+	cuts := m.Cuts(AnyOrder)
+	modes := map[fs.FileMode]bool{}
+	for i := range cuts.Count() {
+		disk, err := cuts.Disk(i).OpenDir("/")
+		require.NoError(t, err)
+		after, err := disk.OpenFile("f", os.O_RDONLY, 0)
+		require.NoError(t, err)
+		content := make([]byte, 100)
+		n, _ := after.ReadAt(content, 0)
+		require.Equal(t, "new, and longer", string(content[:n]))
+		info, err := after.Stat()
+		require.NoError(t, err)
+		modes[info.Mode] = true
+	}
+	require.Equal(t, map[fs.FileMode]bool{0o640: true, 0o600: true}, modes)
+	require.NoError(t, f.Sync())
+	require.Equal(t, 1, m.Cuts(AnyOrder).Count())
 }

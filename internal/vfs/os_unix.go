@@ -214,7 +214,8 @@ func (d *osDir) Close() error { return d.file.Close() }
 
 type osFile struct{ *os.File }
 
-func (f *osFile) Sync() error { return syncFile(f.File) }
+func (f *osFile) Sync() error     { return syncFile(f.File) }
+func (f *osFile) SyncData() error { return syncData(f.File) }
 
 func (f *osFile) Stat() (Info, error) {
 	var st unix.Stat_t

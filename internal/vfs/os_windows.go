@@ -85,9 +85,12 @@ func (d osDir) Mkdir(name string, perm fs.FileMode) error {
 }
 
 func (d osDir) Stat(name string) (Info, error) {
-	path, err := d.at(name)
-	if err != nil {
-		return Info{}, err
+	path := string(d)
+	for step := range strings.SplitSeq(name, "/") {
+		var err error
+		if path, err = osDir(path).at(step); err != nil {
+			return Info{}, err
+		}
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -175,6 +178,8 @@ func (d osDir) Chown(string, int, int) error { return nil }
 func (d osDir) Close() error { return nil }
 
 type osFile struct{ *os.File }
+
+func (f *osFile) SyncData() error { return f.Sync() }
 
 func (f *osFile) Stat() (Info, error) {
 	info, err := f.File.Stat()

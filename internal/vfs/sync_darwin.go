@@ -14,3 +14,5 @@ func syncFile(f *os.File) error {
 	}
 	return f.Sync()
 }
+
+func syncData(f *os.File) error { return syncFile(f) }

@@ -28,7 +28,7 @@ type Dir interface {
 	OpenDir(name string) (Dir, error)
 	// Mkdir makes the directory name; perm is not reduced by the umask.
 	Mkdir(name string, perm fs.FileMode) error
-	// Stat describes name itself (lstat).
+	// Stat describes name itself (lstat). Here it may be several elements, with slashes, that lead through directories.
 	Stat(name string) (Info, error)
 	// Readlink returns what the symbolic link name points to.
 	Readlink(name string) (string, error)
@@ -57,6 +57,9 @@ type File interface {
 	// Sync makes content and size durable (fsync; F_FULLFSYNC on macOS). After an error the content is
 	// unknown: the file must be abandoned, never synced again.
 	Sync() error
+	// SyncData is Sync for content and size alone (fdatasync(2)): where neither grew, the disk has less to write. Mode,
+	// owner and times may be those of before.
+	SyncData() error
 	Stat() (Info, error)
 	// TryLock takes an exclusive advisory lock on the whole open file (flock(2), LockFileEx) without waiting.
 	TryLock() (bool, error)
