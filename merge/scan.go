@@ -34,3 +34,6 @@ func Quote(s string) []byte { return encodeString(s, false) }
 
 // ArrayIndex reads a step of a pointer as the index of an element: digits without a leading zero.
 func ArrayIndex(step string) (int, bool) { return arrayIndex(step) }
+
+// CompareNumbers compares two number texts by value, exactly at any size: -1, 0 or 1. NaN is less than everything.
+func CompareNumbers(a, b []byte) int { return compareNumbers(a, b) }

@@ -24,6 +24,12 @@ func (g *Guard) Read(ctx context.Context) ([]byte, error) {
 			g.warn("%v", err)
 		}
 	}
+	return g.Published()
+}
+
+// Published returns the version that is there, as any reader sees it: what is pending is not folded first. A missing
+// target is fs.ErrNotExist.
+func (g *Guard) Published() ([]byte, error) {
 	f := &fold{g: g}
 	if err := f.readTarget(); err != nil {
 		return nil, err

@@ -33,6 +33,8 @@ func TestJSONOfEveryVerb(t *testing.T) {
 		{"merge FILE FILE FILE", []string{"result", "conflicts"}},
 		{"merge -o DIR/out FILE FILE FILE", []string{"output", "conflicts"}},
 		{"status FILE", []string{"target", "exists", "size", "modified", "generation", "settled", "pending", "conflicts", "quarantined", "unguarded", "sidecars"}},
+		{"stats FILE --records /l/*", []string{"file", "records", "groups", "skipped"}},
+		{"stats FILE --records /l/* --by v= --expect v=1.1,2", []string{"file", "records", "groups", "skipped", "complete", "incomplete", "missing", "unexpected"}},
 		{"conflicts FILE", []string{"file", "conflicts"}},
 		{"verify FILE", []string{"file", "ok", "findings"}},
 		{"clean FILE", []string{"file", "removed"}},
@@ -58,7 +60,7 @@ func TestJSONOfEveryVerb(t *testing.T) {
 			for _, name := range c.members {
 				require.Contains(t, object, name)
 				switch name {
-				case "conflicts", "rejected", "torn", "salvaged", "findings", "sidecars", "removed":
+				case "conflicts", "rejected", "torn", "salvaged", "findings", "sidecars", "removed", "groups", "skipped":
 					if c.args != "status FILE" || name == "sidecars" {
 						require.Equal(t, byte('['), object[name][0], "%s: a list is never null", name)
 					}
@@ -92,6 +94,8 @@ func TestJSONOfFailures(t *testing.T) {
 		{[]string{"update", whole, ".a.b"}, statusData, 0},
 		{[]string{"delete", missing, "/a"}, statusNoFile, 0},
 		{[]string{"status", missing}, statusNoFile, 0},
+		{[]string{"stats", whole, "--records", "/none"}, statusMissing, 0},
+		{[]string{"stats", broken, "--records", "/*"}, statusData, 9},
 		{[]string{"set", filepath.Join(dir, "none", "a.json"), "/a", "1"}, statusCreate, 0},
 		{[]string{"merge", whole, broken, whole}, statusData, 9},
 		{[]string{"merge", "-o", filepath.Join(dir, "none", "a.json"), whole, whole, whole}, statusCreate, 0},

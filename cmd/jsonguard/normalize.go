@@ -2,7 +2,6 @@ package main
 
 import (
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -130,11 +129,11 @@ func (a *app) printJoins(rows []joinReport) {
 		if i > 0 {
 			a.println()
 		}
-		lines := [][]string{{placeName(r.At)}}
+		lines := [][]cell{{{text: placeName(r.At)}}}
 		for _, name := range r.From {
-			lines = append(lines, []string{"  " + name})
+			lines = append(lines, []cell{{text: "  " + name}})
 		}
-		lines = append(lines, []string{"  = " + r.Into})
+		lines = append(lines, []cell{{text: "  = " + r.Into}})
 		for _, c := range r.Counts {
 			column := []string{c.Name}
 			for _, before := range c.Before {
@@ -145,32 +144,12 @@ func (a *app) printJoins(rows []joinReport) {
 				}
 			}
 			for k, text := range append(column, c.After) {
-				lines[k] = append(lines[k], text)
+				lines[k] = append(lines[k], cell{text: text})
 			}
 		}
 		a.printTable(lines)
 	}
 	if len(rows) == 0 {
 		a.note("every name is spelled as the policy says")
-	}
-}
-
-// printTable aligns columns, without white space at the end of a line.
-func (a *app) printTable(lines [][]string) {
-	width := map[int]int{}
-	for _, line := range lines {
-		for k, text := range line {
-			width[k] = max(width[k], utf8.RuneCountInString(text))
-		}
-	}
-	for _, line := range lines {
-		var out strings.Builder
-		for k, text := range line {
-			out.WriteString(text)
-			if k < len(line)-1 {
-				out.WriteString(strings.Repeat(" ", width[k]-utf8.RuneCountInString(text)+2))
-			}
-		}
-		a.println(out.String())
 	}
 }
