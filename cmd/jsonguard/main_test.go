@@ -16,11 +16,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/internal/parquet"
 )
 
 // The test binary is jsonguard itself when it is called by that name, so that the scripts run a real process.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"jsonguard": main})
+	testscript.Main(m, map[string]func(){
+		"jsonguard":         main,
+		"jsonguard-parquet": func() { os.Exit(parquet.Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
 }
 
 func TestScripts(t *testing.T) {
@@ -29,7 +33,9 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
-			return nil
+			self, err := exec.LookPath("jsonguard")
+			e.Setenv("JSONGUARD", filepath.Dir(self))
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "mkfifo": mkfifo, "bytes": writeBytes, "loud": loud,

@@ -218,3 +218,24 @@ func (c *Column) check(depth int) error {
 	}
 	return nil
 }
+
+// Names are those of the columns, in their order.
+func (t *Table) Names() []string {
+	var names []string
+	for i := range t.Steps {
+		names = append(names, t.Steps[i].Name)
+	}
+	if t.Spread() {
+		for i := range t.Record.Fields {
+			names = append(names, t.Record.Fields[i].Name)
+		}
+	} else {
+		names = append(names, t.Record.Name)
+	}
+	for _, name := range []string{t.Nulls, t.Hash} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}

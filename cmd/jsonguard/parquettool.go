@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"go/build"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"jsonguard/internal/table"
+)
+
+// statusNoTool is EX_UNAVAILABLE of sysexits(3): a program that is needed is not there.
+const statusNoTool = 69
+
+const parquetTool = "jsonguard-parquet"
+
+// findParquetTool looks beside this program, in PATH, and where go install puts it.
+func findParquetTool() (string, error) {
+	name := parquetTool
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	var dirs []string
+	if self, err := os.Executable(); err == nil {
+		if real, err := filepath.EvalSymlinks(self); err == nil {
+			dirs = append(dirs, filepath.Dir(real))
+		}
+	}
+	if found, err := exec.LookPath(parquetTool); err == nil {
+		dirs = append(dirs, filepath.Dir(found))
+	}
+	dirs = append(dirs, os.Getenv("GOBIN"))
+	for _, d := range filepath.SplitList(build.Default.GOPATH) {
+		dirs = append(dirs, filepath.Join(d, "bin"))
+	}
+	for _, d := range dirs {
+		if !filepath.IsAbs(d) {
+			continue
+		}
+		path := filepath.Join(d, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && (runtime.GOOS == "windows" || info.Mode()&0o111 != 0) {
+			return path, nil
+		}
+	}
+	return "", &problem{op: "run", path: parquetTool, err: errors.New("it is not beside jsonguard, not in PATH and not where go install puts it"),
+		hint: "Parquet has an executable of its own: go install ./cmd/jsonguard-parquet, in the source of jsonguard", status: statusNoTool}
+}
+
+// encodeParquet writes the rows that fill gives it to out as a Parquet file. name is for messages.
+func encodeParquet(ctx context.Context, out io.Writer, name string, t *table.Table, fill func(*table.Writer) error) error {
+	tool, err := findParquetTool()
+	if err != nil {
+		return err
+	}
+	output := &errWriter{w: out}
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, tool, "encode")
+	cmd.Stdout, cmd.Stderr = output, &said
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return &problem{op: "run", path: tool, err: bare(cause(err)), status: statusNoTool}
+	}
+	w, err := table.NewWriter(input, t)
+	if err == nil {
+		err = fill(w)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	err = errors.Join(err, input.Close()) // without its end the stream is not taken
+	ended := cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return &problem{op: "write", path: name, err: ctx.Err()}
+	case output.err != nil:
+		return &problem{op: "write", path: name, err: bare(output.err), hint: "nothing was changed", status: dataStatus(output.err, writes)}
+	}
+	var status *exec.ExitError
+	if errors.As(ended, &status) && !brokenPipeOnly(err) {
+		return err // of fill: the tool only says that the stream was cut
+	}
+	if ended != nil {
+		return toolProblem("write", name, ended, said.String())
+	}
+	return err
+}
+
+// brokenPipeOnly says whether err is nothing but the end of the tool.
+func brokenPipeOnly(err error) bool {
+	return err == nil || isBrokenPipe(err) || errors.Is(err, os.ErrClosed)
+}
+
+// readParquet gives each the rows of a Parquet file, by the sub-command that args name.
+func readParquet(ctx context.Context, name string, args []string, begin func(*table.Table) error, each func(row table.Row) error) error {
+	tool, err := findParquetTool()
+	if err != nil {
+		return err
+	}
+	f, err := openParquet(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.Stdin, cmd.Stderr = f, &said
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return &problem{op: "run", path: tool, err: bare(cause(err)), status: statusNoTool}
+	}
+	own := func() error {
+		r, err := table.NewReader(output)
+		if err != nil {
+			return err
+		}
+		if err := begin(r.Table); err != nil {
+			return err
+		}
+		for {
+			var row table.Row
+			if _, err := r.Next(nil, &row); errors.Is(err, io.EOF) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if err := each(row); err != nil {
+				return err
+			}
+		}
+	}()
+	if own != nil {
+		_ = output.Close() // the tool sees that nobody reads any more
+	}
+	ended := cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+		return &problem{op: "read", path: name, err: ctx.Err()}
+	case own != nil && !errors.Is(own, table.ErrCut):
+		return own
+	case ended != nil:
+		return toolProblem("read", name, ended, said.String())
+	}
+	return own
+}
+
+// openParquet is a file that begins and ends as such: its length is not believed by the tool alone.
+func openParquet(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, &problem{op: "read", path: name, err: bare(err), status: dataStatus(err, reads)}
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &problem{op: "read", path: name, err: errors.New("not a file"), status: statusNoFile}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// toolProblem is what the tool said when it failed.
+func toolProblem(op, name string, ended error, said string) error {
+	p := &problem{op: op, path: name, status: statusIO}
+	var status *exec.ExitError
+	if errors.As(ended, &status) && status.ExitCode() == statusData {
+		p.status = statusData
+	}
+	if said = strings.TrimSpace(said); said != "" {
+		line, _, _ := strings.Cut(said, "\n")
+		p.err = errors.New(line)
+	} else {
+		p.err = fmt.Errorf("%s ended early: %w", parquetTool, ended)
+	}
+	return p
+}
