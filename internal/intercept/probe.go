@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,33 +13,25 @@ import (
 
 const probePath = "/jsonguard/probe/of/interception" // nobody has it
 
-// probe tries everything that Start relies on: on a thread of ours that carries the filter, whose call is hit by a
-// signal and gets a descriptor, and on a child, whose memory is to be read.
-func probe() (Findings, error) {
-	var f Findings
+// probe tries everything that a command will rely on: on the thread that carries the filter, whose call is hit by a
+// signal and gets a descriptor, and on the guardian, whose memory is to be read as another process's.
+func (s *supervisor) probe() error {
+	f := &s.findings
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return f, os.NewSyscallError("uname", err)
+		return os.NewSyscallError("uname", err)
 	}
 	f.Kernel = unix.ByteSliceToString(u.Release[:])
-	launch := newLauncher()
-	defer launch.close()
-	l, err := launch.install(filter(), true)
-	if err != nil {
-		return f, err
+	f.SyncWakeup = s.listener.syncWakeup()
+	if err := f.probeThread(s.launch, s.listener); err != nil {
+		return err
 	}
-	// Closing it answers ENOSYS to whatever still waits.
-	defer unix.Close(l.fd)
-	f.SyncWakeup = l.syncWakeup()
-	if err := f.probeThread(launch, l); err != nil {
-		return f, err
+	if err := f.probeMemory(s.guardian); err != nil {
+		return err
 	}
-	if err := f.probeChild(launch, l); err != nil {
-		return f, err
-	}
-	_, err = os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", unix.Gettid()))
+	_, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", unix.Gettid()))
 	f.Children = err == nil
-	return f, nil
+	return nil
 }
 
 // next waits for a call, for at most some seconds.
@@ -70,8 +61,6 @@ func (f *Findings) probeThread(launch *launcher, l listener) error {
 	if err != nil {
 		return err
 	}
-	var tid int
-	launch.do(func() { tid = unix.Gettid() })
 	got := make(chan string, 1)
 	go launch.do(func() {
 		buf := make([]byte, 1)
@@ -86,11 +75,7 @@ func (f *Findings) probeThread(launch *launcher, l listener) error {
 	if err != nil {
 		return err
 	}
-	// The runtime handles SIGURG, and asks for restarts: a call that it interrupts is made again, as another one.
-	_ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG)
-	const moment = 2 * time.Millisecond
-	time.Sleep(moment)
-	if f.Killable = l.valid(call.id); !f.Killable {
+	if f.Killable = l.withstands(call); !f.Killable {
 		return missing("protection of a received call from signals, whatever this kernel says (WAIT_KILLABLE_RECV)", nil)
 	}
 	fd, e := l.inject(call.id, int(r.Fd()), -1, true)
@@ -106,28 +91,32 @@ func (f *Findings) probeThread(launch *launcher, l listener) error {
 	return nil
 }
 
-// probeChild: the memory of another process can be read, and its call answered.
-func (f *Findings) probeChild(launch *launcher, l listener) (err error) {
-	path, err := syscall.BytePtrFromString(probePath)
-	if err != nil {
-		return err
+// withstands sends a signal to a thread of ours whose call was received, and says whether the call goes on. It does when the
+// thread is seen asleep with the signal waiting; or, where procfs does not tell, when some time went by.
+func (l listener) withstands(call seccompNotif) bool {
+	const moment = 50 * time.Millisecond
+	tid := int(call.pid)
+	// The runtime handles SIGURG, and asks for restarts: a call that it interrupts is made again, as another one.
+	_ = unix.Tgkill(os.Getpid(), tid, unix.SIGURG)
+	for began := time.Now(); time.Since(began) < moment; {
+		t, err := readTask(tid)
+		if !l.valid(call.id) {
+			return false
+		}
+		const urgent = 1 << (uint(unix.SIGURG) - 1)
+		if err == nil && t.state == 'D' && t.pending&urgent != 0 {
+			return true
+		}
+		runtime.Gosched()
 	}
-	var pid int
-	launch.do(func() { pid, err = fork(&forked{path: path, probe: true}) })
-	runtime.KeepAlive(path)
-	if err != nil {
-		return os.NewSyscallError("fork", err)
-	}
-	defer reap(pid)
-	call, err := l.next()
-	if err != nil {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		return err
-	}
+	return l.valid(call.id)
+}
+
+// probeMemory: the memory of another process can be read.
+func (f *Findings) probeMemory(g *guardian) error {
 	m := &memory{}
-	text, err := m.path(int(call.pid), call.data.args[1], make([]byte, pathMax))
-	l.send(seccompResponse{id: call.id, error: -int32(unix.ENOENT)})
-	if err != nil || string(text) != probePath {
+	text, err := m.path(g.pid, g.text, make([]byte, pathMax))
+	if err != nil || string(text) != guardianName {
 		return missing("way to read the memory of another process", err)
 	}
 	f.ReadMemory = m.way

@@ -35,6 +35,8 @@ type supervisor struct {
 	answers       sync.WaitGroup
 	events        *events
 	processes     *processes
+	launch        *launcher
+	findings      Findings
 	actors        actors
 	guardian      *guardian
 	nested        *outer
@@ -56,7 +58,7 @@ type supervisor struct {
 // markName is the environment variable by which nested supervisors find us, and a guardian the tree.
 const markName = "JSONGUARD_SUPERVISOR"
 
-func start(public *Supervisor, cmd Command, h Handler) error {
+func open(public *Supervisor, h Handler) error {
 	s := &supervisor{public: public, handler: h, ended: make(chan struct{}), over: make(chan struct{}), told: make(chan struct{})}
 	public.s = s
 	own, err := readTask(unix.Gettid())
@@ -74,27 +76,44 @@ func start(public *Supervisor, cmd Command, h Handler) error {
 	s.root = rootOf(&st)
 	s.mark = strings.ToLower(rand.Text())
 
-	launch := newLauncher()
-	defer launch.close()
-	if s.listener, err = launch.install(filter(), true); err != nil {
+	s.launch = newLauncher()
+	if s.listener, err = s.launch.install(filter(), true); err != nil {
+		s.launch.close()
 		return err
 	}
-	s.listener.syncWakeup()
-	if err := s.open(); err != nil {
+	if err = s.open(); err == nil {
+		err = s.probe()
+	}
+	if err != nil {
+		s.launch.close()
 		s.closeAll()
 		return err
 	}
 	s.receive()
 	go s.untilOver()
-	pid, err := launch.run(cmd, markName+"="+s.mark)
-	if err != nil {
-		launch.close() // the last user of the filter: everything ends
-		<-s.told
-		return err
-	}
-	s.begin(pid)
 	return nil
 }
+
+// run starts the command on the thread that has the filter, and ends that thread.
+func (s *supervisor) run(cmd Command) error {
+	pid, err := s.launch.run(cmd, markName+"="+s.mark)
+	if err == nil {
+		s.begin(pid)
+	}
+	s.launch.close()
+	if err != nil {
+		<-s.told
+	}
+	return err
+}
+
+// abandon ends the last user of the filter, and with it everything.
+func (s *supervisor) abandon() {
+	s.launch.close()
+	<-s.told
+}
+
+func (s *supervisor) found() Findings { return s.findings }
 
 // open makes everything that the supervisor needs beside the listener.
 func (s *supervisor) open() (err error) {

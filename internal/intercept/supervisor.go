@@ -9,18 +9,41 @@ import (
 // handler.
 type Supervisor struct{ s *supervisor }
 
-// Start runs the command. The handler's methods are called from before Start returns until Done.
+// New makes everything that a command needs to be supervised, and tries it on a thread and a process of our own: a kernel
+// is believed for what it does, not for what it says. Run is to follow, or Close.
 //
-// It returns ErrUnsupported, ErrNested, or the error of executing the command as an *fs.PathError. A script without #!
-// is given to /bin/sh, as execvp(3) does.
-func Start(cmd Command, h Handler) (*Supervisor, error) {
+// It returns ErrUnsupported or ErrNested.
+func New(h Handler) (*Supervisor, error) {
 	s := &Supervisor{}
-	err := start(s, cmd, h)
+	if err := open(s, h); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Run starts the command. The handler's methods are called from before Run returns until Done.
+//
+// It returns the error of executing the command as an *fs.PathError, and then everything has ended as by Close. A script
+// without #! is given to /bin/sh, as execvp(3) does.
+func (s *Supervisor) Run(cmd Command) error { return s.s.run(cmd) }
+
+// Close ends a supervisor whose command was not run.
+func (s *Supervisor) Close() { s.s.abandon() }
+
+// Start is New and Run.
+func Start(cmd Command, h Handler) (*Supervisor, error) {
+	s, err := New(h)
+	if err == nil {
+		err = s.Run(cmd)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
+
+// Findings are what New saw this kernel do.
+func (s *Supervisor) Findings() Findings { return s.s.found() }
 
 // PID is the command's process.
 func (s *Supervisor) PID() int { return s.s.pid() }
@@ -57,10 +80,18 @@ func (s *Supervisor) Drain() { s.s.drain() }
 // seen by a directory's watch it may still be true of the descriptor that was closed: the kernel tells first.
 func HasWriters(f *os.File) (bool, error) { return hasWriters(f) }
 
-// Probe finds out by trying what this kernel does, in about a millisecond, with a child that is thrown away. The error
-// is ErrUnsupported or ErrNested where Start would return it. What it finds holds until the next boot, for this
-// user in this container.
-func Probe() (Findings, error) { return probe() }
+// Probe finds out what New would: with a supervisor that is thrown away, in about a millisecond.
+func Probe() (Findings, error) {
+	s, err := New(unasked{})
+	if err != nil {
+		return Findings{}, err
+	}
+	defer s.Close()
+	return s.Findings(), nil
+}
+
+// unasked is the Handler of a supervisor without a command.
+type unasked struct{ Handler }
 
 // Ask sends a request to the supervisor in whose tree this process runs, and returns its handler's answer (Asked). It
 // is how a nested supervisor, whose Start returned ErrNested, gets the outer one to do its work.

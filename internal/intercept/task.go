@@ -13,6 +13,7 @@ import (
 // task is what /proc/<tid>/status says of the calling thread.
 type task struct {
 	tid, tgid   int
+	state       byte
 	inner       int // the process's id in its own pid namespace
 	innerTID    int
 	credentials Credentials
@@ -40,6 +41,8 @@ func readTask(tid int) (*task, error) {
 		}
 		last := fields[len(fields)-1]
 		switch key {
+		case "State":
+			t.state = fields[0][0]
 		case "Umask":
 			n, _ := strconv.ParseUint(last, 8, 32)
 			t.credentials.Umask = uint32(n)

@@ -18,10 +18,12 @@ type (
 	notification struct{}
 )
 
-func start(*Supervisor, Command, Handler) error       { return unsupported() }
-func probe() (Findings, error)                        { return Findings{}, unsupported() }
+func open(*Supervisor, Handler) error                 { return unsupported() }
 func ask(context.Context, []byte) ([]byte, error)     { return nil, unsupported() }
 func hasWriters(*os.File) (bool, error)               { return false, unsupported() }
+func (*supervisor) run(Command) error                 { return unsupported() }
+func (*supervisor) abandon()                          {}
+func (*supervisor) found() Findings                   { return Findings{} }
 func (*supervisor) pid() int                          { return 0 }
 func (*supervisor) wait() (Status, error)             { return Status{}, unsupported() }
 func (*supervisor) done() <-chan struct{}             { return nil }
