@@ -114,6 +114,42 @@ func NewSession(target string, o Options) (*Session, error) {
 	}
 }
 
+// errFlockless: a Session cannot be had where a lease stands for flock.
+var errFlockless = fmt.Errorf("flock does not exclude on this filesystem, and nothing else tells when a program is done: %w", errors.ErrUnsupported)
+
+// CheckSession says why NewSession would fail, or why nothing could be merged into target, and makes nothing that stays.
+func CheckSession(target string, o Options) error {
+	g, err := Open(target, o)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	if err := g.checkContent(); err != nil {
+		return g.fail("read", err, "")
+	}
+	found, err := lock.Probe(g.GuardDir())
+	if isMissing(err) {
+		found, err = lock.Probe(g.dirPath)
+	}
+	if err == nil && !found.Excludes {
+		err = errFlockless
+	}
+	return g.fail("make session", err, "")
+}
+
+// checkContent: what is no JSON is never merged into. Lines are only appended to, and a log may be long.
+func (g *Guard) checkContent() error {
+	if g.format == merge.Lines {
+		return nil
+	}
+	content, err := readFile(g.parent, g.name)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	_, err = merge.Parse(content, g.format)
+	return err
+}
+
 // Guard folds what is pending, and may wait for the target's lock.
 func (s *Session) Guard() *Guard { return s.g }
 
@@ -124,7 +160,7 @@ func (s *Session) make() (err error) {
 	}
 	st := s.store
 	if st.flockless {
-		return fmt.Errorf("flock does not exclude on this filesystem, and nothing else tells when a program is done: %w", errors.ErrUnsupported)
+		return errFlockless
 	}
 	host, _ := os.Hostname()
 	s.id = fmt.Sprintf("%s%s.%d.%s", sessionPrefix, fileSafe(host), os.Getpid(), newID())
@@ -144,12 +180,11 @@ func (s *Session) make() (err error) {
 	} else if !free {
 		return errSweptUnborn
 	}
-	if err := st.views.Rename(hidden, s.id); isMissing(err) {
+	err = st.views.Rename(hidden, s.id) // not synced, as nothing in it is
+	if isMissing(err) {
 		return errSweptUnborn
-	} else if err != nil {
-		return err
 	}
-	return st.views.Sync()
+	return err
 }
 
 func (s *Session) release() {
@@ -164,12 +199,17 @@ func (s *Session) release() {
 	}
 }
 
-// Close ends the session. What is pending in it stays for the next fold, and what is incomplete counts as torn from now
-// on; an empty directory is removed. With clean the guard directory goes too, if nothing in it is worth keeping.
+// Close ends the session, when every writer has closed its scratch file. What is pending in it stays for the next fold, on
+// disk, and what is incomplete counts as torn from now on; an empty directory is removed. With clean the guard directory
+// goes too, if nothing in it is worth keeping.
 func (s *Session) Close(clean bool) error {
 	names, err := s.dir.Names()
-	if err == nil && len(names) == 1 { // the owner
+	switch {
+	case err != nil:
+	case len(names) == 1: // the owner
 		err = errors.Join(s.dir.Remove(ownerName), s.store.views.Remove(s.id))
+	default:
+		err = s.keep(names)
 	}
 	s.release()
 	s.g.session, s.reader.session = nil, nil
@@ -177,6 +217,49 @@ func (s *Session) Close(clean bool) error {
 		err = s.clean()
 	}
 	return errors.Join(ignoreMissing(err), s.g.Close(), s.reader.Close())
+}
+
+// keep puts on disk what no fold has taken, with the hashes by which it is believed after a power cut.
+func (s *Session) keep(names []string) error {
+	for _, name := range names {
+		n, ok := strings.CutSuffix(name, scratchSuffix)
+		if !ok {
+			continue
+		}
+		content, err := readFile(s.dir, name)
+		if isMissing(err) {
+			continue // folded by another meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		a, err := readAbout(s.dir, n)
+		if errors.Is(err, errAboutLost) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if a.Hash == "" && a.Skip == 0 {
+			a.Hash = contentHash(content)
+			if err := s.writeAbout(&Scratch{s: s, n: n, about: a}); err != nil {
+				return err
+			}
+		}
+	}
+	for _, name := range names {
+		f, err := s.dir.OpenFile(name, os.O_RDWR, 0)
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return errors.Join(s.dir.Sync(), s.store.views.Sync(), s.store.root(s.g.parent))
 }
 
 // clean removes the guard directory, and the lock file of a target that is not there any more: nobody is left who waits
@@ -588,12 +671,17 @@ func (s *Session) forget(sidecar string) {
 	}
 }
 
-// Fold brings everything that is pending into the target, of anybody. Where nothing is, it touches nothing.
+// Fold brings everything that is pending into the target, of anybody. Where nothing is, it touches nothing. ErrPending: its
+// lock was not to be had.
 func (s *Session) Fold(ctx context.Context) (Result, error) {
 	if !s.g.somethingPending() {
 		return Result{}, nil
 	}
-	return s.g.Flush(ctx)
+	result, err := s.g.Flush(ctx)
+	if errors.Is(err, lock.ErrTimeout) || errors.Is(err, context.Canceled) {
+		err = s.g.fail("fold", pendingError{err}, "")
+	}
+	return result, err
 }
 
 // Rest waits for a fold of this session that is under way.

@@ -418,3 +418,26 @@ func TestKilledWhilePublishingAPart(test *testing.T) {
 		})
 	}
 }
+
+// What a session leaves pending is believed after the machine was started again: it was synced, with its hash.
+func TestWhatASessionLeavesPendingOutlivesTheBoot(t *testing.T) {
+	for _, name := range []string{"a.json", "a.jsonl"} {
+		st := newSessionTest(t, name, `{"n": 1}`+"\n")
+		s := st.session(Options{})
+		want := "{\"n\": 1}\n{\"m\": 2}\n"
+		if name == "a.json" {
+			want = `{"n": 2}`
+		}
+		x := st.write(s, want, "{\"n\": 1}\n")
+		require.NoError(t, x.Finish())
+		require.NoError(t, s.Close(false))
+		g, err := Open(st.target, Options{})
+		require.NoError(t, err)
+		g.boot = "another"
+		r, err := g.Flush(context.Background())
+		require.NoError(t, err)
+		require.Empty(t, r.Torn, name)
+		require.NoError(t, g.Close())
+		require.Equal(t, want, st.content())
+	}
+}

@@ -43,7 +43,7 @@ func inherit(f *os.File) (release func(), err error) {
 //
 // A ^Z must not stop us before the program has stopped: the shell would take its terminal back while the program may
 // still read from it. So TSTP is caught like INT, and we stop when the program does.
-func forward(c *child, late func()) (started func(*os.Process), stop func()) {
+func forward(c *child, late func(os.Signal)) (started func(*os.Process), stop func()) {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT}
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		if !signal.Ignored(s) {
@@ -78,7 +78,7 @@ func forward(c *child, late func()) (started func(*os.Process), stop func()) {
 				case !errors.Is(p.Signal(unlessTyped(s, typed)), os.ErrProcessDone):
 				case s == syscall.SIGTSTP: // typed before the program's end, and seen now
 				default:
-					late()
+					late(s)
 				}
 			}
 		}

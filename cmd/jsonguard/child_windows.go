@@ -13,7 +13,7 @@ func endingOf(state *os.ProcessState) ended { return ended{status: state.ExitCod
 func inherit(f *os.File) (release func(), err error) { return func() {}, nil }
 
 // forward keeps us alive through Ctrl-C, which the console sends to the program by itself.
-func forward(c *child, late func()) (started func(*os.Process), stop func()) {
+func forward(c *child, late func(os.Signal)) (started func(*os.Process), stop func()) {
 	arrived := make(chan os.Signal, 8)
 	signal.Notify(arrived, os.Interrupt)
 	return func(*os.Process) {}, func() { signal.Stop(arrived) }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"jsonguard/internal/intercept"
 	"jsonguard/sidecar"
 )
 
@@ -32,27 +32,33 @@ func (a *app) execCommand() *cobra.Command {
 		`Run CMD so that what it and its children write into a shared JSON file is merged with what others write. Any number of
 such programs may run at once.
 
-With --mode copy, which is what auto means in this release, CMD gets a private copy of the one FILE: its path replaces every
-{} in the arguments, and is in the environment variable JSONGUARD_FILE (--env names another). It is merged at each complete
-write, and when CMD ends.
+On Linux (5.19 or newer) the program's accesses to FILE are intercepted: its path may be hard-coded. The program reads one
+complete version, writes into a file of its own, and that is merged when it closes it. FILE may be a pattern (* within a
+name, ** for directories) and be given more than once. Without --file the policy says which files; without that it is every
+*.json, *.jsonl and *.ndjson that CMD opens for writing below the working directory, and what turns out to be no JSON is
+left alone.
 
-With --mode intercept, on Linux, the program's accesses to the file are intercepted: its path may be hard-coded ({} and the
-variable name FILE itself). It reads one complete version, writes into a file of its own, and that is merged when it closes
-it. FILE may be a pattern (* within a name, ** for directories) and be given more than once. Without --file the policy says
-which files; without that it is every *.json, *.jsonl and *.ndjson that CMD opens for writing below the working directory,
-and what turns out to be no JSON is left alone. A program under interception cannot gain privileges (sudo, setuid).
+Where that is not possible, CMD gets a private copy of the one FILE (--mode copy), which is merged at each complete write,
+and when CMD ends. So that one command line serves both: a {} in the arguments, and the environment variable JSONGUARD_FILE
+(--env names another), are FILE under interception and its copy otherwise. -v says which it is and why; --mode intercept
+fails where it is not possible.
+
+Programs under interception gain no privileges: setuid and file capabilities have no effect (no_new_privs). Write sudo
+jsonguard exec …, not jsonguard exec … sudo. It is no sandbox.
 
 The program's arguments, stdin, stdout and stderr are its own; so is the exit status, a death by signal included. TERM,
 HUP, USR1 and USR2 are passed on, and INT and QUIT when they were not typed at the terminal, where they reach it by
-themselves. What it wrote is merged before jsonguard ends, however it ends; if jsonguard itself is killed, by the
-next use of FILE.
+themselves. Processes that CMD leaves behind stay guarded: exec says so and stays with them; TERM or ^C ends them, a second
+one kills them. What was written is merged before jsonguard ends, however it ends; if jsonguard itself is killed, its
+programs are killed with it, and what they had finished is merged by the next use of FILE.
 
 Exit status: the program's, if it is not 0. 125: jsonguard failed before the program ran; 126: it cannot be run; 127: it
 was not found. After the program's 0: 65, what it wrote cannot be parsed (it is in quarantine) or was refused; 74, an
 I/O error; 75, what it wrote is safe but not yet in FILE.`,
-		`  jsonguard exec --file results.json -- python3 runner.py --db {}
-  jsonguard exec --file results.json --env DB_PATH -- node runner.js
-  jsonguard exec --mode intercept --file results.json -- python3 hardcoded.py`,
+		`  jsonguard exec --file results.json -- python3 runner.py
+  jsonguard exec --file 'runs/**/*.json' -- make benchmarks
+  jsonguard exec -- npm test
+  jsonguard exec --file results.json -- python3 runner.py --db {}`,
 		func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("usage: "+cmd.UseLine(), "exec: no program")
@@ -62,10 +68,10 @@ I/O error; 75, what it wrote is safe but not yet in FILE.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.exec(cmd.Context(), o, args) }
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the program is the program's
-	f.StringArrayVar(&o.files, "file", nil, "the shared file (with --mode copy exactly one)")
+	f.StringArrayVar(&o.files, "file", nil, "a shared file, or a pattern of them (with --mode copy exactly one file)")
 	f.StringVar(&o.mode, "mode", modeAuto, "auto, intercept or copy: how the program's writes are seen")
-	f.BoolVar(&o.allowUnguarded, "allow-unguarded", false, "mode intercept: let programs run on that cannot be inspected")
-	f.StringVar(&o.env, "env", "JSONGUARD_FILE", "environment variable that names the copy")
+	f.BoolVar(&o.allowUnguarded, "allow-unguarded", false, "under interception: let programs run on that cannot be inspected")
+	f.StringVar(&o.env, "env", "JSONGUARD_FILE", "environment variable that names the file, or its copy")
 	f.StringVar(&o.report, "report", "", "write what happened to this file, as JSON")
 	return wraps.mark(cmd)
 }
@@ -99,38 +105,26 @@ func (o execOptions) check() error {
 func (o execOptions) checkCopy() error {
 	switch {
 	case len(o.files) == 0:
-		return usage("name the shared file: --file results.json", "exec: no --file")
+		return usage("name the shared file: --file results.json", "exec: mode copy needs a --file")
 	case len(o.files) > 1:
 		return usage("one program, one --file; a second file needs a second jsonguard exec around it", "exec: mode copy takes one --file, not %d", len(o.files))
-	}
-	if _, err := os.Lstat(o.files[0]); err != nil && strings.ContainsAny(o.files[0], "*?[") {
+	case isPattern(o.files[0]):
 		return usage("name the file itself", "exec: mode copy takes a file, not a pattern: %s", o.files[0])
 	}
 	return nil
 }
 
-// choose settles what auto means here, and what intercept does inside another exec.
-func (a *app) choose(o *execOptions) error {
-	switch o.mode {
-	case modeAuto:
-		o.mode = modeCopy
-		a.note("exec: mode copy (--mode intercept is for a program whose path is hard-coded)")
-		return o.checkCopy()
-	case modeCopy:
-		return o.checkCopy()
-	}
-	_, err := intercept.Probe()
-	switch {
-	case err == nil:
-		a.note("exec: mode intercept: the probe passed")
-		return nil
-	case errors.Is(err, intercept.ErrNested):
-		o.mode = modeNested
-		a.note("exec: inside another jsonguard exec, which guards for both")
-		return nil
-	}
-	return &problem{op: "exec: --mode intercept", err: err, hint: "--mode copy gives the program a private copy through {}"}
+// isPattern: a file that is there is a name, whatever is in it.
+func isPattern(file string) bool {
+	_, err := os.Lstat(file)
+	return err != nil && strings.ContainsAny(file, "*?[")
 }
+
+// cannotIntercept is why a program cannot be run under interception. Nothing has been done yet when it is returned.
+type cannotIntercept struct{ why error }
+
+func (e *cannotIntercept) Error() string { return e.why.Error() }
+func (e *cannotIntercept) Unwrap() error { return e.why }
 
 func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
 	if a.json {
@@ -143,23 +137,11 @@ func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.choose(&o); err != nil {
-		return err
-	}
 	report, err := openReport(o)
 	if err != nil {
 		return err
 	}
-	var told *execReport
-	var outcome error
-	switch o.mode {
-	case modeIntercept, modeNested:
-		told, outcome = a.runIntercepted(ctx, o, program)
-	default:
-		run := &copyRun{a: a, program: program, options: o, began: time.Now(), file: o.files[0]}
-		outcome = run.run(ctx)
-		told = run.report(outcome)
-	}
+	told, outcome := a.runGuarded(ctx, o, program)
 	if err := report.close(told); err != nil {
 		a.complain(nil, err, statusIO)
 		if statusOfEnd(outcome) == 0 {
@@ -167,6 +149,45 @@ func (a *app) exec(ctx context.Context, o execOptions, argv []string) error {
 		}
 	}
 	return outcome
+}
+
+// runGuarded runs the program in the mode that was asked for, or the best that there is. A report is of a program that ran.
+func (a *app) runGuarded(ctx context.Context, o execOptions, program *child) (*execReport, error) {
+	why := error(nil)
+	if o.mode == modeAuto && o.prefersCopy(program) {
+		why = fmt.Errorf("%s gains privileges, which it could not under interception", program.argv[0])
+		o.mode = modeCopy
+	}
+	if o.mode != modeCopy {
+		told, outcome := a.runIntercepted(ctx, o, program)
+		var cannot *cannotIntercept
+		switch {
+		case !errors.As(outcome, &cannot):
+			return told, outcome
+		case o.mode == modeIntercept:
+			return nil, &problem{op: "exec: --mode intercept", err: cannot.why, hint: "--mode copy gives the program a private copy through {}"}
+		}
+		why, o.mode = cannot.why, modeCopy
+	}
+	if err := o.checkCopy(); err != nil {
+		if why != nil {
+			a.say("exec: no interception: %v", why)
+		}
+		return nil, err
+	}
+	if why != nil {
+		a.note("exec: mode copy: %v", why)
+	}
+	run := &copyRun{a: a, program: program, options: o, began: time.Now(), file: o.files[0], instead: why}
+	outcome := run.run(ctx)
+	return run.report(outcome), outcome
+}
+
+// prefersCopy: a program that gains privileges (sudo) loses them under interception, and takes a copy instead where
+// it is told of one.
+func (o execOptions) prefersCopy(program *child) bool {
+	told := slices.ContainsFunc(program.argv[1:], func(arg string) bool { return strings.Contains(arg, "{}") })
+	return told && o.checkCopy() == nil && gainsPrivileges(program.path)
 }
 
 // statusOfEnd: exec's outcome is ended once the program ran.
@@ -185,6 +206,7 @@ type copyRun struct {
 	options execOptions
 	file    string
 	began   time.Time
+	instead error // why it is no interception; nil: it was asked for
 
 	g    *sidecar.Guard
 	view *sidecar.View
@@ -216,7 +238,7 @@ func (r *copyRun) run(ctx context.Context) error {
 
 	folding, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	started, stop := forward(r.program, giveUp) // after the program's end, a signal asks us not to wait for a lock
+	started, stop := forward(r.program, func(os.Signal) { giveUp() }) // after the program's end, a signal asks us not to wait for a lock
 	defer stop()
 	// The program's processes hold the copy's lock, so that nobody takes the copy for abandoned if we are killed.
 	release, err := inherit(r.view.Owner())
@@ -315,7 +337,11 @@ func (r *copyRun) wroteTarget() bool {
 func (r *copyRun) tell() {
 	name := filepath.Base(r.file)
 	if r.direct {
-		r.a.warn(fmt.Sprintf("%s was changed, but not through its copy: nothing protected that write (does the program use {} or $%s?)", name, r.options.env))
+		why := ""
+		if r.instead != nil {
+			why = fmt.Sprintf("; a path that is hard-coded needs interception, and here: %v", r.instead)
+		}
+		r.a.warn(fmt.Sprintf("%s was changed, but not through its copy: nothing protected that write (does the program use {} or $%s?%s)", name, r.options.env, why))
 	}
 	if r.failure != nil {
 		if complaintOf(r.failure).hint == "" {
@@ -325,7 +351,7 @@ func (r *copyRun) tell() {
 	}
 	if r.writes == 0 && len(r.conflicts) == 0 {
 		if !r.direct && !r.removed && r.failure == nil {
-			r.a.warn(name + ": not written")
+			r.a.warn(unwritten(r.file))
 		}
 		return
 	}
@@ -341,6 +367,11 @@ func (r *copyRun) tell() {
 	for _, place := range refusedPlaces(r.conflicts) {
 		r.a.say("%s: what was written at %s was refused by the policy; the conflict log has it", name, placeName(place))
 	}
+}
+
+// unwritten names a --file that no program wrote: a name that is wrong guards nothing.
+func unwritten(file string) string {
+	return fmt.Sprintf("--file %s: the program did not write it", file)
 }
 
 // outcome: the program's own failure always wins.

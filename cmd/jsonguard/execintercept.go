@@ -17,13 +17,14 @@ import (
 	"jsonguard/sidecar"
 )
 
+// runIntercepted returns cannotIntercept before anything was done.
 func (a *app) runIntercepted(ctx context.Context, o execOptions, program *child) (*execReport, error) {
 	r := &interceptRun{a: a, program: program, options: o, began: time.Now()}
-	run := r.run
-	if o.mode == modeNested {
-		run = r.runNested
+	outcome := r.run(ctx)
+	if errors.Is(outcome, intercept.ErrNested) {
+		r.options.mode = modeNested
+		outcome = r.runNested(ctx)
 	}
-	outcome := run(ctx)
 	if !r.started {
 		return nil, outcome
 	}
@@ -45,33 +46,27 @@ type interceptRun struct {
 
 // run returns ended once the program ran, another error when it did not.
 func (r *interceptRun) run(ctx context.Context) error {
-	dir, err := os.Getwd()
+	super, err := r.prepare()
 	if err != nil {
-		return &problem{op: "exec", err: err}
-	}
-	if dir, err = filepath.EvalSymlinks(dir); err != nil {
-		return &problem{op: "exec", err: err}
-	}
-	files, base, err := r.a.underPolicy(dir, r.patterns())
-	if err != nil {
+		if r.tree != nil {
+			r.tree.Close(ctx)
+		}
 		return err
 	}
-	r.tree = session.New(session.Options{
-		Dir: dir, Files: files, Base: base, Sidecar: r.a.guardOptions(), AllowUnguarded: r.options.allowUnguarded,
-		Warn: r.a.warn, Note: func(text string) { r.a.note("%s", text) },
-	})
+	rest := newLeftBehind(r.a, super)
 	folding, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	started, stop := forward(r.program, giveUp) // after the program's end, a signal asks us not to wait for a lock
+	// After the program's end a signal is for what it left behind; then it asks us not to wait for a lock.
+	started, stop := forward(r.program, func(s os.Signal) {
+		if !rest.signalled(s) {
+			giveUp()
+		}
+	})
 	defer stop()
-	command := intercept.Command{Path: r.program.path, Args: r.program.argv, Env: append(os.Environ(), r.environment()...)}
-	if err := r.tree.Prepare(); err != nil {
-		r.tree.Close(ctx)
-		return err
-	}
+	command := intercept.Command{Path: r.program.path, Env: append(os.Environ(), r.environment()...), Files: r.a.streams()}
+	command.Args = r.program.argv
 	r.program.forking.Store(true)
-	super, err := intercept.Start(command, r.tree)
-	if err != nil {
+	if err := super.Run(command); err != nil {
 		r.tree.Close(ctx)
 		return r.program.failed(err)
 	}
@@ -85,7 +80,7 @@ func (r *interceptRun) run(ctx context.Context) error {
 		r.a.say("%v", err)
 	}
 	r.end = ended{status: status.Code, signal: int(status.Signal)}
-	r.waitForDaemons(folding, super)
+	rest.wait(r.program.argv[0])
 	r.files = r.tree.Close(folding)
 	if err := super.Err(); err != nil {
 		r.a.say("exec: %v", err)
@@ -93,9 +88,60 @@ func (r *interceptRun) run(ctx context.Context) error {
 	return r.outcome(r.tell())
 }
 
+// prepare makes everything but the program.
+func (r *interceptRun) prepare() (*intercept.Supervisor, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, &problem{op: "exec", err: err}
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, &problem{op: "exec", err: err}
+	}
+	files, base, err := r.a.underPolicy(dir, r.patterns())
+	if err != nil {
+		return nil, err
+	}
+	r.tree = session.New(session.Options{
+		Dir: dir, Files: files, Base: base, Sidecar: r.a.guardOptions(), AllowUnguarded: r.options.allowUnguarded,
+		Warn: r.a.warn, Note: func(text string) { r.a.note("%s", text) },
+	})
+	super, err := intercept.New(r.tree)
+	if errors.Is(err, intercept.ErrNested) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, &cannotIntercept{err}
+	}
+	if err := r.tree.Prepare(); err != nil {
+		super.Close()
+		if errors.Is(err, errors.ErrUnsupported) {
+			err = &cannotIntercept{err}
+		}
+		return nil, err
+	}
+	r.a.note("exec: mode intercept: Linux %s does what it takes", super.Findings().Kernel)
+	if gainsPrivileges(r.program.path) {
+		r.a.warn(fmt.Sprintf("%s would gain privileges, and does not under interception: put it in front (%[1]s jsonguard exec …)", r.program.argv[0]))
+	}
+	return super, nil
+}
+
+// streams are the program's, which are ours; nil: those of this process.
+func (a *app) streams() []*os.File {
+	var files []*os.File
+	for _, stream := range []any{a.stdin, a.stdout.w, a.stderr} {
+		file, ok := stream.(*os.File)
+		if !ok {
+			return nil
+		}
+		files = append(files, file)
+	}
+	return files
+}
+
 // environment puts the file's own name where mode copy puts the copy's: one command line serves both.
 func (r *interceptRun) environment() []string {
-	if len(r.options.files) != 1 {
+	if len(r.options.files) != 1 || isPattern(r.options.files[0]) {
 		return nil
 	}
 	file := absolute(r.options.files[0])
@@ -105,6 +151,7 @@ func (r *interceptRun) environment() []string {
 
 // runNested asks the exec around us to guard our files too, and runs the program as it is.
 func (r *interceptRun) runNested(ctx context.Context) error {
+	r.a.note("exec: inside another jsonguard exec, which guards for both")
 	dir, err := os.Getwd()
 	if err != nil {
 		return &problem{op: "exec", err: err}
@@ -113,10 +160,14 @@ func (r *interceptRun) runNested(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := session.Join(ctx, files); err != nil {
+	err = session.Join(ctx, files)
+	if errors.Is(err, intercept.ErrUnsupported) {
+		return &cannotIntercept{err}
+	}
+	if err != nil {
 		return &problem{op: "exec: join the jsonguard exec around this one", err: err}
 	}
-	started, stop := forward(r.program, func() {})
+	started, stop := forward(r.program, func(os.Signal) {})
 	defer stop()
 	if err := r.program.start(r.a, r.environment()...); err != nil {
 		return err
@@ -142,25 +193,6 @@ func (r *interceptRun) patterns() []string {
 		}
 	}
 	return patterns
-}
-
-// waitForDaemons stays with what the program left running: without a supervisor its calls would fail.
-func (r *interceptRun) waitForDaemons(ctx context.Context, super *intercept.Supervisor) {
-	const grace = 200 * time.Millisecond
-	select {
-	case <-super.Done():
-		return
-	case <-time.After(grace):
-		r.a.note("exec: the program left processes behind; waiting for them, because nothing guards them otherwise")
-	}
-	select {
-	case <-super.Done():
-	case <-ctx.Done():
-		if err := super.Kill(); err != nil {
-			r.a.say("exec: %v", err)
-		}
-		<-super.Done()
-	}
 }
 
 // tell writes one line for all files, and what went wrong with each. It returns the worst of that.
@@ -212,7 +244,6 @@ func (r *interceptRun) tell() error {
 	return failure
 }
 
-// nameUnwritten names a --file that no program wrote: a pattern that is wrong guards nothing.
 func (r *interceptRun) nameUnwritten() {
 	for _, name := range r.options.files {
 		written := false
@@ -220,7 +251,7 @@ func (r *interceptRun) nameUnwritten() {
 			written = written || f.Writes > 0 && (sameFile(name, f.Path) || session.Matches(resolved(name), f.Path))
 		}
 		if !written {
-			r.a.warn(fmt.Sprintf("--file %s: the program did not write it", name))
+			r.a.warn(unwritten(name))
 		}
 	}
 }

@@ -9,5 +9,8 @@ import (
 )
 
 func (a *app) runIntercepted(context.Context, execOptions, *child) (*execReport, error) {
-	return nil, &problem{op: "exec", err: intercept.ErrUnsupported}
+	_, err := intercept.New(nil)
+	return nil, &cannotIntercept{err}
 }
+
+func gainsPrivileges(string) bool { return false }

@@ -32,7 +32,7 @@ var exampleFiles = map[string]string{
 
 // examplePrograms stand in for those of the reader.
 var examplePrograms = map[string]string{
-	"bin/python3": `echo '"python3"'`, "bin/node": `test -n "$DB_PATH"`, "bin/code": `test "$1" = --wait`, "benchmark": `test "$1" = gpt`, "nightly": "true",
+	"bin/python3": `echo '"python3"'`, "bin/node": `test -n "$DB_PATH"`, "bin/code": `test "$1" = --wait`, "bin/npm": "exit 0", "bin/make": "exit 0", "benchmark": `test "$1" = gpt`, "nightly": "true",
 }
 
 func TestExamplesOfTheHelpTexts(t *testing.T) {
@@ -73,7 +73,7 @@ func TestExamplesOfTheHelpTexts(t *testing.T) {
 				}
 				line := strings.NewReplacer("/mnt/share", filepath.Join(dir, "share"), "/tmp/look", filepath.Join(dir, "look")).Replace(example)
 				if strings.Contains(example, "--take") { // of conflicts that there were
-					line = `for i in 1 2 3; do jsonguard exec -q --file results.json -- sh -c "jsonguard set results.json /n 1$i; echo '{\"n\": 2$i}' > \"\$0\"" {}; done` + "\n" + line
+					line = `for i in 1 2 3; do jsonguard exec -q --mode copy --file results.json -- sh -c "jsonguard set results.json /n 1$i; echo '{\"n\": 2$i}' > \"\$0\"" {}; done` + "\n" + line
 				}
 				cmd := exec.Command(bash, "-c", "set -e -o pipefail\n"+line)
 				cmd.Dir = dir

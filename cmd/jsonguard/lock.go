@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +64,7 @@ func (a *app) lock(ctx context.Context, what, argv []string) error {
 		}
 		defer file.Release()
 	}
-	started, stop := forward(program, func() {})
+	started, stop := forward(program, func(os.Signal) {})
 	defer stop()
 	if err := program.start(a); err != nil {
 		return err

@@ -27,12 +27,22 @@ func TestMain(m *testing.M) {
 	})
 }
 
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script", "") }
+
+// What every mode of exec has in common: the same command lines.
+func TestExecInEveryMode(t *testing.T) {
+	for _, mode := range []string{modeCopy, modeIntercept, modeAuto} {
+		t.Run(mode, func(t *testing.T) { runScripts(t, "testdata/exec", mode) })
+	}
+}
+
+func runScripts(t *testing.T, dir, mode string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
+			e.Setenv("MODE", mode)
 			self, err := exec.LookPath("jsonguard")
 			e.Setenv("JSONGUARD", filepath.Dir(self))
 			return err
@@ -41,11 +51,14 @@ func TestScripts(t *testing.T) {
 			"exits": exits, "mkfifo": mkfifo, "bytes": writeBytes, "loud": loud,
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "intercept" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "intercepts":
+				return mode == modeIntercept, nil
+			case "intercept":
+				_, err := intercept.Probe() // the kernel may be too old, or a sandbox
+				return err == nil, nil
 			}
-			_, err := intercept.Probe() // the kernel may be too old, or a sandbox
-			return err == nil, nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 	})
 }
@@ -174,10 +187,12 @@ func TestFillReplacesEveryOccurrenceButTheProgram(t *testing.T) {
 func TestExecFailuresBeforeTheProgramAre125(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a.json")
 	for _, args := range [][]string{
-		{"exec"}, {"exec", "--", "true"}, {"exec", "--file", file}, {"exec", "--nope", "--", "true"},
-		{"exec", "--file", file, "--file", "b", "--", "true"},
+		{"exec"}, {"exec", "--mode", "copy", "--", "true"}, {"exec", "--file", file}, {"exec", "--nope", "--", "true"},
+		{"exec", "--mode", "copy", "--file", file, "--file", "b", "--", "true"},
 		{"exec", "--mode", "other", "--file", file, "--", "true"}, {"exec", "--json", "--file", file, "--", "true"},
-		{"exec", "--file", filepath.Join(file, "none", "a.json"), "--", "go"}, {"exec", "--file", "*.json", "--", "true"},
+		{"exec", "--mode", "copy", "--file", filepath.Join(file, "none", "a.json"), "--", "go"},
+		{"exec", "--file", filepath.Join(os.Args[0], "a.json"), "--", "go"},
+		{"exec", "--mode", "copy", "--file", "*.json", "--", "true"},
 		{"exec", "--env", "A=B", "--file", file, "--", "true"},
 	} {
 		status, stdout, stderr := call(args...)

@@ -239,7 +239,7 @@ func TestKilledAfterTheWrite(t *testing.T) {
 			for i := range runs {
 				all.Go(func() {
 					// The runner writes in one step, says so, and waits to be killed.
-					script := fmt.Sprintf(`sed 's/{/{\n  "k%d": %d,/' "$0" > "$0.new" && mv "$0.new" "$0" && echo $$ && exec sleep 100`, i, i)
+					script := fmt.Sprintf(`sed 's/{/{\n  "k%d": %d,/' "$0" > "$0.new.$$" && mv "$0.new.$$" "$0" && echo $$ && exec sleep 100`, i, i)
 					cmd := jsonguard(t, "exec", "-q", "--file", file, "--", "sh", "-c", script, "{}")
 					out, err := cmd.StdoutPipe()
 					if err == nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -181,32 +182,39 @@ func killTree(mark string) error {
 		rounds = 100
 		pause  = 2 * time.Millisecond
 	)
-	needle := []byte(markName + "=" + mark + "\x00")
+	needle := needleOf(mark)
 	var failure error
 	for range rounds {
 		tree := treeOf(needle)
 		if len(tree) == 0 {
 			return nil
 		}
-		for pid, start := range tree {
-			if err := killProcess(pid, start); err != nil {
-				failure = os.NewSyscallError("kill", err)
-			}
+		if err := signalAll(tree, unix.SIGKILL); err != nil {
+			failure = err
 		}
 		time.Sleep(pause)
 	}
 	return failure
 }
 
-// killProcess kills this one, and not one that got its number since.
-func killProcess(pid int, start uint64) error {
+func signalAll(tree map[int]stat, sig syscall.Signal) (failure error) {
+	for pid, st := range tree {
+		if err := signalProcess(pid, st.start, sig); err != nil {
+			failure = os.NewSyscallError("kill", err)
+		}
+	}
+	return failure
+}
+
+// signalProcess reaches this one, and not one that got its number since.
+func signalProcess(pid int, start uint64, sig syscall.Signal) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err == nil {
 		defer unix.Close(fd)
 		if st, e := readStat(pid); e != nil || st.start != start {
 			return nil
 		}
-		err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+		err = unix.PidfdSendSignal(fd, sig, nil, 0)
 	}
 	if err == unix.ESRCH {
 		return nil
@@ -214,15 +222,15 @@ func killProcess(pid int, start uint64) error {
 	return err
 }
 
-// treeOf finds the live processes of a tree, but this one, and when they started.
-func treeOf(needle []byte) map[int]uint64 {
+// treeOf finds the live processes of a tree, but this one.
+func treeOf(needle []byte) map[int]stat {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
-	tree, all := map[int]uint64{}, map[int]stat{}
+	tree, all := map[int]stat{}, map[int]stat{}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
 		if err != nil || pid == os.Getpid() {
@@ -235,7 +243,7 @@ func treeOf(needle []byte) map[int]uint64 {
 		all[pid] = st
 		env, _ := os.ReadFile(procPath(pid, "environ"))
 		if bytes.HasPrefix(env, needle) || bytes.Contains(env, append([]byte{0}, needle...)) {
-			tree[pid] = st.start
+			tree[pid] = st
 		}
 	}
 	for grown := true; grown; {
@@ -243,9 +251,25 @@ func treeOf(needle []byte) map[int]uint64 {
 		for pid, st := range all {
 			_, in := tree[pid]
 			if _, parent := tree[st.parent]; parent && !in {
-				tree[pid], grown = st.start, true
+				tree[pid], grown = st, true
 			}
 		}
 	}
 	return tree
+}
+
+// needleOf is what stands in the environment of a tree's processes.
+func needleOf(mark string) []byte { return []byte(markName + "=" + mark + "\x00") }
+
+func (s *supervisor) living() []Process {
+	var all []Process
+	for pid, st := range treeOf(needleOf(s.mark)) {
+		all = append(all, Process{PID: pid, Start: st.start, Command: st.command})
+	}
+	slices.SortFunc(all, func(a, b Process) int { return a.PID - b.PID })
+	return all
+}
+
+func (s *supervisor) signal(sig syscall.Signal) error {
+	return signalAll(treeOf(needleOf(s.mark)), sig)
 }

@@ -105,7 +105,7 @@ func reply(answer []byte, err error) []byte {
 func ask(ctx context.Context, request []byte) ([]byte, error) {
 	mark := os.Getenv(markName)
 	if mark == "" {
-		return nil, errors.New("intercept: ask the outer supervisor: " + markName + " is not in the environment")
+		return nil, fmt.Errorf("%w: %w, and it is none of ours (%s is not in the environment)", ErrUnsupported, ErrNested, markName)
 	}
 	if len(request) >= maxRequest {
 		return nil, errors.New("intercept: ask the outer supervisor: the request is too long")

@@ -3,6 +3,7 @@ package intercept
 import (
 	"context"
 	"os"
+	"syscall"
 )
 
 // Supervisor runs one command and its whole tree. Its methods may be called from several goroutines, also by its
@@ -57,6 +58,12 @@ func (s *Supervisor) Done() <-chan struct{} { return s.s.done() }
 
 // Kill kills every process of the tree. It does not wait.
 func (s *Supervisor) Kill() error { return s.s.kill() }
+
+// Processes are those of the tree that live now, as far as they can be found: by their environment and by descent.
+func (s *Supervisor) Processes() []Process { return s.s.living() }
+
+// Signal sends a signal to each of Processes.
+func (s *Supervisor) Signal(sig syscall.Signal) error { return s.s.signal(sig) }
 
 // Err is the first failure of the supervisor itself, which the tree may have felt as EIO: descriptors used up, for
 // example.

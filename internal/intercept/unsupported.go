@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 )
 
 func unsupported() error {
@@ -28,6 +29,8 @@ func (*supervisor) pid() int                          { return 0 }
 func (*supervisor) wait() (Status, error)             { return Status{}, unsupported() }
 func (*supervisor) done() <-chan struct{}             { return nil }
 func (*supervisor) kill() error                       { return unsupported() }
+func (*supervisor) living() []Process                 { return nil }
+func (*supervisor) signal(syscall.Signal) error       { return unsupported() }
 func (*supervisor) err() error                        { return unsupported() }
 func (*supervisor) watch(*os.File, any, Change) error { return unsupported() }
 func (*supervisor) unwatch(any)                       {}

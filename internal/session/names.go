@@ -463,6 +463,9 @@ type privateTemp struct {
 // two processes that use one name for their temporary file would write into each other's.
 func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.File, error) {
 	const fresh = unix.O_CREAT | unix.O_TRUNC
+	if how.Flags&(unix.O_ACCMODE|fresh) == unix.O_RDONLY {
+		return t.readTemp(c, p)
+	}
 	if !how.Write() || how.Flags&fresh != fresh || how.Flags&unix.O_EXCL != 0 || p.Dir == nil || p.Links > 1 {
 		return nil, intercept.Continue
 	}
@@ -525,6 +528,21 @@ func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*
 	return f, nil
 }
 
+// readTemp gives a reader what its own side wrote behind the name, where that is another's by now.
+func (t *Tree) readTemp(c *caller, p *intercept.Place) (*os.File, error) {
+	x := t.beside(p)
+	if x == nil {
+		return nil, intercept.Continue
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	temp := x.privateTempOf(c, p)
+	if temp == nil || temp.id == p.ID {
+		return nil, intercept.Continue
+	}
+	return os.Open(procPath(temp.file))
+}
+
 // beside finds a named target in the same directory. Where files are guessed, a lock file or a log is too easily met.
 func (t *Tree) beside(p *intercept.Place) *target {
 	for _, x := range t.all() {
@@ -535,23 +553,42 @@ func (t *Tree) beside(p *intercept.Place) *target {
 	return nil
 }
 
+// privateTempOf finds the caller's own file behind a name: the one that it made, or that was passed to it or an ancestor of
+// its. In jq . f > t; mv t f; it is the shell's by then.
 func (t *target) privateTempOf(c *caller, p *intercept.Place) *privateTemp {
 	at := place{p.DirID, p.Name}
-	for i := range t.temps {
-		if t.temps[i].at == at && t.temps[i].process == c.process {
-			return &t.temps[i]
+	for process := c.process; process != nil; process = process.Parent {
+		for i := range t.temps {
+			if t.temps[i].at == at && t.temps[i].process == process {
+				return &t.temps[i]
+			}
 		}
 	}
 	return nil
 }
 
-func (t *target) dropTempsOf(p *intercept.Process) {
+// passTempsOf gives what a process made and did not rename to its parent, as long as that lives.
+func (t *target) passTempsOf(p *intercept.Process) {
+	heir := p.Parent
+	if heir != nil && exiting(heir.PID, heir.Start) {
+		heir = nil
+	}
+	passed := map[place]bool{}
+	for _, x := range t.temps {
+		passed[x.at] = passed[x.at] || x.process == p && heir != nil
+	}
 	t.temps = slices.DeleteFunc(t.temps, func(x privateTemp) bool {
-		if x.process == p {
+		gone := x.process == p && heir == nil || x.process == heir && passed[x.at]
+		if gone {
 			_ = x.file.Close()
 		}
-		return x.process == p
+		return gone
 	})
+	for i := range t.temps {
+		if t.temps[i].process == p {
+			t.temps[i].process = heir
+		}
+	}
 }
 
 func (t *target) dropTemp(temp *privateTemp) {

@@ -637,7 +637,8 @@ func (t *target) close() {
 		}
 	}
 	_, err = os.Lstat(t.path)
-	if err := t.session.Close(!t.named || errors.Is(err, fs.ErrNotExist)); err != nil && t.stats.Err == nil {
+	err = t.session.Close(!t.named || errors.Is(err, fs.ErrNotExist))
+	if err != nil && (t.stats.Err == nil || errors.Is(t.stats.Err, sidecar.ErrPending)) { // it is pending only if it is on disk
 		t.stats.Err = fmt.Errorf("end session: %w", err)
 	}
 }

@@ -5,7 +5,9 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,7 +98,7 @@ func New(o Options) *Tree {
 // expect makes the target of a pattern that is a name, so that what is there when a process starts is known.
 func (t *Tree) expect(file string) {
 	var st unix.Stat_t
-	if strings.ContainsAny(file, "*?[\\") || unix.Stat(filepath.Dir(file), &st) != nil {
+	if !isName(file) || unix.Stat(filepath.Dir(file), &st) != nil {
 		return
 	}
 	key := place{intercept.ID{Dev: st.Dev, Ino: st.Ino}, filepath.Base(file)}
@@ -105,6 +107,9 @@ func (t *Tree) expect(file string) {
 	}
 	t.targets[key].named = true
 }
+
+// isName: not a pattern.
+func isName(file string) bool { return !strings.ContainsAny(file, "*?[\\") }
 
 func (t *Tree) newTarget(key place, path string) *target {
 	t.objects.Lock()
@@ -248,7 +253,7 @@ func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
 		}
 		x.settle()
 		x.releaseLocksOf(p)
-		x.dropTempsOf(p)
+		x.passTempsOf(p)
 		x.exit(p)
 		x.mu.Unlock()
 	}
@@ -318,17 +323,32 @@ func (t *Tree) Asked(_ *intercept.Process, request []byte) ([]byte, error) {
 	return []byte("{}"), nil
 }
 
-// Prepare begins with the files that are named, before any program runs: one that cannot be guarded is an error then.
+// Prepare looks at the files that are named, before any program runs: one that cannot be guarded is an error then. It is
+// errors.ErrUnsupported where the filesystem is the reason. Nothing is made until a program opens one, but what was left
+// beside a file is folded.
 func (t *Tree) Prepare() error {
+	for _, file := range t.match.Load().patterns {
+		// One that is missing may be made by the program.
+		if _, err := os.Stat(filepath.Dir(file)); isName(file) && err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("guard %s: %w", file, err)
+		}
+	}
 	for _, x := range t.all() {
-		x.mu.Lock()
-		err := x.need()
-		x.mu.Unlock()
-		if err != nil {
+		if err := x.prepare(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (t *target) prepare() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := sidecar.CheckSession(t.path, t.tree.options.Sidecar); err != nil || !t.shared() {
+		return err
+	}
+	_, _, err := t.current()
+	return err
 }
 
 func (t *Tree) had(pid int) bool {
@@ -347,7 +367,7 @@ func (t *Tree) Close(ctx context.Context) []Stats {
 	for _, x := range t.all() {
 		x.finish(ctx)
 		x.close()
-		if x.session != nil || x.stats.Writes > 0 {
+		if x.named || x.session != nil || x.stats.Writes > 0 {
 			all = append(all, x.stats)
 		}
 	}
