@@ -25,6 +25,7 @@ func buildCommand(out string) error {
 
 func build(dir, out, what string) error {
 	cmd := exec.Command("go", "build", "-o", out, what)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the README has it
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
 	return cmd.Run()
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"sync"
 
 	"jsonguard/internal/vfs"
 )
@@ -74,7 +75,8 @@ func (a identity) same(b identity) bool {
 	return a.sameFile(b) || a.Size == b.Size && a.Hash != "" && a.Hash == b.Hash
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made when it is needed: 0.2 ms are a tenth of what a verb takes that needs none.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // hasher is CRC-32C and CRC-32 (IEEE) side by side: 64 bits that both have instructions for on amd64 and
 // arm64, and that can be carried on when a file grows. It tells versions apart; it is no defence against an
@@ -82,7 +84,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type hasher struct{ c, ieee uint32 }
 
 func (h *hasher) add(p []byte) {
-	h.c = crc32.Update(h.c, castagnoli, p)
+	h.c = crc32.Update(h.c, castagnoli(), p)
 	h.ieee = crc32.Update(h.ieee, crc32.IEEETable, p)
 }
 
@@ -104,7 +106,7 @@ func resumeHash(s string) (hasher, bool) {
 func sealed(object []byte) []byte {
 	object = object[:len(object)-1]
 	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(object, castagnoli))
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(object, castagnoli()))
 	return append(hex.AppendEncode(append(object, `,"crc":"`...), sum[:]), "\"}\n"...)
 }
 
@@ -127,7 +129,7 @@ func checked(line []byte) ([]byte, bool) {
 		return nil, false
 	}
 	var sum [4]byte
-	if _, err := hex.Decode(sum[:], line[n+8:n+16]); err != nil || crc32.Checksum(line[:n], castagnoli) != binary.BigEndian.Uint32(sum[:]) {
+	if _, err := hex.Decode(sum[:], line[n+8:n+16]); err != nil || crc32.Checksum(line[:n], castagnoli()) != binary.BigEndian.Uint32(sum[:]) {
 		return nil, false
 	}
 	return line[:n], true

@@ -261,7 +261,7 @@ func parseOperation(line []byte) *operation {
 		if o.op.Value == nil {
 			o.op.Value = merge.Raw("1")
 		}
-		if !numberText.Match(o.op.Value) {
+		if !numberText().Match(o.op.Value) {
 			return refuse("incr: %s is no number", o.op.Value)
 		}
 	case "delete", "get":

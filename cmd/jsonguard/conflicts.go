@@ -7,6 +7,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -146,10 +147,10 @@ func (f conflictFilter) compile(now time.Time) (func(sidecar.Conflict) bool, err
 	}, nil
 }
 
-var days = regexp.MustCompile(`^(\d{1,5})d$`)
+var days = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\d{1,5})d$`) })
 
 func parseSince(text string, now time.Time) (time.Time, bool) {
-	if m := days.FindStringSubmatch(text); m != nil {
+	if m := days().FindStringSubmatch(text); m != nil {
 		n, err := strconv.Atoi(m[1])
 		return now.AddDate(0, 0, -n), err == nil
 	}

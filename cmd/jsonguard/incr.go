@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ added, it may be tried again.`,
 	return writes.mark(cmd)
 }
 
-var numberText = regexp.MustCompile(`^-?\d+(\.\d+)?([eE][+-]?\d+)?$`)
+var numberText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-?\d+(\.\d+)?([eE][+-]?\d+)?$`) })
 
 func (a *app) incr(cmd *cobra.Command, args []string) error {
 	at, err := pointer(args[1])
@@ -30,7 +31,7 @@ func (a *app) incr(cmd *cobra.Command, args []string) error {
 	if len(args) == 3 {
 		number = args[2]
 	}
-	if !numberText.MatchString(number) || checkValue([]byte(number)) != nil {
+	if !numberText().MatchString(number) || checkValue([]byte(number)) != nil {
 		return usage("a number is written as in JSON: 5, -1, 0.25, 1e3", "incr: %q is no number", number)
 	}
 	g, err := a.guard(args[0])

@@ -3,6 +3,7 @@ package main
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -192,10 +193,10 @@ func flagError(cmd *cobra.Command, err error) error {
 			hint = "did you mean --" + best + "?"
 		}
 	}
-	if dashed := unknownShorthand.FindStringSubmatch(err.Error()); dashed != nil && len(dashed[1]) > 2 {
+	if dashed := unknownShorthand().FindStringSubmatch(err.Error()); dashed != nil && len(dashed[1]) > 2 {
 		hint = "a name that begins with a dash is written ./" + dashed[1] + ", another argument stands behind --"
 	}
-	if number := durationWithoutUnit.FindStringSubmatch(err.Error()); number != nil {
+	if number := durationWithoutUnit().FindStringSubmatch(err.Error()); number != nil {
 		hint = "did you mean " + number[1] + "s? a time has a unit: 500ms, 30s, 2m"
 	}
 	if !cmd.HasParent() {
@@ -204,9 +205,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	return usage(hint, "%s: %v", cmd.Name(), err)
 }
 
-var unknownShorthand = regexp.MustCompile(`(?s)^unknown shorthand flag: .* in (-.*)$`)
+var unknownShorthand = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?s)^unknown shorthand flag: .* in (-.*)$`) })
 
-var durationWithoutUnit = regexp.MustCompile(`missing unit in duration "([0-9.]+)"`)
+var durationWithoutUnit = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`missing unit in duration "([0-9.]+)"`) })
 
 // editDistance is Levenshtein's.
 func editDistance(a, b string) int {
@@ -231,7 +232,7 @@ func editDistance(a, b string) int {
 
 // A number below zero is a value here and a bundle of short flags to pflag. It is carried past the flag parser
 // behind a NUL, which no argument of a process can hold.
-var negative = regexp.MustCompile(`^-(\d+(\.\d+)?([eE][+-]?\d+)?|Infinity)$`)
+var negative = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-(\d+(\.\d+)?([eE][+-]?\d+)?|Infinity)$`) })
 
 func keepNegatives(args []string) []string {
 	kept := make([]string, len(args))
@@ -250,7 +251,7 @@ func keepNegatives(args []string) []string {
 			}
 		case arg == "set" || arg == "incr" || arg == "append":
 			takesNumbers = true
-		case takesNumbers && negative.MatchString(arg):
+		case takesNumbers && negative().MatchString(arg):
 			kept[i] = "\x00" + arg
 		}
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 )
 
 func (a *app) versionCommand() *cobra.Command {
@@ -41,22 +39,4 @@ func (a *app) versionCommand() *cobra.Command {
 			return nil
 		})
 	return reads.mark(cmd)
-}
-
-// manCommand is for packagers.
-func (a *app) manCommand() *cobra.Command {
-	cmd := a.verb("", "man DIR", "Write the manual pages into a directory", "Write a manual page for each verb into DIR.",
-		"  jsonguard man /usr/local/share/man/man1", between(1, 1), func(cmd *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o777); err != nil {
-				return &problem{op: "man", path: args[0], err: bare(err)}
-			}
-			cmd.Root().DisableAutoGenTag = true // the same source gives the same page
-			err := doc.GenManTree(cmd.Root(), &doc.GenManHeader{Title: "JSONGUARD", Section: "1", Source: "jsonguard"}, args[0])
-			if err != nil {
-				return &problem{op: "man", path: args[0], err: bare(err)}
-			}
-			return nil
-		})
-	cmd.Hidden = true
-	return writes.mark(cmd)
 }

@@ -160,7 +160,7 @@ func (v *visitor) visit(at merge.Pointer) {
 		switch rule, _ := v.policy.Merge.Rule(here); {
 		case rule.Merge == merge.Sum:
 			summed = append(summed, rule.At)
-		case meanName.MatchString(key) && !v.derived(here):
+		case meanName().MatchString(key) && !v.derived(here):
 			means = append(means, key)
 		}
 		v.visit(here)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"jsonguard/merge"
 )
@@ -202,7 +203,7 @@ func (s *suggester) judge(p *place) {
 		s.add(n, map[string]any{"at": at, "derive": jq}, "%s; it is %s in %s", conflicts(n), jq, records(seen))
 		return
 	}
-	if increments == n && !meanName.MatchString(p.pattern[len(p.pattern)-1]) {
+	if increments == n && !meanName().MatchString(p.pattern[len(p.pattern)-1]) {
 		s.add(n, map[string]any{"at": at, "merge": "sum"}, "%s, all increments", conflicts(n))
 		s.means(p)
 	}
@@ -259,14 +260,16 @@ func (s *suggester) uniqueKey(list merge.Pointer) string {
 }
 
 // meanName is how people call what is derived from counts.
-var meanName = regexp.MustCompile(`(?i)(^|_|-|\b)(rate|ratio|mean|avg|average|percent(age)?|pct|share|accuracy)($|_|-|\b)|(Rate|Ratio|Mean|Avg|Average|Percent)$`)
+var meanName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(^|_|-|\b)(rate|ratio|mean|avg|average|percent(age)?|pct|share|accuracy)($|_|-|\b)|(Rate|Ratio|Mean|Avg|Average|Percent)$`)
+})
 
 // means proposes what is beside a sum and looks like a mean.
 func (s *suggester) means(p *place) {
 	holder := p.sample[:len(p.sample)-1]
 	_ = s.doc.Each(holder, func(name string, _ []byte) bool {
 		here := append(holder[:len(holder):len(holder)], name)
-		if !meanName.MatchString(name) || s.decided(here) {
+		if !meanName().MatchString(name) || s.decided(here) {
 			return true
 		}
 		if jq, seen := s.quotient(here); jq != "" {
@@ -342,10 +345,10 @@ func everywhere(all []map[string]float64, name, a, b string, scale float64) bool
 	return telling
 }
 
-var plainName = regexp.MustCompile(`^[A-Za-z_]\w*$`)
+var plainName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_]\w*$`) })
 
 func jqName(name string) string {
-	if plainName.MatchString(name) {
+	if plainName().MatchString(name) {
 		return "." + name
 	}
 	return "." + strconv.Quote(name)
@@ -379,7 +382,7 @@ func (s *suggester) spellings(at merge.Pointer, depth int) {
 	})
 }
 
-var numericSuffix = regexp.MustCompile(`^(.+)[-_.]\d{1,2}$`)
+var numericSuffix = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(.+)[-_.]\d{1,2}$`) })
 
 func (s *suggester) spellingsOf(at merge.Pointer) {
 	groups := map[string][]string{}
@@ -393,7 +396,7 @@ func (s *suggester) spellingsOf(at merge.Pointer) {
 	})
 	for _, name := range names {
 		stem := fold(name)
-		if m := numericSuffix.FindStringSubmatch(name); m != nil && bare[fold(m[1])] {
+		if m := numericSuffix().FindStringSubmatch(name); m != nil && bare[fold(m[1])] {
 			stem = fold(m[1]) // a number that is part of a version has no name without it
 		}
 		if groups[stem] == nil {
