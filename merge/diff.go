@@ -97,10 +97,7 @@ func (df differ) values(base, ours *node) *delta {
 
 // children is values for a child of each, made nodes only where they differ.
 func (df differ) children(base *node, i int, ours *node, j int) *delta {
-	x, y := base.pieceOf(i), ours.pieceOf(j)
-	b, o := x.raw, y.raw
-	small := len(b) <= smallBytes && len(o) <= smallBytes || !kindOfText(b).container()
-	if df.same(x, y) || small && equalValues(b, o, df.strict) {
+	if equal, _ := df.equalChildren(base, i, ours, j); equal {
 		return nil
 	}
 	d := df.values(base.value(i), ours.value(j))
@@ -111,14 +108,28 @@ func (df differ) children(base *node, i int, ours *node, j int) *delta {
 	return d
 }
 
+// equalChildren compares a child of each, unless they are written differently and large: then nothing is known.
+func (df differ) equalChildren(base *node, i int, ours *node, j int) (equal, known bool) {
+	x, y := base.pieceOf(i), ours.pieceOf(j)
+	if df.same(x, y) {
+		return true, true
+	}
+	if len(x.raw) > smallBytes && kindOfText(x.raw).container() || len(y.raw) > smallBytes && kindOfText(y.raw).container() {
+		return false, false
+	}
+	return equalValues(x.raw, y.raw, df.strict), true
+}
+
 // sameEnds counts the children at the beginning and at the end that are the same.
-func sameEnds(a, b *node, same func(a *node, i int, b *node, j int) bool) (front, back int) {
+func sameEnds(a, b *node, known *ends, same func(a *node, i int, b *node, j int) bool) (front, back int) {
 	a.expand()
 	b.expand()
 	n := min(len(a.kids), len(b.kids))
+	front, back = known.sameChildren(a, b)
 	for front < n && same(a, front, b, front) {
 		front++
 	}
+	back = min(back, n-front)
 	for back < n-front && same(a, len(a.kids)-1-back, b, len(b.kids)-1-back) {
 		back++
 	}
@@ -128,45 +139,6 @@ func sameEnds(a, b *node, same func(a *node, i int, b *node, j int) bool) (front
 // sameMember says whether two members are written alike.
 func (df differ) sameMember(a *node, i int, b *node, j int) bool {
 	return bytes.Equal(a.key(i), b.key(j)) && df.same(a.pieceOf(i), b.pieceOf(j))
-}
-
-func (df differ) objects(base, ours *node) *delta {
-	front, back := sameEnds(base, ours, df.sameMember)
-	out := &delta{base: base, ours: ours}
-	for i := front; i < len(base.kids)-back; i++ {
-		name := base.name(i)
-		if base.lookup(name) != i {
-			continue // an earlier double
-		}
-		j := ours.lookup(name)
-		switch {
-		case j < 0:
-			out.members = append(out.members, memberDelta{name: name, at: -1, delta: &delta{base: base.value(i)}})
-		case j < front || j >= len(ours.kids)-back: // below nobody looks there: an older double counts in ours
-			if d := df.children(base, i, ours, j); d != nil {
-				out.members = append(out.members, memberDelta{name: name, at: j, delta: d})
-			}
-		}
-	}
-	for j := front; j < len(ours.kids)-back; j++ {
-		name := ours.name(j)
-		if ours.lookup(name) != j {
-			continue
-		}
-		var d *delta
-		if i := base.lookup(name); i >= 0 {
-			d = df.children(base, i, ours, j)
-		} else {
-			d = &delta{ours: ours.value(j)}
-		}
-		if d != nil {
-			out.members = append(out.members, memberDelta{name: name, at: j, delta: d})
-		}
-	}
-	if out.members == nil {
-		return nil
-	}
-	return out
 }
 
 // Edit is one step of a Change as people read it. A nil value is a missing one.

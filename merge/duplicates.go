@@ -15,9 +15,7 @@ func (d *Document) rejectDuplicates() error {
 // collapseDuplicates takes out all members of a name but the last.
 func (d *Document) collapseDuplicates() {
 	_ = eachDouble(d.root, nil, func(n *node, i int, at Pointer) error {
-		n.kids[i] = kid{at: -1}
-		n.gone++
-		n.doubles = false
+		n.takeOut(i)
 		d.touch(at)
 		return nil
 	})
@@ -43,7 +41,7 @@ func eachDouble(n *node, at Pointer, f func(n *node, i int, at Pointer) error) e
 				continue
 			}
 		}
-		looked := n.kids[i].own == nil
+		looked := n.kids[i].isText()
 		if !kindOfText(n.rawChild(i)).container() {
 			continue
 		}

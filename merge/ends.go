@@ -1,6 +1,9 @@
 package merge
 
-import "bytes"
+import (
+	"bytes"
+	"sort"
+)
 
 // ends is what two texts have in common at their beginning and at their end, found once. Values that stand in there are
 // equal and values that reach over it are not, without a look at either: a change deep inside of a document would else be
@@ -69,11 +72,31 @@ func (n *node) piece() piece {
 
 // piece of child i: its value.
 func (n *node) pieceOf(i int) piece {
-	if own := n.kids[i].own; own != nil {
-		return own.value.piece()
+	if c := n.madeOf(i); c != nil {
+		return c.value.piece()
 	}
 	start := n.start(i)
-	return piece{n.raw[start:n.kids[i].end], n.ext, n.off + start}
+	return piece{n.raw[start:n.end(i)], n.ext, n.off + start}
+}
+
+// sameChildren counts children at the beginning and at the end of two containers that stand in what their texts have in
+// common, without a look at each.
+func (e *ends) sameChildren(x, y *node) (front, back int) {
+	n := min(len(x.kids), len(y.kids))
+	if e.a == nil || x.ext != e.a || y.ext != e.b || x.dirty || y.dirty || n == 0 {
+		return 0, 0
+	}
+	if x.off == y.off {
+		// A number goes on as long as digits follow: the byte behind a value has to be the same, too.
+		front = sort.Search(n, func(i int) bool { return x.off+x.end(i) >= e.prefix })
+	}
+	behind := func(z *node, length, at int) int { return length - z.off - at }
+	if behind(x, e.lenA, len(x.raw)) == behind(y, e.lenB, len(y.raw)) {
+		// A child stands in there with the comma in front of it, if the one in front of that ends there. From there to the
+		// end of the container both texts are read alike: neither begins inside of a string, or the quotes would not end up even.
+		back = sort.Search(n-1, func(k int) bool { return behind(x, e.lenA, x.end(len(x.kids)-2-k)) > e.suffix })
+	}
+	return front, back
 }
 
 func (e *ends) same(x, y piece) bool {

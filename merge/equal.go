@@ -62,7 +62,7 @@ func equalNodes(a, b *node, strict bool) bool {
 }
 
 func equalChildren(a *node, i int, b *node, j int, strict bool) bool {
-	x, y := a.kids[i].own, b.kids[j].own
+	x, y := a.madeOf(i), b.madeOf(j)
 	if (x == nil || !x.value.dirty) && (y == nil || !y.value.dirty) {
 		return equalValues(a.rawChild(i), b.rawChild(j), strict)
 	}

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"math"
 	"slices"
 	"sort"
 )
@@ -9,8 +10,23 @@ import (
 // everything below it again. Reading over any value takes at most coverBytes beside the jumps.
 type extents struct {
 	list  []extent // by start, once sealed
+	wide  []wide   // by start, once sealed
 	stack []opening
+	ends  []uint32 // of the children of what is open, each from the start of its container
 }
+
+// wide is where the children of a container end that has many of them: else that is read again to go down one level.
+type wide struct {
+	start int
+	ends  []uint32 // from there
+}
+
+const (
+	// wideChildren is from how many children on their ends are kept, and narrowBytes from how many bytes a child: they take
+	// four bytes each.
+	wideChildren = 256
+	narrowBytes  = 16
+)
 
 type extent struct {
 	start, end int
@@ -20,6 +36,7 @@ type extent struct {
 type opening struct {
 	start   int
 	covered int // bytes inside that an extent spares
+	first   int // of its children, in ends
 }
 
 const (
@@ -27,7 +44,22 @@ const (
 	jumpBytes  = 16 // what a jump is taken to cost
 )
 
-func (x *extents) open(i int) { x.stack = append(x.stack, opening{start: i}) }
+func (x *extents) open(i int) {
+	x.stack = append(x.stack, opening{start: i, first: len(x.ends)})
+}
+
+// child notes the end of a value in the container that is open.
+func (x *extents) child(end int) {
+	o := &x.stack[len(x.stack)-1]
+	if o.first < 0 {
+		return
+	}
+	at := end - o.start
+	x.ends = append(x.ends, uint32(at))
+	if count := len(x.ends) - o.first; count%wideChildren == 0 && at < count*narrowBytes || uint64(at) > math.MaxUint32 {
+		x.ends, o.first = x.ends[:o.first], -1
+	}
+}
 
 func (x *extents) close(end int) {
 	last := len(x.stack) - 1
@@ -41,12 +73,32 @@ func (x *extents) close(end int) {
 	if last > 0 {
 		x.stack[last-1].covered += o.covered
 	}
+	if o.first < 0 {
+		return
+	}
+	if len(x.ends)-o.first >= wideChildren {
+		x.wide = append(x.wide, wide{o.start, slices.Clone(x.ends[o.first:])})
+	}
+	x.ends = x.ends[:o.first]
+}
+
+// childrenOf are the ends of the children of the container at an offset, nil if they are not known.
+func (x *extents) childrenOf(at int) []uint32 {
+	if x == nil {
+		return nil
+	}
+	i, ok := slices.BinarySearchFunc(x.wide, at, func(w wide, at int) int { return w.start - at })
+	if !ok {
+		return nil
+	}
+	return x.wide[i].ends
 }
 
 // seal orders the index for find.
 func (x *extents) seal() {
-	x.stack = nil
+	x.stack, x.ends = nil, nil
 	slices.SortFunc(x.list, func(a, b extent) int { return a.start - b.start })
+	slices.SortFunc(x.wide, func(a, b wide) int { return a.start - b.start })
 }
 
 // find returns the extent that starts at offset at, nil if there is none.

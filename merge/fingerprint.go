@@ -5,8 +5,8 @@ import "hash/maphash"
 // fingerprint of child i is the same for equal values. Different values share one with a chance of 2^-64, and nobody can look for
 // such pairs, because the seed is another in each process.
 func (n *node) fingerprint(i int) uint64 {
-	if own := n.kids[i].own; own != nil {
-		return own.value.print()
+	if c := n.madeOf(i); c != nil {
+		return c.value.print()
 	}
 	p := printer{src: n.raw, i: n.start(i), ext: n.ext, off: n.off}
 	return p.value()

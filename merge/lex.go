@@ -162,6 +162,9 @@ func scan(src []byte, i int, ext *extents) (int, error) {
 			if len(stack) == 0 {
 				return i, nil
 			}
+			if ext != nil {
+				ext.child(i)
+			}
 			if i < len(src) && src[i] <= ' ' {
 				i = skipSpace(src, i)
 			}

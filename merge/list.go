@@ -45,7 +45,7 @@ func (df differ) lists(base, ours *node) *delta {
 // align finds the elements that are in both, equal by value and in the same order, and pairs what is left between
 // two of them as changed in place where it looks like the same record. It does not look for what was changed.
 func (df differ) align(base, ours *node) *listDelta {
-	front, back := sameEnds(base, ours, df.sameElement)
+	front, back := sameEnds(base, ours, &df.ends, df.sameElement)
 	l := &listDelta{base: base, ours: ours, front: front}
 	n, m := len(base.kids)-front-back, len(ours.kids)-front-back
 	l.fate, l.insert = make([]fate, n), make([]run, n+1)

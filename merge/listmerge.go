@@ -9,12 +9,16 @@ func (m *merger) listEdits(theirs *node, at Pointer, l *listDelta, insert bool) 
 	t := m.df.align(l.base, theirs)
 	pos := t.slot(l.front)
 	out := theirs.kids[:pos:pos]
-	changed := false
+	changed, cut := false, false // cut: the last of out is not what stands in front of pos
 	add := func(raw []byte) {
-		out = append(out, kid{at: -1, own: m.newChild(theirs, len(at), nil, raw)})
-		changed = true
+		out = append(out, theirs.kidOf(m.newChild(theirs, len(at), nil, raw)))
+		changed, cut = true, true
 	}
 	keep := func() {
+		if cut {
+			theirs.standAlone(pos)
+			cut = false
+		}
 		out = append(out, theirs.kids[pos])
 		pos++
 	}
@@ -42,7 +46,7 @@ func (m *merger) listEdits(theirs *node, at Pointer, l *listDelta, insert bool) 
 				add(raw)
 			}
 		case of.gone && m.mayDelete(here, l.base.value(base), theirs.value(pos), rule):
-			changed = true
+			changed, cut = true, true
 			pos++
 		case of.gone:
 			keep()
@@ -58,6 +62,9 @@ func (m *merger) listEdits(theirs *node, at Pointer, l *listDelta, insert bool) 
 	}
 	if changed {
 		m.touched()
+		if cut {
+			theirs.standAlone(pos)
+		}
 		theirs.kids = append(out, theirs.kids[pos:]...)
 	}
 }
@@ -98,6 +105,9 @@ func (m *merger) takeOut(n *node, gone map[int]bool) {
 		return
 	}
 	m.touched()
+	for i := range gone {
+		n.standAlone(i + 1)
+	}
 	kept := n.kids[:0:0]
 	for i, k := range n.kids {
 		if !gone[i] {
@@ -110,5 +120,5 @@ func (m *merger) takeOut(n *node, gone map[int]bool) {
 // push puts a value behind the last element.
 func (m *merger) push(n *node, at Pointer, raw []byte) {
 	m.touched()
-	n.kids = append(n.kids, kid{at: -1, own: m.newChild(n, len(at), nil, raw)})
+	n.kids = append(n.kids, n.kidOf(m.newChild(n, len(at), nil, raw)))
 }

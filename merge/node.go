@@ -17,30 +17,37 @@ type node struct {
 
 	expanded bool
 	kids     []kid
-	gone     int // children of an object that were taken out and left their place behind
+	made     []*child // children that somebody has gone into, changed or added
+	gone     int      // children of an object that were taken out and left their place behind
 	// White space of a container: behind its opening bracket, in front of a child that is new at its place, in front of
 	// the closing bracket. Of JSON Lines: the byte order mark, nothing, what follows the last line.
 	head, between, tail []byte
-	index               map[string]int // objects with many members: name → place of the last one
-	doubles             bool           // known with index: two members share a name
-	read                int            // names compared before there was an index
+	index               *nameIndex // of objects with many members
+	read                int        // names compared before there was an index
 }
 
-// kid is a member or an element: its place in the text of its container, and, once somebody has gone into it or
-// changed it, what it is made of. The text of a container is
+// kid is a member or an element. As long as nobody has gone into it, it is the end of its value in the text of its
+// container, where it begins behind what the kid in front of it ends with: long lists take one word an element. The text of
+// a container is
 //
 //	{ before key colon value after , before key colon value tail }
-type kid struct {
-	at, end int // from the white space in front to the end of the value; at is -1 for one that is not from there
-	own     *child
-}
+//
+// A negative one is ^i for made[i], or, with takenOut set in that, the end of what was there.
+type kid int64
 
+const takenOut = 1 << 62
+
+func (k kid) isText() bool { return k >= 0 }
+func (k kid) isGone() bool { return k < 0 && ^k&takenOut != 0 }
+
+// child is a kid that is made of something of its own.
 type child struct {
-	before []byte // nil for a new one: as its siblings
-	key    []byte // as written, with its quotes; nil in arrays
-	colon  []byte // from the end of the key to the value
-	value  *node
-	after  []byte // before the comma; in Lines: up to and with the end of the line
+	at, end int    // its place in the text, as a kid's; at is -1 for one that is not from there
+	before  []byte // nil for a new one: as its siblings
+	key     []byte // as written, with its quotes; nil in arrays
+	colon   []byte // from the end of the key to the value
+	value   *node
+	after   []byte // before the comma; in Lines: up to and with the end of the line
 }
 
 type kind byte
@@ -134,33 +141,40 @@ func (n *node) expand() {
 		n.head, n.tail = nil, n.head
 		return
 	}
-	for at := 1; ; {
+	if ends := ext.childrenOf(n.off); ends != nil {
+		n.kids = make([]kid, len(ends))
+		for k, end := range ends {
+			n.kids[k] = kid(end)
+		}
+		n.tail = src[n.kids[len(n.kids)-1] : len(src)-1]
+		return
+	}
+	for {
 		if n.kind == kindObject {
 			i, _ = scanKey(src, i)
 		}
 		i = ext.skipValue(src, i, n.off)
-		n.add(kid{at: at, end: i})
+		n.add(i)
 		end := i
 		i = skipSpace(src, i)
 		if src[i] != ',' {
 			n.tail = src[end:i]
 			break
 		}
-		at = i + 1
-		i = skipSpace(src, at)
+		i = skipSpace(src, i+1)
 	}
 	n.kids = slices.Clip(n.kids)
 }
 
 // add appends a child of the text. In a long list it guesses their number from their size, in steps: to grow by doubling
 // takes several times the memory.
-func (n *node) add(k kid) {
+func (n *node) add(end int) {
 	const few, step = 1 << 10, 16
 	if have := len(n.kids); have >= few && have == cap(n.kids) {
-		rest := int(float64(len(n.raw)-k.end) / float64(k.end) * float64(have) * 1.05)
+		rest := int(float64(len(n.raw)-end) / float64(end) * float64(have) * 1.05)
 		n.kids = slices.Grow(n.kids, min(rest+few, step*have))
 	}
-	n.kids = append(n.kids, k)
+	n.kids = append(n.kids, kid(end))
 }
 
 func (n *node) expandLines() {
@@ -177,7 +191,7 @@ func (n *node) expandLines() {
 			return
 		}
 		i = n.ext.skipValue(src, i, n.off)
-		n.add(kid{at: at, end: i})
+		n.add(i)
 		at = i + len(restOfLine(src[i:]))
 	}
 }
@@ -193,7 +207,58 @@ func restOfLine(src []byte) []byte {
 func (n *node) len() int { return len(n.kids) - n.gone }
 
 // there says whether child i has not been taken out.
-func (n *node) there(i int) bool { return n.kids[i].at >= 0 || n.kids[i].own != nil }
+func (n *node) there(i int) bool { return !n.kids[i].isGone() }
+
+// madeOf is what child i is made of, nil if it is its text.
+func (n *node) madeOf(i int) *child {
+	if k := n.kids[i]; !k.isText() && !k.isGone() {
+		return n.made[^k]
+	}
+	return nil
+}
+
+// end of child i in the text; of no use for one that is not from there.
+func (n *node) end(i int) int {
+	switch k := n.kids[i]; {
+	case k.isText():
+		return int(k)
+	case k.isGone():
+		return int(^k &^ takenOut)
+	default:
+		return n.made[^k].end
+	}
+}
+
+// at is where child i begins, which is its text, with the white space in front of it.
+func (n *node) at(i int) int {
+	switch {
+	case n.kind == kindLines && i == 0:
+		return len(n.head)
+	case i == 0:
+		return 1
+	}
+	end := n.end(i - 1)
+	if n.kind == kindLines {
+		return end + len(restOfLine(n.raw[end:]))
+	}
+	return skipSpace(n.raw, end) + 1
+}
+
+// behindComma is at for a child that is not the first one of the text; ok is false for that one and for new ones.
+func (n *node) behindComma(i int) (at int, ok bool) {
+	if n.kids[i].isText() {
+		at = n.at(i)
+	} else if c := n.madeOf(i); c != nil {
+		at = c.at
+	}
+	return at, at > 1
+}
+
+// kidOf makes a kid that is made of c.
+func (n *node) kidOf(c *child) kid {
+	n.made = append(n.made, c)
+	return ^kid(len(n.made) - 1)
+}
 
 // last is the place of the last child, -1 if there is none.
 func (n *node) last() int {
@@ -207,11 +272,10 @@ func (n *node) last() int {
 
 // key of member i as it is written, with its quotes.
 func (n *node) key(i int) []byte {
-	k := &n.kids[i]
-	if k.own != nil {
-		return k.own.key
+	if c := n.madeOf(i); c != nil {
+		return c.key
 	}
-	start := skipSpace(n.raw, k.at)
+	start := skipSpace(n.raw, n.at(i))
 	end, _ := scanString(n.raw, start)
 	return n.raw[start:end]
 }
@@ -220,7 +284,7 @@ func (n *node) name(i int) string { return decodeString(n.key(i)) }
 
 // start is where the value of a child begins that is still its text.
 func (n *node) start(i int) int {
-	start := skipSpace(n.raw, n.kids[i].at)
+	start := skipSpace(n.raw, n.at(i))
 	if n.kind == kindObject {
 		start, _ = scanKey(n.raw, start)
 	}
@@ -229,22 +293,21 @@ func (n *node) start(i int) int {
 
 // rawChild is the text of the value of child i; it is put together only if it was changed.
 func (n *node) rawChild(i int) []byte {
-	if own := n.kids[i].own; own != nil {
-		return own.value.text()
+	if c := n.madeOf(i); c != nil {
+		return c.value.text()
 	}
-	return n.raw[n.start(i):n.kids[i].end]
+	return n.raw[n.start(i):n.end(i)]
 }
 
 // own makes child i a thing of its own.
 func (n *node) own(i int) *child {
-	k := &n.kids[i]
-	if k.own != nil {
-		return k.own
+	if c := n.madeOf(i); c != nil {
+		return c
 	}
 	src := n.raw
-	c := &child{}
-	at := skipSpace(src, k.at)
-	c.before = src[k.at:at]
+	c := &child{at: n.at(i), end: n.end(i)}
+	at := skipSpace(src, c.at)
+	c.before = src[c.at:at]
 	start := at
 	if n.kind == kindObject {
 		end, _ := scanString(src, at)
@@ -253,31 +316,47 @@ func (n *node) own(i int) *child {
 		c.colon = src[end:start]
 	}
 	c.after = n.after(i)
-	c.value = &node{kind: kindOfText(src[start:]), raw: src[start:k.end], ext: n.ext, off: n.off + start}
-	k.own = c
+	c.value = &node{kind: kindOfText(src[start:]), raw: src[start:c.end], ext: n.ext, off: n.off + start}
+	n.kids[i] = n.kidOf(c)
 	return c
+}
+
+// standAlone makes child i, if there is one, independent of the kid in front of it, which is to become another one.
+func (n *node) standAlone(i int) {
+	if i < len(n.kids) && n.kids[i].isText() {
+		n.own(i)
+	}
 }
 
 // after is what follows child i before the comma, or up to the end of its line.
 func (n *node) after(i int) []byte {
-	k := &n.kids[i]
-	switch {
-	case k.own != nil:
-		return k.own.after
-	case n.kind == kindLines:
-		return restOfLine(n.raw[k.end:])
+	if c := n.madeOf(i); c != nil {
+		return c.after
 	}
-	end := skipSpace(n.raw, k.end)
+	start := n.end(i)
+	if n.kind == kindLines {
+		return restOfLine(n.raw[start:])
+	}
+	end := skipSpace(n.raw, start)
 	if n.raw[end] != ',' {
 		return nil // the last one: that is the tail
 	}
-	return n.raw[k.end:end]
+	return n.raw[start:end]
 }
 
 func (n *node) value(i int) *node { return n.own(i).value }
 
 // forget gives back what looking into child i took. Only for trees that nobody changes.
-func (n *node) forget(i int) { n.kids[i].own = nil }
+func (n *node) forget(i int) {
+	k := n.kids[i]
+	if k.isText() {
+		return
+	}
+	n.kids[i] = kid(n.made[^k].end)
+	if n.made[^k] = nil; int(^k) == len(n.made)-1 {
+		n.made = n.made[:len(n.made)-1]
+	}
+}
 
 // child returns the value one step down, nil if there is none.
 func (n *node) child(step string) *node {
@@ -315,31 +394,68 @@ func arrayIndex(step string) (int, bool) {
 func (n *node) lookup(name string) int {
 	const few, often = 16, 4
 	if n.index == nil && len(n.kids) >= few && n.read > often*len(n.kids) {
-		n.makeIndex()
+		n.index = newNameIndex(n)
 	}
 	if n.index != nil {
-		if i, ok := n.index[name]; ok {
-			return i
-		}
-		return -1
+		return n.index.find(n, name)
 	}
-	for i := len(n.kids) - 1; i >= 0; i-- {
-		n.read++
-		if n.there(i) && sameName(n.key(i), name) {
+	n.read += len(n.kids)
+	return n.lastNamed(name, 0, len(n.kids))
+}
+
+// lastNamed finds the last member of that name in a range, -1 if there is none.
+func (n *node) lastNamed(name string, from, to int) int {
+	for i := to - 1; i >= from; i-- {
+		if n.there(i) && n.isNamed(i, name) {
 			return i
 		}
 	}
 	return -1
 }
 
-func (n *node) makeIndex() {
-	n.index = make(map[string]int, len(n.kids))
+// unique says whether no two members have one name.
+func (n *node) unique() bool {
+	if n.index == nil && n.isSorted() {
+		return true
+	}
+	if n.index == nil {
+		n.index = newNameIndex(n)
+	}
+	return !n.index.doubles
+}
+
+// isSorted says whether the names are in order, as json.dump writes them with sort_keys.
+func (n *node) isSorted() bool {
+	var previous []byte
 	for i := range n.kids {
-		if n.there(i) {
-			n.index[n.name(i)] = i
+		if !n.there(i) {
+			continue
+		}
+		name := nameOf(n.key(i))
+		if previous != nil && bytes.Compare(name, previous) <= 0 {
+			return false
+		}
+		previous = name
+	}
+	return true
+}
+
+// isNamed says whether member i, which is there, has that name.
+func (n *node) isNamed(i int, name string) bool {
+	if !n.kids[i].isText() {
+		return sameName(n.key(i), name)
+	}
+	key := n.raw[skipSpace(n.raw, n.at(i))+1:]
+	for k := 0; ; k++ {
+		switch {
+		case key[k] == '\\':
+			return decodeString(n.key(i)) == name
+		case k == len(name):
+			return key[k] == '"'
+		case key[k] != name[k]:
+			return false
 		}
 	}
-	n.doubles = len(n.index) < n.len()
 }
 
 func sameName(key []byte, name string) bool {
@@ -351,14 +467,12 @@ func sameName(key []byte, name string) bool {
 
 // insert puts c at place i.
 func (n *node) insert(i int, c *child) {
-	n.kids = slices.Insert(n.kids, i, kid{at: -1, own: c})
+	n.standAlone(i)
+	n.kids = slices.Insert(n.kids, i, n.kidOf(c))
 	switch {
 	case n.index == nil:
 	case i == len(n.kids)-1:
-		name := n.name(i)
-		_, double := n.index[name]
-		n.doubles = n.doubles || double
-		n.index[name] = i
+		n.index.add(n, i)
 	default:
 		n.index, n.read = nil, 0
 	}
@@ -366,11 +480,7 @@ func (n *node) insert(i int, c *child) {
 
 // removeInserted takes out what insert put at the end or in between.
 func (n *node) removeInserted(i int) {
-	switch {
-	case n.index == nil:
-	case i == len(n.kids)-1:
-		delete(n.index, n.name(i))
-	default:
+	if i < len(n.kids)-1 {
 		n.index, n.read = nil, 0
 	}
 	n.kids = slices.Delete(n.kids, i, i+1)
@@ -380,6 +490,7 @@ func (n *node) removeInserted(i int) {
 // older double would come to light) and leaves their places empty, so that the others keep theirs.
 func (n *node) remove(i int) (undo func()) {
 	if n.kind != kindObject {
+		n.standAlone(i + 1)
 		k := n.kids[i]
 		if i == 0 {
 			n.kids = n.kids[1:]
@@ -389,13 +500,13 @@ func (n *node) remove(i int) (undo func()) {
 		return func() { n.kids = slices.Insert(n.kids, i, k) }
 	}
 	if n.index == nil {
-		n.makeIndex()
+		n.index = newNameIndex(n)
 	}
 	name := n.name(i)
 	places := []int{i}
-	if n.doubles {
+	if n.index.doubles {
 		for j := range i {
-			if n.there(j) && sameName(n.key(j), name) {
+			if n.there(j) && n.isNamed(j, name) {
 				places = append(places, j)
 			}
 		}
@@ -403,33 +514,41 @@ func (n *node) remove(i int) (undo func()) {
 	taken := make([]kid, len(places))
 	for k, j := range places {
 		taken[k] = n.kids[j]
-		n.kids[j] = kid{at: -1}
+		n.takeOut(j)
 	}
-	n.gone += len(places)
-	delete(n.index, name)
 	return func() {
 		for k, j := range places {
 			n.kids[j] = taken[k]
 		}
 		n.gone -= len(places)
-		if n.index != nil {
-			n.index[name] = i
+		for k := len(places) - 1; k >= 0 && n.index != nil; k-- { // it may be another one by now; the last member at last
+			n.index.add(n, places[k])
 		}
 	}
+}
+
+// takeOut leaves the place of child i empty.
+func (n *node) takeOut(i int) {
+	n.kids[i] = ^(kid(n.end(i)) | takenOut)
+	n.gone++
 }
 
 // removeBefore takes out the members of that name in front of i.
 func (n *node) removeBefore(i int, name string) {
 	for j := range i {
-		if n.there(j) && sameName(n.key(j), name) {
-			n.kids[j] = kid{at: -1}
-			n.gone++
+		if n.there(j) && n.isNamed(j, name) {
+			n.takeOut(j)
 		}
 	}
 }
 
 // compact drops the empty places. Nobody may hold a place across it.
 func (n *node) compact() {
-	n.kids = slices.DeleteFunc(n.kids, func(k kid) bool { return k.at < 0 && k.own == nil })
+	for i := range n.kids {
+		if !n.there(i) {
+			n.standAlone(i + 1)
+		}
+	}
+	n.kids = slices.DeleteFunc(n.kids, kid.isGone)
 	n.gone, n.index, n.read = 0, nil, 0
 }

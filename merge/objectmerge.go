@@ -67,23 +67,7 @@ type addition struct {
 }
 
 func placesIn(theirs *node, e *delta, names spellings) additions {
-	return additions{theirs: theirs, ours: e.ours, base: e.base, names: names, sorted: theirs.len()+e.ours.len() > 2 && isSorted(theirs) && isSorted(e.ours), at: map[string]int{}}
-}
-
-// isSorted says whether the names are in order, as json.dump writes them with sort_keys.
-func isSorted(n *node) bool {
-	previous, any := "", false
-	for i := range n.kids {
-		if !n.there(i) {
-			continue
-		}
-		name := n.name(i)
-		if any && name <= previous {
-			return false
-		}
-		previous, any = name, true
-	}
-	return true
+	return additions{theirs: theirs, ours: e.ours, base: e.base, names: names, sorted: theirs.len()+e.ours.len() > 2 && theirs.isSorted() && e.ours.isSorted(), at: map[string]int{}}
 }
 
 // add finds the place of a new member: behind its nearest preceding sibling in ours, and behind what theirs put at the
@@ -133,11 +117,14 @@ func (a *additions) putIn() {
 	}
 	slices.SortStableFunc(a.list, func(x, y addition) int { return x.at - y.at })
 	n := a.theirs
+	for _, add := range a.list {
+		n.standAlone(add.at)
+	}
 	out := make([]kid, 0, len(n.kids)+len(a.list))
 	from := 0
 	for _, add := range a.list {
 		out = append(out, n.kids[from:add.at]...)
-		out = append(out, kid{at: -1, own: add.child})
+		out = append(out, n.kidOf(add.child))
 		from = add.at
 	}
 	n.kids = append(out, n.kids[from:]...)

@@ -115,12 +115,12 @@ func breaksLines(n *node, s *style) bool {
 // headOfChild is the white space behind the opening bracket of child i, if that is a container with something in it.
 func headOfChild(n *node, i int) (head []byte, ok bool) {
 	var raw []byte
-	if own := n.kids[i].own; own == nil {
-		raw = n.raw[n.start(i):n.kids[i].end]
-	} else if own.value.expanded {
-		return own.value.head, own.value.head != nil
+	if c := n.madeOf(i); c == nil {
+		raw = n.raw[n.start(i):n.end(i)]
+	} else if c.value.expanded {
+		return c.value.head, c.value.head != nil
 	} else {
-		raw = own.value.raw
+		raw = c.value.raw
 	}
 	if raw[0] != '{' && raw[0] != '[' {
 		return nil, false
@@ -133,7 +133,7 @@ func headOfChild(n *node, i int) (head []byte, ok bool) {
 // text is taken as it is.
 func (d *Document) newChild(n *node, depth int, key, raw []byte, verbatim bool) *child {
 	l := d.layoutOfChild(n, -1, depth)
-	c := &child{}
+	c := &child{at: -1}
 	if verbatim {
 		c.value = newNode(bytes.Clone(raw))
 	} else {
@@ -176,8 +176,8 @@ func (n *node) setSpace(s *style, depth int) {
 		n.between = n.head
 	}
 	for i := len(n.kids) - 1; i >= 0; i-- {
-		if k := &n.kids[i]; k.at > 1 {
-			n.between = n.raw[k.at:skipSpace(n.raw, k.at)]
+		if at, ok := n.behindComma(i); ok {
+			n.between = n.raw[at:skipSpace(n.raw, at)]
 			break
 		}
 	}

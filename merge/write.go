@@ -81,8 +81,17 @@ func (n *node) appendTo(out *parts) {
 		out.add(n.tail) // it was empty from the beginning
 	case last >= 0:
 		first := true
-		for i := range n.kids {
-			if n.there(i) {
+		for i := 0; i <= last; i++ {
+			switch {
+			case !n.there(i):
+			case !first && n.kids[i].isText():
+				from := n.at(i) - 1
+				i = n.endOfRun(i)
+				out.add(n.raw[from:n.end(i)])
+				if i < last {
+					out.add(n.after(i))
+				}
+			default:
 				n.appendChild(out, i, first, i == last)
 				first = false
 			}
@@ -94,46 +103,50 @@ func (n *node) appendTo(out *parts) {
 
 var comma = []byte(",")
 
+// endOfRun is the last of the children from i on that are still the text they were, one behind the other.
+func (n *node) endOfRun(i int) int {
+	for i+1 < len(n.kids) && n.kids[i+1].isText() {
+		i++
+	}
+	return i
+}
+
 // appendChild writes a child with its white space: what stood in front of the first stays in front of whatever is first
 // now, and what stood between the last and its comma goes with the comma.
 func (n *node) appendChild(out *parts, i int, first, last bool) {
-	k := &n.kids[i]
-	if fromText := k.at > 1; k.own == nil && !first && fromText {
-		out.add(n.raw[k.at-1 : k.end])
-	} else {
-		c := n.own(i)
-		switch {
-		case first:
-			out.add(n.head)
-		case fromText:
-			out.add(n.raw[k.at-1 : k.at])
-			out.add(c.before)
-		default: // new, or the first one of the text with another in front now
-			out.add(comma)
-			out.add(n.between)
-		}
-		out.add(c.key)
-		out.add(c.colon)
-		c.value.appendTo(out)
+	c := n.own(i)
+	switch {
+	case first:
+		out.add(n.head)
+	case c.at > 1:
+		out.add(n.raw[c.at-1 : c.at])
+		out.add(c.before)
+	default: // new, or the first one of the text with another in front now
+		out.add(comma)
+		out.add(n.between)
 	}
+	out.add(c.key)
+	out.add(c.colon)
+	c.value.appendTo(out)
 	if !last {
-		out.add(n.after(i))
+		out.add(c.after)
 	}
 }
 
 func (n *node) appendLines(out *parts) {
 	out.add(n.head)
 	ended := true // what was written so far, by a newline
-	for i := range n.kids {
+	for i := 0; i < len(n.kids); i++ {
 		if !ended {
 			out.add(n.between) // the last line of the text had no end
 		}
-		k := &n.kids[i]
-		if k.own == nil {
-			out.add(n.raw[k.at:k.end])
+		if c := n.madeOf(i); c == nil {
+			from := n.at(i)
+			i = n.endOfRun(i)
+			out.add(n.raw[from:n.end(i)])
 		} else {
-			out.add(k.own.before)
-			k.own.value.appendTo(out)
+			out.add(c.before)
+			c.value.appendTo(out)
 		}
 		after := n.after(i)
 		out.add(after)
