@@ -70,7 +70,7 @@ be parsed, or a refused change; 66 no such file; 73 cannot create; 74 I/O error;
 	root.AddCommand(
 		a.execCommand(), a.lockCommand(),
 		a.getCommand(), a.setCommand(), a.incrCommand(), a.appendCommand(), a.deleteCommand(), a.patchCommand(),
-		a.updateCommand(), a.batchCommand(), a.editCommand(), a.mergeCommand(),
+		a.updateCommand(), a.batchCommand(), a.editCommand(), a.mergeCommand(), a.importCommand(),
 		a.policyCommand(), a.normalizeCommand(),
 		a.statusCommand(), a.statsCommand(), a.exportCommand(), a.conflictsCommand(),
 		a.recoverCommand(), a.verifyCommand(), a.cleanCommand(),

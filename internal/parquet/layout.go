@@ -31,7 +31,7 @@ func layout(f *parquet.File, t *table.Table, pattern string) (*assembler, *table
 	b := &layouter{}
 	own := t != nil
 	if !own {
-		t = &table.Table{Pattern: pattern, Rows: f.NumRows(), Record: table.Column{Kind: table.Struct}}
+		t = &table.Table{Foreign: true, Pattern: pattern, Rows: f.NumRows(), Record: table.Column{Kind: table.Struct}}
 	}
 	stepOf := map[string]int{}
 	if own {

@@ -27,6 +27,7 @@ type Table struct {
 	Hash    string   `json:"hash,omitempty"`  // the column with a hash of the record
 	Rows    int64    `json:"rows"`
 
+	Foreign bool      `json:"foreign,omitempty"` // of a file that was not made from a table
 	Source  string    `json:"source,omitempty"`  // of an increment: the file the records are of
 	Profile []Profile `json:"profile,omitempty"` // of an increment: of the steps and of the record
 }
