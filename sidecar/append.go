@@ -13,7 +13,7 @@ import (
 
 // appendOnly prepares the cheap way of JSON Lines: whole lines at the end, the file is neither read nor rewritten.
 func (f *fold) appendOnly() bool {
-	if f.g.format != merge.Lines || f.target.missing || f.s == nil || f.own.apply != nil {
+	if f.g.format != merge.Lines || f.target.missing || f.s == nil || f.own.apply != nil || f.own.restore != nil {
 		return false
 	}
 	var block []byte
@@ -61,6 +61,9 @@ func (f *fold) appendBlock(next *commit) error {
 	next.To = identity{Inode: next.From.Inode, Size: next.From.Size + int64(len(f.block)), Hash: h.String()}
 	if err := f.recordRedo(next); err != nil {
 		return err
+	}
+	if err := f.keepReplaced(next); err != nil {
+		return f.cancel(next, err)
 	}
 	file, err := f.g.parent.OpenFile(f.g.name, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {

@@ -20,7 +20,11 @@ func (f *fold) apply() error {
 	if f.appendOnly() {
 		return nil
 	}
-	if err := f.open(); err != nil {
+	begin := f.open
+	if f.own.restore != nil {
+		begin = f.restore
+	}
+	if err := begin(); err != nil {
 		return err
 	}
 	if err := f.doc.Under(f.g.Policy()); err != nil {
@@ -56,7 +60,7 @@ func (f *fold) applyChanges() error {
 		}
 		f.after[p.from.name] = p.Seq
 	}
-	if f.own.empty() {
+	if f.own.apply == nil && len(f.own.ops) == 0 {
 		return nil
 	}
 	if f.own.apply == nil {
@@ -88,10 +92,17 @@ func (f *fold) open() error {
 	}
 	content, err := f.target.read()
 	if err == nil {
-		f.doc, err = merge.Parse(content, f.g.format)
+		if f.doc, err = merge.Parse(content, f.g.format); err != nil {
+			err = unparsableTarget{err}
+		}
 	}
 	return err
 }
+
+// unparsableTarget is the *merge.SyntaxError of the target itself.
+type unparsableTarget struct{ error }
+
+func (e unparsableTarget) Unwrap() error { return e.error }
 
 // writtenPlace is who set a place in this very fold, and to what.
 type writtenPlace struct {

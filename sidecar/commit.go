@@ -37,6 +37,9 @@ type commit struct {
 	raw []byte // as it was read
 }
 
+// initial: it was written when the guard directory was made, and no fold came yet.
+func (c *commit) initial() bool { return c.Kind == kindNone && c.To == identity{} }
+
 const (
 	kindNone      = "none"      // only the watermarks move
 	kindReplace   = "replace"   // the temporary file is renamed over the target

@@ -40,6 +40,8 @@ type promises struct {
 	acked  uint64 // the caller was told that it is safe
 	copied uint64 // complete in a private copy: a kill does not lose it, a power cut may
 	failed uint64 // the caller was told that it did not happen
+
+	observed []string // contents that the target had when a change was acknowledged; only where history is kept
 }
 
 // script is what happens to a world before its crash.
@@ -55,6 +57,7 @@ type script struct {
 	quiet   bool                             // a fold that fails is nobody's business: a reader gets the version there is
 	fault   func(w *world, c vfs.Call) error // a filesystem that is like that, recovery included
 	holds   func(target []byte) error        // what else must be true of the target; nil: nothing
+	changes bool                             // it restores: changes come and go
 	run     func(w *world)
 }
 
@@ -200,6 +203,7 @@ func (w *world) done(err error, changes ...int) error {
 			w.failed |= 1 << i
 		}
 	}
+	w.observe()
 	return err
 }
 
@@ -282,6 +286,11 @@ func (w *world) verify(powerCut bool) error {
 	if err != nil {
 		return err
 	}
+	if w.script.options.History != nil {
+		if err := w.verifyHistory(powerCut); err != nil {
+			return err
+		}
+	}
 	must := w.acked
 	if !powerCut {
 		must |= w.copied
@@ -317,14 +326,19 @@ func (w *world) verify(powerCut bool) error {
 // counts reads the target: how often each change is in there.
 func (w *world) counts() (map[int]int, error) {
 	counts := map[int]int{}
-	dir := must(w.mem.OpenDir(home))
-	raw, err := readFile(dir, w.script.target)
+	raw, err := readFile(must(w.mem.OpenDir(home)), w.script.target)
 	if isMissing(err) && (w.script.content == "" || w.script.either != 0) {
 		return counts, nil
 	}
 	if err != nil {
 		return nil, err
 	}
+	return w.countsIn(raw)
+}
+
+// countsIn is counts of one version.
+func (w *world) countsIn(raw []byte) (map[int]int, error) {
+	counts := map[int]int{}
 	if w.script.holds != nil {
 		if err := w.script.holds(raw); err != nil {
 			return nil, err
@@ -437,6 +451,9 @@ func (w *world) isEvidence(guard, name string) bool {
 func (w *world) worthKeeping(guard string) bool {
 	dir := must(w.mem.OpenDir(home + "/" + guard))
 	if _, err := dir.Stat(conflictsName); err == nil {
+		return true
+	}
+	if history, err := dir.OpenDir(historyName); err == nil && len(must(history.Names())) > 0 {
 		return true
 	}
 	quarantine, err := dir.OpenDir(quarantineName)

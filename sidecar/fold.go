@@ -50,6 +50,9 @@ type fold struct {
 	rejected  []rejection
 	folded    int
 	torn      []string // quarantined while adopting dead views
+	restored  []byte   // a whole version, whose derived values are what they were then
+	linked    string   // name in history/ that the file of the target was given
+	pruneDue  bool     // versions that are kept are to be looked through
 }
 
 // ownChange is what the caller brings in memory, acknowledged when the fold is and lost without a trace before, or
@@ -57,12 +60,13 @@ type fold struct {
 type ownChange struct {
 	ops      []merge.Op
 	apply    func(*merge.Document) ([]merge.Conflict, error)
+	restore  *restoration
 	kept     change // already in a sidecar: the fold is to bring it in, if nobody did
 	all      bool   // fold what others left, too, where kept is in already
 	prepared preparedChange
 }
 
-func (o ownChange) empty() bool { return len(o.ops) == 0 && o.apply == nil }
+func (o ownChange) empty() bool { return len(o.ops) == 0 && o.apply == nil && o.restore == nil }
 
 // change names one line of a sidecar. The zero value is none.
 type change struct {
@@ -112,7 +116,7 @@ func (g *Guard) foldOnce(ctx context.Context, own ownChange, needStore bool, unt
 		}
 		result, err := g.attempt(held, own)
 		if !errors.Is(err, errMoved) || errors.Is(err, ErrNotDurable) { // what may have happened is not done again
-			return result, g.fail("fold", err, hintFor(err))
+			return result, g.fail("fold", err, g.hintFor(err))
 		}
 	}
 	return Result{}, g.fail("fold", errMoved, "a program without a lock replaces it all the time: run it under jsonguard exec")
@@ -123,6 +127,17 @@ func (g *Guard) attempt(held *heldLocks, own ownChange) (Result, error) {
 	f := &fold{g: g, s: held.store, own: own, lock: held}
 	defer f.close() // fn of an Update may panic
 	return f.run()
+}
+
+// hintFor says what to do about an error of a fold. A target that cannot be parsed may be one that can be restored.
+func (g *Guard) hintFor(err error) string {
+	var damaged unparsableTarget
+	if errors.As(err, &damaged) {
+		if offer := g.RestoreHint(context.Background()); offer != "" {
+			return "the file was left as it is, and what is pending stays pending; " + offer
+		}
+	}
+	return hintFor(err)
 }
 
 func hintFor(err error) string {

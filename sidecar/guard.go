@@ -34,6 +34,7 @@ type Guard struct {
 
 	policy        atomic.Pointer[merge.Policy] // what it folds by; changed under turn
 	policyStamp   string                       // under turn: of the files that it was read from
+	history       *History                     // under turn: which versions are kept; nil: none
 	tornAdditions bool                         // under turn: the policy says to fold what is complete of a torn write
 
 	turn       turn            // to fold: one goroutine of this Guard at a time, also while it waits for locks
@@ -165,6 +166,7 @@ func newGuard(parent vfs.Dir, name string, o Options) *Guard {
 		g.options.Command = commandLine()
 	}
 	g.policy.Store(o.Policy)
+	g.history = o.History
 	g.format = FormatOf(name, o)
 	return g
 }
@@ -246,7 +248,7 @@ func (g *Guard) checkTarget() (vfs.Info, error) {
 	if !info.Mode.IsRegular() {
 		return info, g.fail("open", fmt.Errorf("%w: it is a %s", ErrTarget, kindOf(info.Mode)), "name a regular file")
 	}
-	if info.Links > 1 && !g.options.FollowLinks && info.Links > 1+g.tempLinks(info.Inode) {
+	if info.Links > 1 && !g.options.FollowLinks && info.Links > 1+g.tempLinks(info.Inode)+g.keptLinks(info) {
 		return info, g.fail("open", fmt.Errorf("%w: it has %d hard links", ErrTarget, info.Links),
 			"a fold replaces the file, its other names would keep the old version; --follow-links accepts that")
 	}
@@ -277,6 +279,16 @@ func (g *Guard) tempLinks(inode uint64) (n uint64) {
 		}
 	}
 	return n
+}
+
+// keptLinks counts the names that the target has in history/: between two steps of a fold there is one.
+func (g *Guard) keptLinks(info vfs.Info) uint64 {
+	s, err := g.openStore(false)
+	if err != nil {
+		return 0
+	}
+	defer s.close()
+	return g.ownLinks(s, info)
 }
 
 func kindOf(m fs.FileMode) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,7 +68,7 @@ func (g *Guard) Status(ctx context.Context) (Status, error) {
 
 // unguarded says whether the target is a version that no fold left.
 func (g *Guard) unguarded(last *commit, settled bool) (bool, error) {
-	if last.Generation <= 1 {
+	if last.initial() {
 		return false, nil // no fold yet
 	}
 	f := &fold{g: g}
@@ -341,6 +342,13 @@ func (s *store) quarantineDamaged(name string) (bool, error) {
 
 func ignoreMissing(err error) error {
 	if isMissing(err) {
+		return nil
+	}
+	return err
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

@@ -64,6 +64,16 @@ func (g *Guard) takePolicy(p *policy.Policy) {
 	}
 	g.policy.Store(p.Merge)
 	g.tornAdditions = p.Torn == "additions"
+	if g.options.History == nil {
+		g.history = historyOf(p.History)
+	}
+}
+
+func historyOf(h *policy.History) *History {
+	if h == nil {
+		return nil
+	}
+	return &History{Keep: h.Keep, For: time.Duration(h.Days) * 24 * time.Hour, Size: h.Size}
 }
 
 // Policy is what this Guard folds by; nil is the default. It must not be changed. Where it comes from a file, it follows
@@ -168,9 +178,12 @@ func (f *fold) derive() error {
 	if policy == nil || len(policy.Derived) == 0 {
 		return nil
 	}
-	before, err := f.target.read()
-	if err != nil {
-		return err
+	before := f.restored
+	if before == nil {
+		var err error
+		if before, err = f.target.read(); err != nil {
+			return err
+		}
 	}
 	ctx, stop := context.WithTimeout(context.Background(), deriveLimit)
 	defer stop()

@@ -30,8 +30,8 @@ func (f *fold) publish() (changed bool, err error) {
 			return false, err
 		}
 	}
-	if f.s == nil && len(f.conflicts) > 0 {
-		return false, errNeedsRecord // there is no log without a guard directory
+	if f.s == nil && (len(f.conflicts) > 0 || f.keepsHistory()) {
+		return false, errNeedsRecord // there is no log and no history without a guard directory
 	}
 	if f.s == nil {
 		return true, f.replace()
@@ -135,6 +135,9 @@ func (f *fold) replaceRecorded(next *commit) error {
 	if err := f.record(next); err != nil {
 		return fmt.Errorf("commit record: %w", err)
 	}
+	if err := f.keepReplaced(next); err != nil {
+		return err
+	}
 	err = f.rename(temp)
 	if !errors.Is(err, syscall.EBUSY) {
 		return err
@@ -142,6 +145,9 @@ func (f *fold) replaceRecorded(next *commit) error {
 	// A bind-mounted single file cannot be replaced (rename(2), EBUSY). With its new content and a record on disk
 	// it can be overwritten: whoever comes after a crash does it again.
 	f.g.warn("%s is a mount point and cannot be replaced by rename: it is overwritten in place, a reader may see a part", f.g.Target())
+	if err := f.copyLinked(); err != nil {
+		return err
+	}
 	next.Generation++
 	next.Kind = kindOverwrite
 	if err := f.recordRedo(next); err != nil {

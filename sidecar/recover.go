@@ -272,7 +272,7 @@ func isDisposable(guard vfs.Dir) (bool, error) {
 	}
 	for _, n := range names {
 		switch n {
-		case pendingName, viewsName, quarantineName:
+		case pendingName, viewsName, quarantineName, historyName:
 			room, err := guard.OpenDir(n)
 			if err != nil {
 				return false, err

@@ -42,13 +42,13 @@ func (f *fold) settle() error {
 	}
 	if !happened {
 		f.marks, f.moved = last.Before, last.MovedBefore
-		return nil
+		return f.forgetKept()
 	}
 	// The rename may be in memory only: nothing may be built on it before it is on disk.
 	if err := f.g.resyncParent(); err != nil {
 		return fmt.Errorf("sync directory: %w", err)
 	}
-	if last.Generation <= 1 {
+	if last.initial() {
 		// Whoever made the guard directory may have been killed before pending/ was on disk in it, and a hint in
 		// settled says that it is, see root.
 		if err := f.s.guard.Sync(); err != nil {
@@ -57,6 +57,16 @@ func (f *fold) settle() error {
 	}
 	f.marks, f.moved, f.settled = last.After, last.MovedAfter, true
 	return f.s.writeSettled(last, last.Kind == kindOverwrite)
+}
+
+// forgetKept takes back what the last fold kept, which did not come to replace it.
+func (f *fold) forgetKept() error {
+	if err := f.s.forgetKept(f.last.Generation); err != nil || f.target.missing {
+		return err
+	}
+	info, err := f.target.file.Stat() // it has a name less
+	f.target.info.Links = info.Links
+	return err
 }
 
 // resyncParent syncs the target's directory after a fold that may have failed to: where that leaves the directory clean

@@ -21,12 +21,14 @@ import (
 //	pending/<host>.<pid>.<id> one sidecar for each process, see journal
 //	views/<id>/               private copies of exec and edit, see View
 //	quarantine/               what was refused or could not be parsed
+//	history/                  versions that folds replaced, see History; made when one is kept
 //	conflicts.jsonl           values that lost
 type store struct {
 	guard        vfs.Dir
 	pending      vfs.Dir
 	views        vfs.Dir
 	quarantine   vfs.Dir
+	history      vfs.Dir // nil until it was opened
 	inode        uint64
 	pendingInode uint64
 	perm         fs.FileMode // of files: the target's bits
@@ -46,7 +48,7 @@ const (
 )
 
 func (s *store) close() {
-	for _, d := range []vfs.Dir{s.pending, s.views, s.quarantine, s.guard} {
+	for _, d := range []vfs.Dir{s.pending, s.views, s.quarantine, s.history, s.guard} {
 		if d != nil {
 			d.Close()
 		}
@@ -158,7 +160,16 @@ func (g *Guard) initStore(s *store) error {
 	if err := s.guard.Remove(settledName); err != nil && !isMissing(err) {
 		return err
 	}
-	for _, generation := range []uint64{1, 0} {
+	// Versions that are still here are of other generations.
+	files, err := s.keptIfAny()
+	if err != nil {
+		return err
+	}
+	first := uint64(0)
+	if len(files) > 0 {
+		first = files[len(files)-1].generation + 1
+	}
+	for _, generation := range []uint64{first + 1, first} {
 		c := commit{Generation: generation, Kind: kindNone, Before: watermarks{}, After: watermarks{}}
 		if err := s.writeCommit(&c); err != nil {
 			return err
@@ -180,7 +191,7 @@ func (g *Guard) initStore(s *store) error {
 		return err
 	}
 	s.rooted = true
-	return s.writeSettled(&commit{Generation: 1}, false)
+	return s.writeSettled(&commit{Generation: first + 1}, false)
 }
 
 // root makes sure that the way from the target's directory to pending/ is on disk before a change in there is promised:

@@ -17,6 +17,9 @@ func (f *fold) sweep() error {
 	if err := f.sweepSessions(); err != nil {
 		return err
 	}
+	if err := f.pruneHistory(); err != nil {
+		return err
+	}
 	f.truncateOwn()
 	if f.g.swept {
 		return nil

@@ -11,6 +11,7 @@ type Options struct {
 	Timeout     time.Duration // for locks; 0 means lock.DefaultTimeout (30 s), negative: try once
 	Policy      *merge.Policy // nil: that of PolicyFile; a policy given here is all there is
 	PolicyFile  string        // "": the nearest jsonguard.json, beside the target or above it, that names it
+	History     *History      // nil: as the policy file says, and without one none; given here it is all there is
 	Format      *merge.Format // nil: Lines for .jsonl and .ndjson, else JSON
 	FollowLinks bool          // guard a target with several hard links: the fold leaves the other names on the old version
 	LockInside  bool          // leave <target>.lock alone, for tools that take its existence as held; the policy can say so, too

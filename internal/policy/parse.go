@@ -69,17 +69,46 @@ func (p *parser) policy(root *value, out *Policy) error {
 		case "conflicts":
 			_, err = p.word(v, []string{"log"})
 		case "history":
-			err = p.object(v, []string{"keep", "days"}, func(name string, v *value) (err error) {
-				if name == "keep" {
-					out.History.Keep, err = p.count(v)
-				} else {
-					out.History.Days, err = p.count(v)
-				}
-				return err
-			})
+			out.History, err = p.history(v)
 		}
 		return err
 	})
+}
+
+func (p *parser) history(v *value) (*History, error) {
+	h := &History{}
+	err := p.object(v, []string{"keep", "days", "size"}, func(name string, v *value) (err error) {
+		switch name {
+		case "keep":
+			h.Keep, err = p.count(v)
+		case "days":
+			h.Days, err = p.count(v)
+		case "size":
+			h.Size, err = p.size(v)
+		}
+		return err
+	})
+	return h, err
+}
+
+var sizePattern = regexp.MustCompile(`^([1-9][0-9]{0,5}) ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$`)
+
+var sizeUnits = map[string]int64{
+	"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+}
+
+// size is a number of bytes, or a text with a unit.
+func (p *parser) size(v *value) (int64, error) {
+	if v.kind == '0' {
+		n, err := p.count(v)
+		return int64(n), err
+	}
+	m := sizePattern.FindStringSubmatch(v.text)
+	if v.kind != '"' || m == nil {
+		return 0, p.wrong(v, `"500MB", "2GiB"`, "want a number of bytes, or one with a unit")
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	return n * sizeUnits[m[2]], err
 }
 
 func (p *parser) rules(v *value) ([]Rule, error) {

@@ -33,7 +33,7 @@ func TestParse(t *testing.T) {
 	require.Equal(t, []string{"results.json", "runs/**/*.jsonl"}, p.Files)
 	require.Len(t, p.Rules, 5)
 	require.Equal(t, Rule{Line: 6, At: "/models/*/runs", Merge: merge.Keyed, Key: []string{"id"}}, p.Rules[2])
-	require.Equal(t, History{50, 7}, p.History)
+	require.Equal(t, &History{Keep: 50, Days: 7}, p.History)
 	require.Equal(t, "quarantine", p.Torn)
 	require.Len(t, p.Merge.Rules, 3)
 	require.Len(t, p.Merge.Derived, 1)
@@ -48,7 +48,7 @@ var valid = []string{
 	`{"rules":[{"at":"/a","merge":"keyed","key":"id"}]}`, `{"rules":[{"at":"/a","merge":"keyed","key":["a","b"]}]}`,
 	`{"rules":[{"at":"/**/rate","derive":".a/.b"}]}`, `{"rules":[{"at":"/a/","derive":".a"}]}`,
 	`{"rules":[{"at":"/m","rename":[{"match":"^x$","to":"y"}],"when":"normalize"}]}`, `{"rules":[{"at":"/m","rename":[{"match":"^x$","to":"y"}],"when":"fold"}]}`,
-	`{"files":["**"]}`, `{"files":["a/*/b?.json","**/x.json",".hidden/a","..a"]}`, `{"history":{"keep":1}}`,
+	`{"files":["**"]}`, `{"files":["a/*/b?.json","**/x.json",".hidden/a","..a"]}`, `{"history":{"keep":1}}`, `{"history":{"size":1000}}`, `{"history":{"size":"500MB"}}`, `{"history":{"size":"2 GiB"}}`,
 }
 
 var invalid = []struct{ policy, where, text, hint string }{
@@ -96,6 +96,10 @@ var invalid = []struct{ policy, where, text, hint string }{
 	{`{"conflicts":"ignore"}`, "1:14", "unknown value", ""},
 	{`{"history":{"keep":0}}`, "1:20", "whole number", ""},
 	{`{"history":{"days":1.5}}`, "1:20", "whole number", ""},
+	{`{"history":{"size":"5"}}`, "1:20", "with a unit", `"500MB"`},
+	{`{"history":{"size":"0MB"}}`, "1:20", "with a unit", ""},
+	{`{"history":{"size":-1}}`, "1:20", "whole number", ""},
+	{`{"history":{"size":"9999999TB"}}`, "1:20", "with a unit", ""},
 	{`{"history":{"kept":1}}`, "1:13", "unknown key", `did you mean "keep"?`},
 }
 

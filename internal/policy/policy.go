@@ -27,16 +27,17 @@ type Policy struct {
 	Rules []Rule   // in the order of the file
 	Merge *merge.Policy
 
-	LockInside bool   // leave <target>.lock alone
-	Base       string // exec: "last-read" or "memory"; "": told from what the program does
-	Torn       string // "quarantine" (also when ""), or "additions": complete records of a torn write are folded
-	History    History
+	LockInside bool     // leave <target>.lock alone
+	Base       string   // exec: "last-read" or "memory"; "": told from what the program does
+	Torn       string   // "quarantine" (also when ""), or "additions": complete records of a torn write are folded
+	History    *History // nil: none is kept
 }
 
-// History is how many past versions are kept, and for how long; 0: as the program that keeps them sees fit.
+// History is which past versions are kept; 0: as the program that keeps them sees fit.
 type History struct {
 	Keep int // versions
 	Days int
+	Size int64 // bytes, all together
 }
 
 // Rule is one element of "rules". Exactly one of Merge, Derive and Rename is set.

@@ -1,0 +1,336 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"jsonguard/internal/vfs"
+)
+
+// History is which of the versions that folds replace are kept.
+type History struct {
+	Keep int           // versions; 0: 50
+	For  time.Duration // since they were replaced; 0: for ever
+	Size int64         // bytes, all together; the newest is kept whatever its size; 0: no bound
+}
+
+// defaultKeep is how many versions are kept where nobody says how many.
+const defaultKeep = 50
+
+func (h *History) keep() int {
+	if h.Keep > 0 {
+		return h.Keep
+	}
+	return defaultKeep
+}
+
+// Author is a process whose changes a fold brought in.
+type Author struct {
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	Command string `json:"command"`
+	Changes int    `json:"changes"`
+}
+
+// A version is kept by a second name: history/<generation>-<time>.json is linked to the target's file before the fold of
+// that generation renames another one over the target. Nothing is copied, and nothing is synced: the file was on disk
+// when it was published, and a name that a power cut takes is a version that is not kept, never a wrong one. Where a file
+// cannot have two names, or is about to be overwritten in place, it is copied. A JSON Lines file that only grows needs
+// neither: its versions are beginnings of what is there later.
+const (
+	historyName  = "history"
+	indexName    = "index.jsonl"
+	indexNewName = ".index"
+	partName     = ".part"
+	keptTime     = "20060102T150405.000Z"
+)
+
+// kept is a line of the index: a fold, and the version that it replaced.
+type kept struct {
+	Generation uint64    `json:"generation"` // of the fold
+	Time       time.Time `json:"time"`
+	Kind       string    `json:"kind"`
+	From       identity  `json:"from"`
+	To         identity  `json:"to"`
+	Outside    bool      `json:"outside,omitempty"` // From is not what the fold before left
+	By         []Author  `json:"by"`
+}
+
+// keptName is the file of the version that the fold of a generation replaced. Generations of fixed width sort by name.
+func (g *Guard) keptName(generation uint64, at time.Time) string {
+	return fmt.Sprintf("%010d-%s%s", generation, at.UTC().Format(keptTime), filepath.Ext(g.name))
+}
+
+// keptFile is a name of that kind, taken apart.
+type keptFile struct {
+	name       string
+	generation uint64
+	replaced   time.Time
+}
+
+func parseKeptName(name string) (keptFile, bool) {
+	digits, rest, ok := strings.Cut(name, "-")
+	if !ok || len(digits) < 10 || len(rest) < len(keptTime) {
+		return keptFile{}, false
+	}
+	generation, err := strconv.ParseUint(digits, 10, 64)
+	at, terr := time.Parse(keptTime, rest[:len(keptTime)])
+	return keptFile{name, generation, at}, err == nil && terr == nil
+}
+
+// openHistory opens history/, made where it is missing.
+func (s *store) openHistory() (vfs.Dir, error) {
+	if s.history != nil {
+		return s.history, nil
+	}
+	dir, err := openOrMakeDir(s.guard, historyName, dirPerm(s.perm))
+	if err == nil {
+		s.history = dir
+	}
+	return dir, err
+}
+
+// keptFiles lists the versions that have a file, oldest first.
+func keptFiles(history vfs.Dir) ([]keptFile, error) {
+	names, err := history.Names()
+	if err != nil {
+		return nil, err
+	}
+	var files []keptFile
+	for _, name := range names {
+		if f, ok := parseKeptName(name); ok {
+			files = append(files, f)
+		}
+	}
+	slices.SortStableFunc(files, func(a, b keptFile) int { return compare(a.generation, b.generation) })
+	return files, nil
+}
+
+// keepsHistory says whether this fold keeps what it replaces: a restore does, whatever the policy, so that it can be
+// undone.
+func (f *fold) keepsHistory() bool { return f.g.history != nil || f.own.restore != nil }
+
+// keepReplaced keeps the version that the fold of record next is about to replace. It comes after the record, which uses
+// up the generation, and before the rename: killed in between, the next fold finds that next did not happen, and takes
+// the name away again. A version that cannot be kept is no reason to keep a change from the target, but for a restore.
+func (f *fold) keepReplaced(next *commit) error {
+	if !f.keepsHistory() {
+		return nil
+	}
+	err := f.tryToKeep(next)
+	if err != nil && f.own.restore == nil {
+		f.g.warn("the version before generation %d is not kept: %v", next.Generation, err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("keep the version that is there: %w", err)
+	}
+	return nil
+}
+
+func (f *fold) tryToKeep(next *commit) error {
+	history, err := f.s.openHistory()
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	if !f.target.missing && next.Kind != kindAppend {
+		if err := f.keepFile(history, next, f.g.keptName(next.Generation, now)); err != nil {
+			return err
+		}
+	}
+	if f.g.history != nil {
+		f.pruneDue = f.pruneDue || f.g.history.dueBetween(f.last.Generation, next.Generation, f.target.info.Size)
+	}
+	return appendIndex(history, f.s, kept{
+		Generation: next.Generation, Time: now, Kind: next.Kind, From: next.From, To: next.To,
+		Outside: !f.last.initial() && !next.From.same(f.last.To), By: f.authors(),
+	})
+}
+
+// keepFile gives the target's file another name, or copies it: a file that is overwritten in place, or that has names
+// elsewhere through which somebody may write it, does not stay what it is.
+func (f *fold) keepFile(history vfs.Dir, next *commit, name string) error {
+	own := 1 + f.g.ownLinks(f.s, f.target.info)
+	if next.Kind == kindReplace && f.target.info.Links <= own {
+		err := f.g.parent.Link(f.g.name, history, name)
+		if err == nil {
+			f.linked = name
+			return nil
+		}
+		if isMissing(err) { // gone: the look before the rename says so
+			return nil
+		}
+		f.g.warn("%s: versions are copied, they cannot be linked here: %v", f.g.Target(), err)
+	}
+	return f.keepCopy(history, name)
+}
+
+func (f *fold) keepCopy(history vfs.Dir, name string) error {
+	content, err := f.target.read()
+	if err != nil {
+		return err
+	}
+	// A copy has no other home: without its fsync the name may outlive the content.
+	if err := ignoreMissing(history.Remove(partName)); err != nil {
+		return err
+	}
+	if err := writeNew(history, partName, content, f.s.perm); err != nil {
+		return err
+	}
+	return history.Rename(partName, name)
+}
+
+// copyLinked makes a file of its own of a version that was linked, before the target is overwritten in place: on disk, or
+// after a power cut the name may still be one of the target's.
+func (f *fold) copyLinked() error {
+	if f.linked == "" {
+		return nil
+	}
+	if err := f.keepCopy(f.s.history, f.linked); err != nil {
+		return err
+	}
+	return f.s.history.Sync()
+}
+
+// authors lists whose changes this fold brings in.
+func (f *fold) authors() []Author {
+	by := []Author{}
+	index := map[string]int{}
+	add := func(host string, pid int, command string) {
+		const longest = 200 // of a command, in bytes
+		command = command[:min(len(command), longest)]
+		key := fmt.Sprintf("%s@%d %s", host, pid, command)
+		i, known := index[key]
+		if !known {
+			i = len(by)
+			index[key] = i
+			by = append(by, Author{Host: host, PID: pid, Command: command})
+		}
+		by[i].Changes++
+	}
+	refused := map[change]bool{}
+	for _, r := range f.rejected {
+		refused[change{r.from.name, r.Seq}] = true
+	}
+	for _, p := range f.pending {
+		if !p.from.stuck && !refused[change{p.from.name, p.Seq}] {
+			add(p.from.header.Host, p.from.header.PID, p.from.header.Command)
+		}
+	}
+	if !f.own.empty() && f.ownErr == nil {
+		host, _ := os.Hostname()
+		add(host, os.Getpid(), f.g.options.Command)
+	}
+	return by
+}
+
+// appendIndex adds a line. The newline stands before it: what a crash left of the line before ends there.
+func appendIndex(history vfs.Dir, s *store, k kept) error {
+	object, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	line := append([]byte{'\n'}, bytes.TrimSuffix(sealed(object), []byte("\n"))...)
+	file, err := history.OpenFile(indexName, os.O_RDWR|os.O_APPEND, 0)
+	if isMissing(err) {
+		file, err = history.OpenFile(indexName, os.O_RDWR|os.O_APPEND|os.O_CREATE, s.perm)
+	}
+	if err != nil {
+		return err
+	}
+	if n, werr := file.Write(line); werr != nil || n < len(line) {
+		err = errors.Join(fmt.Errorf("index: %d of %d bytes were written", n, len(line)), werr)
+	}
+	return errors.Join(err, file.Close())
+}
+
+// parseIndex returns the lines that are whole, and how many are not.
+func parseIndex(raw []byte) (lines []kept, broken int) {
+	for text := range bytes.Lines(raw) {
+		text = bytes.TrimSuffix(text, []byte("\n"))
+		if len(text) == 0 {
+			continue
+		}
+		var k kept
+		object, ok := unsealed(text)
+		if !ok || json.Unmarshal(object, &k) != nil {
+			broken++
+			continue
+		}
+		if k.Generation > 0 { // else it is the head
+			lines = append(lines, k)
+		}
+	}
+	return lines, broken
+}
+
+// forgetKept takes the name away that a fold gave which then did not happen.
+func (s *store) forgetKept(generation uint64) error {
+	if s.history == nil {
+		dir, err := s.guard.OpenDir(historyName)
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		s.history = dir
+	}
+	files, err := keptFiles(s.history)
+	if err != nil {
+		return err
+	}
+	for _, f := range slices.Backward(files) {
+		if f.generation < generation {
+			break
+		}
+		if f.generation == generation {
+			if err := ignoreMissing(s.history.Remove(f.name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ownLinks is how many names in history/ a file has: between the two steps of a fold the target has one there.
+func (g *Guard) ownLinks(s *store, info vfs.Info) (n uint64) {
+	if info.Links < 2 {
+		return 0
+	}
+	history := s.history
+	if history == nil {
+		var err error
+		if history, err = s.guard.OpenDir(historyName); err != nil {
+			return 0
+		}
+		defer history.Close()
+	}
+	files, err := keptFiles(history)
+	if err != nil {
+		return 0
+	}
+	for _, f := range slices.Backward(files) {
+		if there, err := history.Stat(f.name); err == nil && there.Inode == info.Inode {
+			n++
+		}
+	}
+	return n
+}
+
+// OwnLinks is how many names the file at target, of that inode number, has in its guard directory.
+func OwnLinks(target string, inode uint64) (n uint64) {
+	history, err := vfs.OS.OpenDir(filepath.Join(GuardDir(target), historyName))
+	if err != nil {
+		return 0
+	}
+	s := &store{history: history}
+	defer history.Close()
+	return (&Guard{}).ownLinks(s, vfs.Info{Inode: inode, Links: 2})
+}

@@ -1,0 +1,199 @@
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"jsonguard/internal/vfs"
+)
+
+// dueBetween says whether versions are to be looked through once the generation has gone from one number to another. A
+// fold in eight of what is kept is one, whoever folds: listing the directory at each would cost more than keeping.
+func (h *History) dueBetween(from, to uint64, size int64) bool {
+	step := int64(h.keep()) / 8
+	if h.Size > 0 {
+		step = min(step, h.Size/8/max(1, size))
+	}
+	n := uint64(max(1, step))
+	return from/n != to/n
+}
+
+// pruneHistory removes the versions that are beyond the bounds, the oldest first. Nothing is synced: one that a power cut
+// brings back goes the next time.
+func (f *fold) pruneHistory() error {
+	if !f.pruneDue || f.g.history == nil {
+		return nil
+	}
+	f.pruneDue = false
+	_, err := f.s.prune(f.g.history, time.Now())
+	return err
+}
+
+// prune returns the names of the versions it removed.
+func (s *store) prune(h *History, now time.Time) (removed []string, err error) {
+	if _, err := s.openHistory(); err != nil {
+		return nil, err
+	}
+	files, err := keptFiles(s.history)
+	if err != nil {
+		return nil, err
+	}
+	from, err := h.firstWithin(s.history, files, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files[:from] {
+		if err := ignoreMissing(s.history.Remove(f.name)); err != nil {
+			return removed, err
+		}
+		removed = append(removed, f.name)
+	}
+	return removed, s.compactIndex(h, now)
+}
+
+// firstWithin is the index of the oldest file that is within the bounds.
+func (h *History) firstWithin(history vfs.Dir, files []keptFile, now time.Time) (int, error) {
+	from := max(0, len(files)-h.keep())
+	for from < len(files) && h.expired(files[from].replaced, now) {
+		from++
+	}
+	if h.Size == 0 {
+		return from, nil
+	}
+	total := int64(0)
+	for i, f := range slices.Backward(files) {
+		if i < from {
+			break
+		}
+		info, err := history.Stat(f.name)
+		if err != nil && !isMissing(err) {
+			return from, err
+		}
+		if total += info.Size; total > h.Size && i < len(files)-1 {
+			return i + 1, nil
+		}
+	}
+	return from, nil
+}
+
+func (h *History) expired(replaced, now time.Time) bool {
+	return h.For > 0 && now.Sub(replaced) > h.For
+}
+
+// indexHead is the first line of an index that was written again: how long it was then, in bytes. It is written again
+// when it has doubled.
+type indexHead struct {
+	Written int64 `json:"written"`
+}
+
+// indexAtLeast is the size under which nobody writes an index again, in bytes.
+const indexAtLeast = 64 << 10
+
+// compactIndex leaves out of the index what is beyond the bounds.
+func (s *store) compactIndex(h *History, now time.Time) error {
+	info, err := s.history.Stat(indexName)
+	if err != nil || info.Size < indexAtLeast {
+		return ignoreMissing(err)
+	}
+	raw, err := readFile(s.history, indexName)
+	if err != nil {
+		return err
+	}
+	if info.Size < 2*headOf(raw).Written {
+		return nil
+	}
+	lines, _ := parseIndex(raw)
+	from := max(0, len(lines)-h.keep()-1) // the one before the oldest tells who made that
+	for from < len(lines)-1 && h.expired(lines[from+1].Time, now) {
+		from++
+	}
+	return s.writeIndex(lines[from:])
+}
+
+// writeIndex replaces the index. It is synced: it holds what many folds wrote.
+func (s *store) writeIndex(lines []kept) error {
+	var body []byte
+	for _, k := range lines {
+		object, err := json.Marshal(k)
+		if err != nil {
+			return err
+		}
+		body = append(body, sealed(object)...)
+	}
+	head, err := json.Marshal(indexHead{int64(len(body))})
+	if err != nil {
+		return err
+	}
+	if err := ignoreMissing(s.history.Remove(indexNewName)); err != nil {
+		return err
+	}
+	if err := writeNew(s.history, indexNewName, append(sealed(head), body...), s.perm); err != nil {
+		return err
+	}
+	return s.history.Rename(indexNewName, indexName)
+}
+
+func headOf(raw []byte) (head indexHead) {
+	const longest = 256
+	raw = raw[:min(len(raw), longest)]
+	for i, b := range raw {
+		if b == '\n' {
+			if object, ok := unsealed(raw[:i]); ok {
+				_ = json.Unmarshal(object, &head)
+			}
+			break
+		}
+	}
+	return head
+}
+
+// ForgetHistory removes every version that is kept, and returns their paths.
+func (g *Guard) ForgetHistory(ctx context.Context) (removed []string, err error) {
+	until := g.deadline()
+	if err := g.enter(ctx, until); err != nil {
+		return nil, err
+	}
+	defer g.turn.give()
+	held, err := g.lockAll(ctx, false, until)
+	if err != nil {
+		return nil, g.fail("forget history", err, "")
+	}
+	defer held.release()
+	s := held.store
+	if s == nil {
+		return nil, nil
+	}
+	files, err := s.keptIfAny()
+	if err != nil {
+		return nil, g.fail("forget history", err, "")
+	}
+	for _, f := range files {
+		if err := ignoreMissing(s.history.Remove(f.name)); err != nil {
+			return removed, g.fail("forget history", err, "")
+		}
+		removed = append(removed, filepath.Join(g.GuardDir(), historyName, f.name))
+	}
+	if s.history != nil {
+		for _, name := range []string{indexName, indexNewName, partName} {
+			if err := ignoreMissing(s.history.Remove(name)); err != nil {
+				return removed, g.fail("forget history", err, "")
+			}
+		}
+	}
+	return removed, nil
+}
+
+// keptIfAny lists the versions; where no history/ is, none is made.
+func (s *store) keptIfAny() ([]keptFile, error) {
+	if s.history == nil {
+		dir, err := s.guard.OpenDir(historyName)
+		if err != nil {
+			return nil, ignoreMissing(err)
+		}
+		s.history = dir
+	}
+	return keptFiles(s.history)
+}
