@@ -58,22 +58,46 @@ func init() {
 			g := w.open()
 			check(w.apply(g, 0))
 			check(w.apply(g, 1))
-			w.restore(g, 1, 1<<0, 1<<1)
+			w.restore(g, 1<<0, 1<<1)
 			check(w.apply(g, 2))
-			w.restore(g, 2, 1<<0|1<<1, 1<<2)
+			w.restore(g, 1<<0|1<<1, 1<<2)
 			check(w.apply(g, 3))
 		}},
 	)
 }
 
-// restore brings back the version that the guard's nth change made: with these changes, and without those.
-func (w *world) restore(g *Guard, nth int, with, without uint64) {
+// restore brings back the version with these changes, and without those.
+func (w *world) restore(g *Guard, with, without uint64) {
 	versions := must(g.History(context.Background()))
-	w.acked &^= without
-	_, err := g.Restore(context.Background(), versions[nth], "")
+	for _, v := range versions {
+		content, err := g.Content(context.Background(), v)
+		if errors.Is(err, ErrNoVersion) {
+			continue
+		}
+		check(err)
+		if w.changesIn(content) != with {
+			continue
+		}
+		w.acked &^= without
+		_, err = g.Restore(context.Background(), v, "")
+		check(err)
+		w.acked |= with
+		w.observe()
+		return
+	}
+	if !w.unkept {
+		check(fmt.Errorf("no version has the changes %b: %+v", with, versions))
+	}
+}
+
+// changesIn is the set of the changes in a version.
+func (w *world) changesIn(content []byte) (set uint64) {
+	counts, err := w.countsIn(content)
 	check(err)
-	w.acked |= with
-	w.observe()
+	for i := range counts {
+		set |= 1 << i
+	}
+	return set
 }
 
 // observe remembers what readers see now.
@@ -129,7 +153,7 @@ func (w *world) verifyHistory(powerCut bool) error {
 	if len(versions) > keep+1 {
 		return fmt.Errorf("%d versions are listed, %d are to be kept", len(versions), keep)
 	}
-	if powerCut {
+	if powerCut || w.unkept {
 		return nil
 	}
 	const lastOnes = 2 // the recovery may have replaced one, and a change may have come with it

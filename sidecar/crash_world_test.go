@@ -42,6 +42,7 @@ type promises struct {
 	failed uint64 // the caller was told that it did not happen
 
 	observed []string // contents that the target had when a change was acknowledged; only where history is kept
+	unkept   bool     // it was said that a version is not kept
 }
 
 // script is what happens to a world before its crash.
@@ -121,7 +122,10 @@ func (w *world) openWith(o Options) *Guard {
 	if o.Policy == nil {
 		o.Policy = &merge.Policy{} // else a file of the real filesystem is looked for
 	}
-	o.Warn = func(text string) { w.warnings = append(w.warnings, text) }
+	o.Warn = func(text string) {
+		w.warnings = append(w.warnings, text)
+		w.unkept = w.unkept || strings.Contains(text, "is not kept")
+	}
 	g, err := guardOn(w.fs(), w.script.target, o)
 	check(err)
 	g.boot = "boot" + w.boot

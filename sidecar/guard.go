@@ -248,7 +248,14 @@ func (g *Guard) checkTarget() (vfs.Info, error) {
 	if !info.Mode.IsRegular() {
 		return info, g.fail("open", fmt.Errorf("%w: it is a %s", ErrTarget, kindOf(info.Mode)), "name a regular file")
 	}
-	if info.Links > 1 && !g.options.FollowLinks && info.Links > 1+g.tempLinks(info.Inode)+g.keptLinks(info) {
+	if info.Links > 1 && !g.options.FollowLinks && info.Links > 1+g.tempLinks(info.Inode) {
+		kept, err := g.keptLinks(info)
+		if err != nil {
+			return info, g.fail("open", err, "")
+		}
+		if info.Links <= 1+g.tempLinks(info.Inode)+kept {
+			return info, nil
+		}
 		return info, g.fail("open", fmt.Errorf("%w: it has %d hard links", ErrTarget, info.Links),
 			"a fold replaces the file, its other names would keep the old version; --follow-links accepts that")
 	}
@@ -282,13 +289,13 @@ func (g *Guard) tempLinks(inode uint64) (n uint64) {
 }
 
 // keptLinks counts the names that the target has in history/: between two steps of a fold there is one.
-func (g *Guard) keptLinks(info vfs.Info) uint64 {
+func (g *Guard) keptLinks(info vfs.Info) (uint64, error) {
 	s, err := g.openStore(false)
 	if err != nil {
-		return 0
+		return 0, ignoreMissing(err)
 	}
 	defer s.close()
-	return g.ownLinks(s, info)
+	return s.ownLinks(info)
 }
 
 func kindOf(m fs.FileMode) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,9 @@ type History struct {
 	For  time.Duration // since they were replaced; 0: for ever
 	Size int64         // bytes, all together; the newest is kept whatever its size; 0: no bound
 }
+
+// Keeps is which versions are kept, as far as this Guard has looked at the policy; nil: none. It must not be changed.
+func (g *Guard) Keeps() *History { return g.history }
 
 // defaultKeep is how many versions are kept where nobody says how many.
 const defaultKeep = 50
@@ -159,8 +163,11 @@ func (f *fold) tryToKeep(next *commit) error {
 // keepFile gives the target's file another name, or copies it: a file that is overwritten in place, or that has names
 // elsewhere through which somebody may write it, does not stay what it is.
 func (f *fold) keepFile(history vfs.Dir, next *commit, name string) error {
-	own := 1 + f.g.ownLinks(f.s, f.target.info)
-	if next.Kind == kindReplace && f.target.info.Links <= own {
+	own, err := f.s.ownLinks(f.target.info)
+	if err != nil {
+		return err
+	}
+	if next.Kind == kindReplace && f.target.info.Links <= 1+own {
 		err := f.g.parent.Link(f.g.name, history, name)
 		if err == nil {
 			f.linked = name
@@ -247,10 +254,14 @@ func appendIndex(history vfs.Dir, s *store, k kept) error {
 	if err != nil {
 		return err
 	}
-	if n, werr := file.Write(line); werr != nil || n < len(line) {
-		err = errors.Join(fmt.Errorf("index: %d of %d bytes were written", n, len(line)), werr)
+	n, err := file.Write(line)
+	if err == nil && n < len(line) {
+		err = io.ErrShortWrite
 	}
-	return errors.Join(err, file.Close())
+	if err = errors.Join(err, file.Close()); err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	return nil
 }
 
 // parseIndex returns the lines that are whole, and how many are not.
@@ -275,14 +286,7 @@ func parseIndex(raw []byte) (lines []kept, broken int) {
 
 // forgetKept takes the name away that a fold gave which then did not happen.
 func (s *store) forgetKept(generation uint64) error {
-	if s.history == nil {
-		dir, err := s.guard.OpenDir(historyName)
-		if err != nil {
-			return ignoreMissing(err)
-		}
-		s.history = dir
-	}
-	files, err := keptFiles(s.history)
+	files, err := s.keptIfAny()
 	if err != nil {
 		return err
 	}
@@ -300,37 +304,34 @@ func (s *store) forgetKept(generation uint64) error {
 }
 
 // ownLinks is how many names in history/ a file has: between the two steps of a fold the target has one there.
-func (g *Guard) ownLinks(s *store, info vfs.Info) (n uint64) {
+func (s *store) ownLinks(info vfs.Info) (n uint64, err error) {
 	if info.Links < 2 {
-		return 0
+		return 0, nil
 	}
-	history := s.history
-	if history == nil {
-		var err error
-		if history, err = s.guard.OpenDir(historyName); err != nil {
-			return 0
-		}
-		defer history.Close()
-	}
-	files, err := keptFiles(history)
+	files, err := s.keptIfAny()
 	if err != nil {
-		return 0
+		return 0, err
 	}
 	for _, f := range slices.Backward(files) {
-		if there, err := history.Stat(f.name); err == nil && there.Inode == info.Inode {
+		there, err := s.history.Stat(f.name)
+		if err != nil && !isMissing(err) {
+			return 0, err
+		}
+		if err == nil && there.Inode == info.Inode {
 			n++
 		}
 	}
-	return n
+	return n, nil
 }
 
-// OwnLinks is how many names the file at target, of that inode number, has in its guard directory.
-func OwnLinks(target string, inode uint64) (n uint64) {
+// OwnLinks is how many names the file at target, of that inode number, has in its guard directory; 0 if that cannot be
+// told.
+func OwnLinks(target string, inode uint64) uint64 {
 	history, err := vfs.OS.OpenDir(filepath.Join(GuardDir(target), historyName))
 	if err != nil {
 		return 0
 	}
-	s := &store{history: history}
 	defer history.Close()
-	return (&Guard{}).ownLinks(s, vfs.Info{Inode: inode, Links: 2})
+	n, _ := (&store{history: history}).ownLinks(vfs.Info{Inode: inode, Links: 2})
+	return n
 }

@@ -150,6 +150,19 @@ func headOf(raw []byte) (head indexHead) {
 	return head
 }
 
+// cleanHistory prunes to the bounds, exactly; with none it keeps what is there.
+func (g *Guard) cleanHistory(s *store) error {
+	files, err := s.keptIfAny()
+	if err != nil || s.history == nil {
+		return err
+	}
+	if names, err := s.history.Names(); err != nil || len(names) == 0 || g.history == nil || len(files) == 0 {
+		return err
+	}
+	_, err = s.prune(g.history, time.Now())
+	return err
+}
+
 // ForgetHistory removes every version that is kept, and returns their paths.
 func (g *Guard) ForgetHistory(ctx context.Context) (removed []string, err error) {
 	until := g.deadline()

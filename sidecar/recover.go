@@ -175,6 +175,9 @@ func (g *Guard) Clean(ctx context.Context) (removed []string, err error) {
 		if err := held.store.removeOrphans(); err != nil {
 			return nil, g.fail("clean", err, "")
 		}
+		if err := g.cleanHistory(held.store); err != nil {
+			return nil, g.fail("clean", err, "")
+		}
 	}
 	removed, err = g.removeGuard(held.store)
 	return removed, g.fail("clean", err, "")

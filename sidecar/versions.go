@@ -18,18 +18,19 @@ var ErrNoVersion = errors.New("no such version")
 
 // Version is one content that the target had, or has.
 type Version struct {
-	Generation uint64    `json:"generation"` // of the fold that made it; of the oldest one, the generation before the first fold
-	Time       time.Time `json:"time"`       // when it was made
-	Missing    bool      `json:"missing"`    // there was no file
-	Size       int64     `json:"size"`       // bytes
-	By         []Author  `json:"by"`         // whose changes that fold brought in; empty: not known
-	Outside    bool      `json:"outside"`    // somebody without jsonguard made it, after that fold
-	Current    bool      `json:"current"`    // it is what the target holds now
-	Lost       string    `json:"lost,omitempty"`
+	Generation uint64    `json:"generation"`     // of the fold that made it; of the oldest one, the generation before the first fold
+	Time       time.Time `json:"time"`           // when it was made
+	Missing    bool      `json:"missing"`        // there was no file
+	Size       int64     `json:"size"`           // bytes
+	By         []Author  `json:"by"`             // whose changes that fold brought in; empty: not known
+	Outside    bool      `json:"outside"`        // somebody without jsonguard made it, after that fold
+	Current    bool      `json:"current"`        // it is what the target holds now
+	File       string    `json:"file,omitempty"` // its name in history/; empty: it is the target, or a beginning of a file
+	Lost       string    `json:"lost,omitempty"` // why it is only known, and not kept
 
 	until uint64 // generation of the fold that replaced it, or of the next one
 	hash  string // "" not known
-	file  string // in history/; "" the target
+	file  string // in history/, with what it is in; "" the target
 	begin bool   // it is the beginning of that file
 }
 
@@ -148,6 +149,7 @@ func listVersions(lines []kept, files []keptFile, now identity, generation uint6
 			next = lines[i]
 			id, v.until = next.From, next.Generation
 			v.file = names[next.Generation]
+			v.File = v.file
 		} else {
 			v.Current = true
 		}
@@ -182,7 +184,7 @@ func listVersions(lines []kept, files []keptFile, now identity, generation uint6
 	return versions
 }
 
-// happened leaves out the folds that were stopped before they replaced anything: the next one found the same file.
+// happened leaves out the folds that were stopped before they replaced anything: the next one found what they had found.
 func happened(lines []kept, now identity) []kept {
 	var out []kept
 	for i, k := range lines {
@@ -190,7 +192,10 @@ func happened(lines []kept, now identity) []kept {
 		if i+1 < len(lines) {
 			next = lines[i+1].From
 		}
-		same := k.From.sameFile(next) && (k.From.Hash == next.Hash || k.From.Hash == "")
+		same := k.From.sameFile(next)
+		if k.From.Hash != "" && next.Hash != "" {
+			same = k.From.Hash == next.Hash && k.From.Size == next.Size
+		}
 		if same || k.From.Missing && next.Missing {
 			continue
 		}

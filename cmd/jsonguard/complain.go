@@ -91,6 +91,7 @@ func (a *app) complain(cmd *cobra.Command, err error, status int) {
 	if errors.Is(err, fs.ErrPermission) && c.hint == "" && kindOf(cmd) == writes {
 		c.hint = "a change makes a new file beside the old one: the directory must be writable"
 	}
+	c.offerRestore(err)
 	if a.json && kindOf(cmd) != wraps {
 		var o object
 		o.add("error", c.text)
@@ -113,6 +114,22 @@ func (a *app) complain(cmd *cobra.Command, err error, status int) {
 	}
 	if c.hint != "" {
 		a.say("hint: %s", c.hint)
+	}
+}
+
+// offerRestore adds to an error about a file that cannot be parsed that a version of it is kept, if one is.
+func (c *complaint) offerRestore(err error) {
+	var syntax *merge.SyntaxError
+	if !errors.As(err, &syntax) || c.path == "" || strings.Contains(c.hint, "jsonguard restore") {
+		return
+	}
+	g, err := sidecar.Open(c.path, sidecar.Options{FollowLinks: true})
+	if err != nil {
+		return
+	}
+	defer g.Close()
+	if offer := g.RestoreHint(context.Background()); offer != "" {
+		c.hint = strings.TrimPrefix(c.hint+"; "+offer, "; ")
 	}
 }
 

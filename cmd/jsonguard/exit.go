@@ -17,6 +17,7 @@ import (
 // Exit statuses, those of sysexits(3) where it has one.
 const (
 	statusMissing    = 1 // get: no such pointer
+	statusDifferent  = 1 // diff
 	statusUsage      = 64
 	statusData       = 65
 	statusNoFile     = 66
@@ -139,7 +140,7 @@ func dataStatus(err error, k kind) int {
 		return statusUsage
 	case is(sidecar.ErrNotDurable, sidecar.ErrDamaged):
 		return statusIO
-	case errors.As(err, &syntax), is(sidecar.ErrTorn, sidecar.ErrRejected, merge.ErrRefused, merge.ErrType, merge.ErrNotFound):
+	case errors.As(err, &syntax), is(sidecar.ErrTorn, sidecar.ErrRejected, sidecar.ErrNoVersion, merge.ErrRefused, merge.ErrType, merge.ErrNotFound):
 		return statusData
 	case is(sidecar.ErrPending, lock.ErrTimeout, lock.ErrLost, context.DeadlineExceeded, context.Canceled):
 		return statusTemporary

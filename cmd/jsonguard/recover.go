@@ -57,11 +57,14 @@ func salvageText(g *sidecar.Guard, s sidecar.Salvaged) string {
 }
 
 func (a *app) cleanCommand() *cobra.Command {
-	cmd := a.verb(groupLook, "clean FILE", "Remove what is not needed any more, nothing that is pending",
+	var history bool
+	cmd := a.verb(groupLook, "clean FILE [--history]", "Remove what is not needed any more, nothing that is pending",
 		`Fold what is pending and remove what is left of dead processes; if nothing is worth keeping (no conflict, nothing in
 quarantine, no live process), the guard directory beside FILE too. FILE.lock stays: to remove a lock file while somebody may
-wait for it gives two holders.`,
-		`  jsonguard clean results.json`,
+wait for it gives two holders.
+Versions that are kept stay, within the bounds of the policy; --history removes them all.`,
+		`  jsonguard clean results.json
+  jsonguard clean --history results.json`,
 		between(1, 1), func(cmd *cobra.Command, args []string) error {
 			if err := a.mustExist(cmd, args[0]); err != nil {
 				return err
@@ -71,10 +74,17 @@ wait for it gives two holders.`,
 				return err
 			}
 			defer g.Close()
+			var versions []string
+			if history {
+				if versions, err = g.ForgetHistory(cmd.Context()); err != nil {
+					return a.named(cmd, args[0], err)
+				}
+			}
 			removed, err := g.Clean(cmd.Context())
 			if err != nil {
 				return a.named(cmd, args[0], err)
 			}
+			removed = append(versions, removed...)
 			if a.json {
 				var o object
 				o.add("file", g.Target())
@@ -92,6 +102,7 @@ wait for it gives two holders.`,
 			}
 			return nil
 		})
+	cmd.Flags().BoolVar(&history, "history", false, "remove every version that is kept")
 	return writes.mark(cmd)
 }
 

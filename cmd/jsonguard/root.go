@@ -28,8 +28,9 @@ func (a *app) rootCommand() *cobra.Command {
 and leave half-written files. jsonguard keeps the file, its format and the programs, and makes that safe.
 
 FILE is the shared file, POINTER a place in it by RFC 6901 (/models/gpt/runs/0; "" is the whole document).
-Exit status: 0; 1 no such pointer (get), no such record or something missing (stats); 64 usage; 65 data that cannot
-be parsed, or a refused change; 66 no such file; 73 cannot create; 74 I/O error; 75 lock timeout, or kept pending; 77 permission. exec returns the program's own.`,
+Exit status: 0; 1 no such pointer (get), a difference (diff), no such record or something missing (stats); 64 usage;
+65 data that cannot be parsed, or a refused change; 66 no such file; 73 cannot create; 74 I/O error; 75 lock timeout, or
+kept pending; 77 permission. exec returns the program's own.`,
 		Example: `  jsonguard exec --file results.json -- python3 runner.py --db {}
   jsonguard set results.json /models/gpt/runs 12
   jsonguard incr results.json /total
@@ -71,8 +72,8 @@ be parsed, or a refused change; 66 no such file; 73 cannot create; 74 I/O error;
 		a.execCommand(), a.lockCommand(),
 		a.getCommand(), a.setCommand(), a.incrCommand(), a.appendCommand(), a.deleteCommand(), a.patchCommand(),
 		a.updateCommand(), a.batchCommand(), a.editCommand(), a.mergeCommand(), a.importCommand(),
-		a.policyCommand(), a.normalizeCommand(),
-		a.statusCommand(), a.statsCommand(), a.exportCommand(), a.conflictsCommand(),
+		a.policyCommand(), a.normalizeCommand(), a.restoreCommand(),
+		a.statusCommand(), a.statsCommand(), a.exportCommand(), a.conflictsCommand(), a.historyCommand(), a.diffCommand(),
 		a.recoverCommand(), a.verifyCommand(), a.cleanCommand(),
 		a.doctorCommand(), a.demoCommand(), a.stressCommand(),
 		a.versionCommand(), a.manCommand(),
@@ -234,9 +235,12 @@ func editDistance(a, b string) int {
 // behind a NUL, which no argument of a process can hold.
 var negative = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-(\d+(\.\d+)?([eE][+-]?\d+)?|Infinity)$`) })
 
+// backInTime is -10m, as diff takes it.
+var backInTime = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-([0-9.]+[a-zµ]+)+$`) })
+
 func keepNegatives(args []string) []string {
 	kept := make([]string, len(args))
-	takesNumbers := false
+	takesNumbers, takesTimes := false, false
 	for i, arg := range args {
 		kept[i] = arg
 		switch {
@@ -251,6 +255,10 @@ func keepNegatives(args []string) []string {
 			}
 		case arg == "set" || arg == "incr" || arg == "append":
 			takesNumbers = true
+		case arg == "diff":
+			takesTimes = true
+		case takesTimes && backInTime().MatchString(arg):
+			kept[i] = "\x00" + arg
 		case takesNumbers && negative().MatchString(arg):
 			kept[i] = "\x00" + arg
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"jsonguard/internal/jq"
 	"jsonguard/merge"
@@ -91,7 +92,9 @@ func (p *parser) history(v *value) (*History, error) {
 	return h, err
 }
 
-var sizePattern = regexp.MustCompile(`^([1-9][0-9]{0,5}) ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$`)
+var sizePattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([1-9][0-9]{0,5}) ?(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)$`)
+})
 
 var sizeUnits = map[string]int64{
 	"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
@@ -103,7 +106,7 @@ func (p *parser) size(v *value) (int64, error) {
 		n, err := p.count(v)
 		return int64(n), err
 	}
-	m := sizePattern.FindStringSubmatch(v.text)
+	m := sizePattern().FindStringSubmatch(v.text)
 	if v.kind != '"' || m == nil {
 		return 0, p.wrong(v, `"500MB", "2GiB"`, "want a number of bytes, or one with a unit")
 	}

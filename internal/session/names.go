@@ -42,7 +42,7 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 
 // replace takes what is at from for a complete new version.
 func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error {
-	if to.Object != nil && (to.Mode&unix.S_IFMT != unix.S_IFREG || to.Links > 1) {
+	if to.Object != nil && (to.Mode&unix.S_IFMT != unix.S_IFREG || to.Links > 1 && to.Links > 1+sidecar.OwnLinks(t.path, to.ID.Ino)) {
 		return intercept.Continue
 	}
 	temp := t.privateTempOf(c, from)

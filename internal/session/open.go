@@ -15,6 +15,7 @@ import (
 
 	"jsonguard/internal/intercept"
 	"jsonguard/merge"
+	"jsonguard/sidecar"
 )
 
 // caller is what is needed of a *intercept.Call.
@@ -161,7 +162,7 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 		return nil, unix.EEXIST
 	case exclusive && !t.named:
 		return nil, intercept.Continue // a temporary file, or a lock
-	case p.Object != nil && p.Links > 1:
+	case p.Object != nil && p.Links > 1 && p.Links > 1+sidecar.OwnLinks(t.path, p.ID.Ino):
 		t.tree.warn("%s has %d hard links and is not guarded", t.path, p.Links)
 		return nil, intercept.Continue
 	}
