@@ -288,8 +288,15 @@ func (g *Guard) repair(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return done, g.fail("repair", err, "")
 	}
+	last, err := s.newestCommit()
+	if err != nil {
+		return done, g.fail("repair", err, "")
+	}
+	if s.readSettled() != last.Generation { // somebody was killed since: what is folded is not known, and the next try settles it
+		return done, g.fail("repair", errUnsettled, "try again")
+	}
 	for _, name := range names {
-		moved, err := s.quarantineDamaged(name)
+		moved, err := s.quarantineDamaged(name, last.After[name])
 		if err != nil {
 			return done, g.fail("repair", err, "")
 		}
@@ -302,8 +309,11 @@ func (g *Guard) repair(ctx context.Context) ([]Finding, error) {
 
 const damagedSuffix = ".damaged"
 
-// quarantineDamaged puts a damaged sidecar into quarantine/ before it takes it out of pending/.
-func (s *store) quarantineDamaged(name string) (bool, error) {
+var errUnsettled = errors.New("a process was stopped in a fold meanwhile")
+
+// quarantineDamaged puts a damaged sidecar into quarantine/ before it takes it out of pending/. One with changes that are
+// good and not folded yet, because the fold could not read it, stays.
+func (s *store) quarantineDamaged(name string, watermark uint64) (bool, error) {
 	if strings.HasPrefix(name, ".") {
 		return false, nil
 	}
@@ -320,8 +330,8 @@ func (s *store) quarantineDamaged(name string) (bool, error) {
 	case errors.Is(err, ErrDamaged): // too big to be copied
 		err = s.pending.Link(name, s.quarantine, name+damagedSuffix)
 	case err == nil:
-		r, err := parseJournal(content, 0)
-		if err == nil && (r.damage == "" || strings.HasPrefix(r.damage, "starts at")) {
+		r, err := parseJournal(content, watermark)
+		if err == nil && (r.damage == "" || len(r.lines) > 0) {
 			return false, nil
 		}
 		if err := s.keep(name+damagedSuffix, content); err != nil {
