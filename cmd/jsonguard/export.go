@@ -18,13 +18,15 @@ import (
 )
 
 type exportFlags struct {
-	records string
-	output  string
+	records    string
+	output     string
+	increments string
+	compact    bool
 }
 
 func (a *app) exportCommand() *cobra.Command {
 	var f exportFlags
-	cmd := a.verb(groupLook, "export FILE --records PATTERN -o OUT.parquet", "Write the records of a file as Parquet, for DuckDB and pandas",
+	cmd := a.verb(groupLook, "export FILE --records PATTERN -o OUT.parquet | --increments DIR [--compact]", "Write the records of a file as Parquet, for DuckDB and pandas",
 		`Write the records of FILE as a Parquet file: zstd, a column for each member, nested ones as structs, lists and maps.
 --records PATTERN says what a record is: a pointer in which * stands for any one step, such as /models/*/results/*. In JSON Lines
 it is /*, each line, where nothing is said.
@@ -35,18 +37,35 @@ exact, and what no type holds (numbers and strings mixed, more digits than 64 bi
 OUT.parquet appears when it is whole and on disk. One that is there is replaced in one step; a file that is no Parquet is not.
 FILE is not locked and not changed. The executable jsonguard-parquet does the writing.
 
+--increments DIR writes only what DIR does not have yet, as one more file that is never changed: each process or each day its own.
+Read DIR/current/*.parquet: at any moment, whoever is killed when, those are the records of FILE as of one export, each once, in
+files with the same columns. A record that was changed or deleted takes the files that hold it with it: their other records are
+written again, into the new file. DIR keeps the generation before for readers who are still at it. One DIR is for one FILE and one
+PATTERN. --compact joins all files into one.
+
 Exit status 1: no such record. 69: jsonguard-parquet is missing.`,
 		`  jsonguard export results.json --records '/models/*' -o results.parquet
-  jsonguard export log.jsonl -o log.parquet`,
+  jsonguard export log.jsonl -o log.parquet
+  jsonguard export results.json --records '/models/*' --increments results.parquets`,
 		between(1, 1), nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, stop := a.interruptible(cmd.Context())
 		defer stop()
+		switch {
+		case f.output != "" && f.increments != "":
+			return usage("", "export: -o writes one file, --increments a directory of them: one or the other")
+		case f.compact && f.increments == "":
+			return usage("--increments DIR says which", "export: --compact joins the files of a directory")
+		case f.increments != "":
+			return a.exportIncrement(ctx, args[0], f)
+		}
 		return a.export(ctx, args[0], f)
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.records, "records", "", "`PATTERN` of the records")
 	flags.StringVarP(&f.output, "output", "o", "", "the Parquet `FILE` to write")
+	flags.StringVar(&f.increments, "increments", "", "write what is new into this `DIR`")
+	flags.BoolVar(&f.compact, "compact", false, "join all files of --increments into one")
 	return reads.mark(cmd)
 }
 

@@ -43,6 +43,7 @@ func TestJSONOfEveryVerb(t *testing.T) {
 		{"verify FILE", []string{"file", "ok", "findings"}},
 		{"clean FILE", []string{"file", "removed"}},
 		{"export FILE --records /l/* -o DIR/out.parquet", []string{"file", "output", "records", "columns", "bytes", "notes"}},
+		{"export FILE --records /l/* --increments DIR/new", []string{"file", "increments", "generation", "files", "records", "added", "changed", "deleted", "written", "bytes", "notes"}},
 		{"doctor DIR", []string{"directory", "ok", "findings"}},
 		{"stress --procs 3 --updates 1 DIR", []string{"ok", "report"}},
 		{"version", []string{"version", "go", "os", "arch", "modified"}},
