@@ -60,6 +60,7 @@ func Open(ctx context.Context, path string, options ...lock.Option) (*Dir, error
 	if d.now, err = d.current(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
+	d.sweep()
 	return d, nil
 }
 
@@ -131,12 +132,9 @@ type Next struct {
 	number int
 }
 
-// Begin makes the directory of the next generation. What somebody who was killed left there goes.
+// Begin makes the directory of the next generation.
 func (d *Dir) Begin() (*Next, error) {
 	n := &Next{dir: d, number: d.now + 1}
-	if err := os.RemoveAll(n.Dir()); err != nil {
-		return nil, err
-	}
 	return n, os.Mkdir(n.Dir(), 0o777)
 }
 
@@ -192,9 +190,6 @@ func (n *Next) Publish() error {
 		}
 	}
 	temp := filepath.Join(n.dir.path, temporary)
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	if err := os.Symlink(strconv.Itoa(n.number), temp); err != nil {
 		return err
 	}
@@ -219,8 +214,10 @@ func (n *Next) Abort() {
 	}
 }
 
-// sweep removes all generations but the current one and the one before. What cannot be removed is for the next time.
+// sweep removes all generations but the current one and the one before, also what somebody who was killed had begun. What
+// cannot be removed is for the next time.
 func (d *Dir) sweep() {
+	_ = os.Remove(filepath.Join(d.path, temporary))
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return

@@ -1,0 +1,238 @@
+package parquet
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	kills    = flag.Int("kills", 25, "exports that are killed at a random time")
+	killSeed = flag.Uint64("kills.seed", uint64(time.Now().UnixNano()), "of their times")
+)
+
+// start runs the command in a process group of its own, so that what it runs can be killed with it.
+func (l *lab) start(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Dir, cmd.SysProcAttr = l.dir, &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(l, cmd.Start())
+	return cmd
+}
+
+// Exports are killed, with what they run or without it, at any time, and nobody recovers anything: a reader that lists the directory
+// finds the records of the export before or of this one, each once. The next export that is left alone brings everything.
+func TestKilledExportsLoseAndDoubleNothing(t *testing.T) {
+	l := newLab(t)
+	random := rand.New(rand.NewPCG(*killSeed, 0))
+	t.Logf("-kills.seed %d", *killSeed)
+	s := state{}
+	for i := range 2000 {
+		s["gpt"] = append(s["gpt"], result{ID: fmt.Sprint("r", i), N: i})
+	}
+	s.write(l)
+	args := []string{"export", "-q", l.file, "--records", pattern, "--increments", "inc"}
+	began := time.Now()
+	l.jsonguard(args...)
+	took := time.Since(began)
+	last := s.rows()
+	killed := 0
+	for round := range *kills {
+		switch round % 3 {
+		case 0:
+			s["claude"] = append(s["claude"], result{ID: fmt.Sprint("k", round), OK: true})
+		case 1:
+			s["gpt"][random.IntN(len(s["gpt"]))].N--
+		case 2:
+			s["gpt"] = s["gpt"][1:]
+		}
+		s.write(l)
+		run := args
+		if random.IntN(3) == 0 {
+			run = append(append([]string(nil), args...), "--compact")
+		}
+		cmd := l.start(exec.Command(binary, run...))
+		time.Sleep(time.Duration(random.Int64N(int64(took) * 3 / 2)))
+		victim := -cmd.Process.Pid // all of them
+		if random.IntN(2) == 0 {
+			victim = cmd.Process.Pid // what it runs is left behind, and must not finish on its own
+		}
+		_ = syscall.Kill(victim, syscall.SIGKILL)
+		if cmd.Wait() != nil {
+			killed++
+		} else {
+			took = took*2/3 + time.Millisecond // it was faster than the first one
+		}
+		got, err := readCurrent(l.path("inc"))
+		require.NoError(t, err)
+		if want := s.rows(); !same(got, want) {
+			require.True(t, same(got, last), "round %d: %d rows are neither those before (%d) nor those now (%d)", round, len(got), len(last), len(want))
+		} else {
+			last = want
+		}
+	}
+	require.NotZero(t, killed)
+	t.Logf("%d of %d were killed, an export took %s", killed, *kills, took)
+	l.jsonguard(args...)
+	got, err := readCurrent(l.path("inc"))
+	require.NoError(t, err)
+	require.Equal(t, s.rows(), got)
+	l.requireTidy("inc")
+}
+
+// requireTidy: what the killed ones left is gone.
+func (l *lab) requireTidy(dir string) {
+	entries, err := os.ReadDir(l.path(dir))
+	require.NoError(l, err)
+	generations := 0
+	for _, e := range entries {
+		if e.IsDir() {
+			generations++
+		}
+		require.NotContains(l, e.Name(), ".current")
+	}
+	require.LessOrEqual(l, generations, 2)
+	inside, err := os.ReadDir(l.path(dir + "/current"))
+	require.NoError(l, err)
+	for _, e := range inside {
+		require.True(l, strings.HasSuffix(e.Name(), ".parquet") && !strings.HasPrefix(e.Name(), "."), e.Name())
+	}
+}
+
+// protocolCalls are the system calls that make a generation and publish it.
+var protocolCalls = []string{"mkdirat", "linkat", "symlinkat", "renameat", "fsync", "unlinkat"}
+
+// The same at each of the system calls of the protocol, with strace.
+func TestExportsKilledAtEachCall(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("SKIPPED: no strace here: exports are killed at random times only")
+	}
+	base := newLab(t)
+	args := []string{"export", "-q", "results.json", "--records", pattern, "--increments", "inc"}
+	before := state{"gpt": {{ID: "a"}, {ID: "b"}}}
+	before.write(base)
+	base.jsonguard(args...)
+	before["claude"] = []result{{ID: "c"}}
+	before.write(base)
+	base.jsonguard(args...)
+	before["gpt"] = append(before["gpt"], result{ID: "x"})
+	before.write(base)
+	base.jsonguard(args...) // three generations, of which the first is gone; three files
+	after := before.clone()
+	after["gpt"][2].N = 7
+	after["claude"] = append(after["claude"], result{ID: "d"})
+
+	points := 0
+	for _, call := range protocolCalls {
+		hit := 0
+		for n := 1; n <= 40; n++ {
+			l := newLab(t)
+			require.NoError(t, exec.Command("cp", "-a", base.dir+"/.", l.dir).Run())
+			after.write(l)
+			trace := exec.Command("strace", append([]string{"-f", "-qq", "-o", l.path("trace"), "-e", "trace=" + call,
+				"-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", call, n), binary}, args...)...)
+			trace.Env = append(os.Environ(), "GOMAXPROCS=1")
+			err := l.start(trace).Wait()
+			text, rerr := os.ReadFile(l.path("trace"))
+			require.NoError(t, rerr)
+			if strings.Contains(string(text), "ptrace") && strings.Contains(string(text), "not permitted") {
+				t.Skip("SKIPPED: strace may not trace here")
+			}
+			got, readErr := readCurrent(l.path("inc"))
+			require.NoError(t, readErr)
+			if err == nil { // there is no such call any more
+				require.Equal(t, after.rows(), got)
+				break
+			}
+			hit++
+			points++
+			require.True(t, same(got, before.rows()) || same(got, after.rows()), "killed at %s %d: %q", call, n, got)
+			l.jsonguard(args...)
+			got, readErr = readCurrent(l.path("inc"))
+			require.NoError(t, readErr)
+			require.Equal(t, after.rows(), got, "after %s %d", call, n)
+			l.requireTidy("inc")
+		}
+		require.NotZero(t, hit, "%s was never called", call)
+	}
+	t.Logf("%d kill points", points)
+}
+
+// A Parquet file whose writer dies holds nothing; the one that was there before is still there, and what was left is removed by
+// the next export. This is why sidecars, not Parquet files, are the journal.
+func TestAKilledExportLeavesTheOldFile(t *testing.T) {
+	l := newLab(t)
+	old := state{"gpt": {{ID: "old"}}}
+	old.write(l)
+	l.jsonguard("export", "-q", l.file, "--records", pattern, "-o", "out.parquet")
+	big := state{}
+	for i := range 60_000 {
+		big["gpt"] = append(big["gpt"], result{ID: fmt.Sprint("a result with a name that takes some time ", i), N: i})
+	}
+	big.write(l)
+	temps := func() []string {
+		names, err := filepath.Glob(l.path(".out.parquet.*.tmp"))
+		require.NoError(t, err)
+		return names
+	}
+	cmd := l.start(exec.Command(binary, "export", "-q", l.file, "--records", pattern, "-o", "out.parquet"))
+	for end := time.Now().Add(time.Minute); len(temps()) == 0; time.Sleep(time.Millisecond) {
+		require.True(t, time.Now().Before(end), "no temporary file")
+	}
+	require.NoError(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL))
+	require.Error(t, cmd.Wait())
+	got, err := readFile(l.path("out.parquet"))
+	require.NoError(t, err)
+	require.Equal(t, old.rows(), got)
+	left := temps()
+	require.Len(t, left, 1)
+	_, err = readFile(left[0])
+	require.Error(t, err, "a file that is not finished can be read")
+
+	l.jsonguard("export", "-q", l.file, "--records", pattern, "-o", "out.parquet")
+	got, err = readFile(l.path("out.parquet"))
+	require.NoError(t, err)
+	require.Len(t, got, 60_000)
+	require.Empty(t, temps(), "what a killed one left")
+}
+
+// Ctrl-C, and a shell's kill: nothing is left, and the process dies of it.
+func TestInterruptedExport(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		for _, group := range []bool{true, false} { // typed at a terminal, or sent to the command alone
+			l := newLab(t)
+			s := state{}
+			for i := range 60_000 {
+				s["gpt"] = append(s["gpt"], result{ID: fmt.Sprint("a result with a name that takes some time ", i), N: i})
+			}
+			s.write(l)
+			cmd := l.start(exec.Command(binary, "export", "-q", l.file, "--records", pattern, "-o", "out.parquet"))
+			for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+				names, err := filepath.Glob(l.path(".out.parquet.*.tmp"))
+				require.NoError(t, err)
+				if len(names) > 0 {
+					break
+				}
+				require.True(t, time.Now().Before(end), "no temporary file")
+			}
+			victim := cmd.Process.Pid
+			if group {
+				victim = -victim
+			}
+			require.NoError(t, syscall.Kill(victim, signal))
+			_ = cmd.Wait()
+			w := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			require.True(t, w.Signaled() && w.Signal() == signal, "%v", cmd.ProcessState)
+			names, err := os.ReadDir(l.dir)
+			require.NoError(t, err)
+			require.Len(t, names, 1, "%v", names)
+		}
+	}
+}
