@@ -66,6 +66,7 @@ type kept struct {
 	To         identity  `json:"to"`
 	Outside    bool      `json:"outside,omitempty"` // From is not what the fold before left
 	By         []Author  `json:"by"`
+	Gone       bool      `json:"gone,omitempty"` // a repair found it missing, or took it out
 }
 
 // keptName is the file of the version that the fold of a generation replaced. Generations of fixed width sort by name.

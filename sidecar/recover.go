@@ -285,14 +285,22 @@ func isDisposable(guard vfs.Dir) (bool, error) {
 			if err != nil || len(inside) > 0 {
 				return false, err
 			}
-		case guardLockName, settledName, boardName, programLockName, "commit.0", "commit.1", ".gitignore", "holders", "pointers":
 		default:
-			if !isLeaseName(n) {
+			if !isDisposableName(n) {
 				return false, nil
 			}
 		}
 	}
 	return true, nil
+}
+
+// isDisposableName: what is by that name in a guard directory can be made again.
+func isDisposableName(name string) bool {
+	switch name {
+	case guardLockName, settledName, boardName, programLockName, "commit.0", "commit.1", ".gitignore", "holders", "pointers":
+		return true
+	}
+	return isLeaseName(name)
 }
 
 // removeOrphans removes views without a sidecar: a view is handed out only when its sidecar is on disk.

@@ -88,6 +88,7 @@ func (f *fold) restore() (err error) {
 			return err
 		}
 		f.restored = r.content
+		f.target.hash = "" // by its bytes, not by what is known of a file of that size and time: it may be damaged
 		f.doc, err = merge.Parse(r.content, f.g.format)
 		return err
 	}

@@ -88,7 +88,8 @@ type Owner struct {
 
 // Finding is one line of Verify.
 type Finding struct {
-	Check    string `json:"check"` // "target", "commit", "sidecar", "temp", "quarantine", "unguarded"
+	// Check is "target", "commit", "unguarded", "sidecar", "history", "conflicts", "quarantine", "temp" or "foreign".
+	Check    string `json:"check"`
 	Path     string `json:"path"`
 	OK       bool   `json:"ok"`
 	Detail   string `json:"detail"`

@@ -109,10 +109,14 @@ Versions that are kept stay, within the bounds of the policy; --history removes 
 func (a *app) verifyCommand() *cobra.Command {
 	var repair bool
 	cmd := a.verb(groupLook, "verify FILE [--repair]", "Check everything on disk that belongs to a file",
-		`Check the file and its guard directory. --repair folds what is pending and moves damaged sidecars to quarantine; the
-file itself it never changes otherwise.
-Exit status: 65, the file cannot be parsed; 74, the guard directory is damaged. A file that somebody changed without jsonguard
-is said, and no failure.`,
+		`Check that the file can be parsed and is what was committed, the commit records, the checksums of sidecars and of the versions
+that are kept, conflict log and quarantine, and name what does not belong. It takes no lock and changes nothing.
+--repair does what is safe, and says what it did: it folds what is pending, makes commit records again, moves damaged sidecars and
+versions to quarantine, whole, and leaves unreadable lines out of the index of versions. Where nobody can tell which pending
+changes are in the file, they go to quarantine, too. The file itself it does not change otherwise: for one that is damaged, the
+restore is named that brings the last good version back.
+Exit status: 65, the file cannot be parsed, or its bytes are not those that were committed; 74, the guard directory is damaged. A file
+that somebody changed without jsonguard, and a file in the guard directory that jsonguard did not make, are said, and no failure.`,
 		`  jsonguard verify results.json
   jsonguard verify --repair results.json`,
 		between(1, 1), func(cmd *cobra.Command, args []string) error { return a.verify(cmd, args[0], repair) })
@@ -136,7 +140,7 @@ func (a *app) verify(cmd *cobra.Command, file string, repair bool) error {
 	status := 0
 	for _, f := range findings {
 		switch {
-		case f.OK || f.Check == "unguarded":
+		case f.OK || isNote(f):
 		case f.Check == "target":
 			status = worse(status, targetStatus(g.Target()))
 		default:
@@ -155,7 +159,7 @@ func (a *app) verify(cmd *cobra.Command, file string, repair bool) error {
 			switch {
 			case f.Repaired:
 				word = "repaired"
-			case !f.OK && f.Check == "unguarded":
+			case isNote(f):
 				word, colour = "note", "yellow"
 			case !f.OK:
 				word, colour = "bad", "red"
@@ -170,6 +174,9 @@ func (a *app) verify(cmd *cobra.Command, file string, repair bool) error {
 	}
 	return nil
 }
+
+// isNote is what a person should know, and no damage.
+func isNote(f sidecar.Finding) bool { return !f.OK && (f.Check == "unguarded" || f.Check == "foreign") }
 
 // targetStatus tells a file that cannot be read from one that cannot be parsed.
 func targetStatus(file string) int {
