@@ -35,6 +35,8 @@ func TestJSONOfEveryVerb(t *testing.T) {
 		{"status FILE", []string{"target", "exists", "size", "modified", "generation", "settled", "pending", "conflicts", "quarantined", "unguarded", "sidecars"}},
 		{"stats FILE --records /l/*", []string{"file", "records", "groups", "skipped"}},
 		{"stats FILE --records /l/* --by v= --expect v=1.1,2", []string{"file", "records", "groups", "skipped", "complete", "incomplete", "missing", "unexpected"}},
+		{"watch FILE --for 10ms --grow /l", []string{"time", "file", "exists", "size", "modified", "versions", "per_second", "generation", "counts", "grown", "live", "dead",
+			"writers", "pending", "conflicts", "quarantined", "unguarded", "alarms", "shrunk"}},
 		{"conflicts FILE", []string{"file", "conflicts"}},
 		{"history FILE", []string{"file", "kept", "versions"}},
 		{"diff FILE 0", []string{"file", "from", "to", "edits"}},
@@ -66,8 +68,8 @@ func TestJSONOfEveryVerb(t *testing.T) {
 			for _, name := range c.members {
 				require.Contains(t, object, name)
 				switch name {
-				case "conflicts", "rejected", "torn", "salvaged", "findings", "sidecars", "removed", "groups", "skipped":
-					if c.args != "status FILE" || name == "sidecars" {
+				case "conflicts", "rejected", "torn", "salvaged", "findings", "sidecars", "removed", "groups", "skipped", "counts", "writers", "alarms":
+					if number := strings.HasPrefix(c.args, "status") || strings.HasPrefix(c.args, "watch"); name != "conflicts" || !number {
 						require.Equal(t, byte('['), object[name][0], "%s: a list is never null", name)
 					}
 				}

@@ -120,10 +120,15 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// paint colours a word for a terminal, unless NO_COLOR says no (no-color.org).
+// coloured says whether w is a terminal that shows colours, unless NO_COLOR says no (no-color.org).
+func coloured(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
+}
+
+// paint colours a word where that is possible.
 func paint(w io.Writer, colour, word string) string {
 	codes := map[string]string{"red": "31", "green": "32", "yellow": "33", "dim": "2"}
-	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(w) {
+	if !coloured(w) {
 		return word
 	}
 	return "\x1b[" + codes[colour] + "m" + word + "\x1b[0m"

@@ -28,8 +28,8 @@ func (a *app) rootCommand() *cobra.Command {
 and leave half-written files. jsonguard keeps the file, its format and the programs, and makes that safe.
 
 FILE is the shared file, POINTER a place in it by RFC 6901 (/models/gpt/runs/0; "" is the whole document).
-Exit status: 0; 1 no such pointer (get), a difference (diff), no such record or something missing (stats); 64 usage;
-65 data that cannot be parsed, or a refused change; 66 no such file; 73 cannot create; 74 I/O error; 75 lock timeout, or
+Exit status: 0; 1 no such pointer (get), a difference (diff), no such record or something missing (stats), something
+that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused change; 66 no such file; 73 cannot create; 74 I/O error; 75 lock timeout, or
 kept pending; 77 permission. exec returns the program's own.`,
 		Example: `  jsonguard exec --file results.json -- python3 runner.py --db {}
   jsonguard set results.json /models/gpt/runs 12
@@ -73,7 +73,7 @@ kept pending; 77 permission. exec returns the program's own.`,
 		a.getCommand(), a.setCommand(), a.incrCommand(), a.appendCommand(), a.deleteCommand(), a.patchCommand(),
 		a.updateCommand(), a.batchCommand(), a.editCommand(), a.mergeCommand(), a.importCommand(),
 		a.policyCommand(), a.normalizeCommand(), a.restoreCommand(),
-		a.statusCommand(), a.statsCommand(), a.exportCommand(), a.conflictsCommand(), a.historyCommand(), a.diffCommand(),
+		a.statusCommand(), a.statsCommand(), a.watchCommand(), a.exportCommand(), a.conflictsCommand(), a.historyCommand(), a.diffCommand(),
 		a.recoverCommand(), a.verifyCommand(), a.cleanCommand(),
 		a.doctorCommand(), a.demoCommand(), a.stressCommand(),
 		a.versionCommand(), a.manCommand(),

@@ -62,15 +62,7 @@ func (s *Scan) Nearest() Nearest {
 			return len(out.Names) < 100
 		})
 	case '[':
-		for i = merge.SkipSpace(s.src, i+1); i < len(s.src) && s.src[i] != ']'; out.Members++ {
-			end, err := merge.ScanValue(s.src, i)
-			if err != nil {
-				break
-			}
-			if i = merge.SkipSpace(s.src, end); i < len(s.src) && s.src[i] == ',' {
-				i = merge.SkipSpace(s.src, i+1)
-			}
-		}
+		out.Members = elements(s.src[i:])
 	}
 	return out
 }
@@ -92,4 +84,45 @@ func Members(raw []byte, f func(name, value []byte) bool) {
 			i = merge.SkipSpace(raw, i+1)
 		}
 	}
+}
+
+// elements counts those of the array that starts raw, which must be valid.
+func elements(raw []byte) (n int) {
+	for i := merge.SkipSpace(raw, 1); i < len(raw) && raw[i] != ']'; n++ {
+		end, err := merge.ScanValue(raw, i)
+		if err != nil {
+			break
+		}
+		if i = merge.SkipSpace(raw, end); i < len(raw) && raw[i] == ',' {
+			i = merge.SkipSpace(raw, i+1)
+		}
+	}
+	return n
+}
+
+// Len is the number of elements or members of a valid value, each name once; ok is false for one that has none.
+func Len(raw []byte) (n int, ok bool) {
+	switch raw[0] {
+	case '[':
+		return elements(raw), true
+	case '{':
+		var seen names
+		seen.reset()
+		for i := merge.SkipSpace(raw, 1); i < len(raw) && raw[i] == '"'; {
+			end, value, err := merge.ScanName(raw, i)
+			if err != nil {
+				break
+			}
+			seen.add(raw, i, end)
+			behind, err := merge.ScanValue(raw, value)
+			if err != nil {
+				break
+			}
+			if i = merge.SkipSpace(raw, behind); i < len(raw) && raw[i] == ',' {
+				i = merge.SkipSpace(raw, i+1)
+			}
+		}
+		return seen.count, true
+	}
+	return 0, false
 }

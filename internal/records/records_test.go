@@ -172,6 +172,16 @@ func TestNearest(t *testing.T) {
 	}
 }
 
+func TestLen(t *testing.T) {
+	for raw, want := range map[string]int{"[]": 0, "[ 1, [2, 3], {} ]": 3, "{ }": 0, `{"a": 1, "b": [1], "\u0061": 2}`: 2, "7": -1, `"x"`: -1, "null": -1} {
+		n, ok := records.Len([]byte(raw))
+		if !ok {
+			n = -1
+		}
+		require.Equal(t, want, n, raw)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	p, err := merge.ParsePattern(strings.Repeat("/*", 64))
 	require.NoError(t, err)

@@ -28,6 +28,10 @@ var allowed = map[string][]string{
 	"jsonguard/internal/parquet":     {"jsonguard/merge", "jsonguard/internal/table"},
 	"jsonguard/internal/probe":       {"jsonguard/lock", "jsonguard/internal/vfs"},
 	"jsonguard/internal/session":     {"jsonguard/internal/intercept", "jsonguard/merge", "jsonguard/sidecar"},
+
+	"jsonguard/internal/watch":        {"jsonguard/internal/records", "jsonguard/merge", "jsonguard/sidecar"},
+	"jsonguard/internal/watch/page":   {"jsonguard/internal/watch"},
+	"jsonguard/internal/watch/screen": {"jsonguard/internal/watch"},
 }
 
 // outside lists what the core may use of others: a new dependency of the core is a decision, not an accident.
@@ -48,6 +52,10 @@ var outside = map[string][]string{
 	"jsonguard/internal/parquet":     {"github.com/parquet-go/parquet-go"},
 	"jsonguard/internal/probe":       {"golang.org/x/sys"},
 	"jsonguard/internal/session":     {"golang.org/x/sys"},
+
+	"jsonguard/internal/watch":        {"github.com/fsnotify/fsnotify"},
+	"jsonguard/internal/watch/page":   {},
+	"jsonguard/internal/watch/screen": {},
 }
 
 func TestImports(t *testing.T) {

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"jsonguard/internal/watch"
+	"jsonguard/internal/watch/page"
+	"jsonguard/internal/watch/screen"
+	"jsonguard/merge"
+	"jsonguard/sidecar"
+)
+
+type watchFlags struct {
+	records  string
+	grow     []string
+	duration time.Duration
+	failFast bool
+	serve    string
+	remote   bool
+}
+
+func (a *app) watchCommand() *cobra.Command {
+	var f watchFlags
+	cmd := a.verb(groupLook, "watch FILE [--records PATTERN] [--grow PATTERN]... [--for DURATION] [--serve ADDRESS]", "Watch records, versions and writers live; notice when records vanish",
+		`Show FILE as it changes: how many records there are, over the time of watching; versions a second; writers, live and dead;
+what is pending; conflicts. On a terminal it is a page that redraws itself, else one line for each change, at most one a second;
+with --json one object for each. Ctrl-C ends it. It takes no lock and changes nothing.
+
+--records PATTERN counts the values at the places that it matches, as stats does (in JSON Lines each line).
+--grow PATTERN names what must never get smaller: the length of each list or object there, or each number. One that does, or is
+gone, is said on a line of its own, loudly.
+--serve ADDRESS shows the same as a web page with a live chart, at an address of this machine: 127.0.0.1:8080, or port 0 for any
+that is free. Others reach it only with --allow-remote: there is no password. Nothing can be changed through it.
+
+A file is read again when it changed, a large one every few seconds: what comes and goes in between is not seen.
+Exit status, also after Ctrl-C and TERM: 1, something shrank that must grow; 66, the file was gone at the end.`,
+		`  jsonguard watch --for 2s tests.json --records '/models/*/results/*'
+  jsonguard watch --for 2s tests.json --grow '/models/*/results' && echo nothing was lost
+  jsonguard watch --for 2s tests.json --grow '/models/*/results' --serve 127.0.0.1:0`,
+		between(1, 1), nil)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.watch(cmd, args[0], f) }
+	flags := cmd.Flags()
+	flags.StringVar(&f.records, "records", "", "count the values that this `PATTERN` matches")
+	flags.StringArrayVar(&f.grow, "grow", nil, "`PATTERN` of lists, objects and numbers that must never get smaller")
+	flags.DurationVar(&f.duration, "for", 0, "end after this time (default: go on)")
+	flags.BoolVar(&f.failFast, "fail-fast", false, "end when the first one shrinks")
+	flags.StringVar(&f.serve, "serve", "", "serve a page at this `ADDRESS`, as 127.0.0.1:0")
+	flags.BoolVar(&f.remote, "allow-remote", false, "let --serve listen where other machines reach it")
+	return reads.mark(cmd)
+}
+
+func (a *app) watch(cmd *cobra.Command, file string, f watchFlags) error {
+	patterns, err := f.patterns(file)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.duration < 0:
+		return usage("", "watch: --for %s is in the past", f.duration)
+	case f.failFast && len(f.grow) == 0:
+		return usage("--grow PATTERN says what must not get smaller", "watch: --fail-fast needs --grow")
+	case f.remote && f.serve == "":
+		return usage("", "watch: --allow-remote needs --serve")
+	}
+	if err := a.mustExist(cmd, file); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if f.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, f.duration)
+		defer cancel()
+	}
+	var server *page.Server
+	url := ""
+	if f.serve != "" {
+		server = page.New()
+		var shut func()
+		if url, shut, err = a.serve(server, f); err != nil {
+			return err
+		}
+		defer shut()
+	}
+	return a.follow(ctx, file, patterns, f, server, url)
+}
+
+func (f watchFlags) patterns(file string) ([]watch.Pattern, error) {
+	var out []watch.Pattern
+	if f.records == "" && len(f.grow) == 0 && sidecar.FormatOf(file, sidecar.Options{}) == merge.Lines {
+		f.records = "/*"
+	}
+	add := func(text string, grow bool) error {
+		p, err := recordsPattern("watch", text, merge.JSON)
+		out = append(out, watch.Pattern{Pattern: p, Grow: grow})
+		return err
+	}
+	if f.records != "" {
+		if err := add(f.records, false); err != nil {
+			return nil, err
+		}
+	}
+	for _, text := range f.grow {
+		if err := add(text, true); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// watchView shows states.
+type watchView interface {
+	show(watch.State)
+	tick(time.Time) // four times a second
+	end()
+}
+
+// follow shows the file until ctx ends.
+func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern, f watchFlags, server *page.Server, url string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	newest := make(chan watch.State, 1)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- watch.Run(ctx, watch.Options{
+			Open:     func() (*sidecar.Guard, error) { return sidecar.Open(file, a.lookOptions()) },
+			Patterns: patterns,
+			Note:     func(text string) { a.warn(file + ": " + text) },
+		}, func(s watch.State) {
+			select { // only the newest one: what a State says, later ones say too
+			case <-newest:
+			default:
+			}
+			newest <- s
+		})
+	}()
+	var view watchView = &lineView{a: a}
+	if isTerminal(a.stdout) && !a.json {
+		view = newScreenView(a, url)
+	}
+	defer view.end()
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	var last watch.State
+	show := func(s watch.State) {
+		last = s
+		view.show(s)
+		if server != nil {
+			server.Publish(s)
+		}
+		if a.stdout.err != nil || f.failFast && s.Shrunk > 0 {
+			cancel()
+		}
+	}
+	for {
+		select {
+		case s := <-newest:
+			show(s)
+		case now := <-tick.C:
+			view.tick(now)
+		case err := <-ended:
+			select {
+			case s := <-newest:
+				show(s)
+			default:
+			}
+			return watchOutcome(file, last, err)
+		}
+	}
+}
+
+// lookOptions open the file for looking: nobody has to hear of its policy again each time.
+func (a *app) lookOptions() sidecar.Options {
+	o := a.guardOptions()
+	o.Warn = nil
+	return o
+}
+
+func watchOutcome(file string, last watch.State, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case last.Shrunk > 0:
+		return ended{status: statusMissing}
+	case !last.Exists:
+		return &problem{op: "watch", path: file, err: fs.ErrNotExist, status: statusNoFile}
+	}
+	return nil
+}
+
+// serve starts the page and says where it is.
+func (a *app) serve(server *page.Server, f watchFlags) (url string, shut func(), err error) {
+	address, err := net.ResolveTCPAddr("tcp", f.serve)
+	if err != nil {
+		return "", nil, usage("an address is HOST:PORT, as 127.0.0.1:0", "watch: --serve: %v", err)
+	}
+	if !address.IP.IsLoopback() && !f.remote {
+		return "", nil, usage("127.0.0.1:PORT keeps it on this machine; --allow-remote shows it to everybody who reaches the port", "watch: --serve %s is not only for this machine", f.serve)
+	}
+	listener, err := net.ListenTCP("tcp", address)
+	if err != nil {
+		return "", nil, &problem{op: "watch: listen on", path: f.serve, err: listenError(err), status: statusIO}
+	}
+	url = "http://" + listener.Addr().String() + "/"
+	s := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	go func() { _ = s.Serve(listener) }() // until it is closed
+	if a.json {
+		var o object
+		o.add("serving", url)
+		a.println(o.String())
+	} else {
+		a.warn("the page is at " + url)
+	}
+	return url, func() { _ = s.Close() }, nil
+}
+
+// listenError takes operation and address off.
+func listenError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		var call *os.SyscallError
+		if errors.As(op.Err, &call) {
+			return call.Err
+		}
+		return op.Err
+	}
+	return err
+}
+
+// lineView prints a line for each change, at most one a second, and alarms at once.
+type lineView struct {
+	a       *app
+	waiting *watch.State // not printed yet
+	printed time.Time
+	alarms  int
+	problem string
+}
+
+const lineGap = time.Second
+
+func (v *lineView) show(s watch.State) {
+	v.waiting = &s
+	if s.Shrunk > v.alarms || s.Problem != v.problem || s.Time.Sub(v.printed) >= lineGap {
+		v.print()
+	}
+}
+
+func (v *lineView) tick(now time.Time) {
+	if v.waiting != nil && now.Sub(v.printed) >= lineGap {
+		v.print()
+	}
+}
+
+func (v *lineView) end() {
+	if v.waiting != nil {
+		v.print()
+	}
+}
+
+func (v *lineView) print() {
+	s := *v.waiting
+	v.waiting, v.printed = nil, s.Time
+	fresh := s.Alarms[max(0, len(s.Alarms)-(s.Shrunk-v.alarms)):]
+	changed := s.Problem != v.problem
+	v.alarms, v.problem = s.Shrunk, s.Problem
+	if v.a.json {
+		v.a.println(string(jsonText(s)))
+		return
+	}
+	for _, alarm := range fresh {
+		v.a.println(screen.AlarmText(alarm))
+	}
+	if v.a.quiet {
+		return
+	}
+	if changed && s.Problem != "" {
+		v.a.printf("%s  %s\n", s.Time.Local().Format(time.TimeOnly), screen.Printable(s.Problem))
+		return
+	}
+	v.a.println(screen.Line(s))
+}
+
+// screenView redraws a page on the terminal.
+type screenView struct {
+	a      *app
+	out    *os.File
+	footer string
+	state  *watch.State
+	drawn  time.Time
+	width  int
+	height int
+}
+
+func newScreenView(a *app, url string) *screenView {
+	out, _ := a.stdout.w.(*os.File)
+	footer := "Ctrl-C ends it"
+	if url != "" {
+		footer += "  ·  " + url
+	}
+	v := &screenView{a: a, out: out, footer: " " + footer}
+	v.write("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J") // another screen, no cursor, no wrapping
+	return v
+}
+
+func (v *screenView) write(text string) { _, _ = v.a.stdout.Write([]byte(text)) } // that it failed is known to follow
+
+func (v *screenView) show(s watch.State) {
+	v.state = &s
+	v.draw(time.Now())
+}
+
+// tick redraws once a second, because times go on, and at once when the window changed its size.
+func (v *screenView) tick(now time.Time) {
+	width, height := terminalSize(v.out)
+	if v.state != nil && (now.Sub(v.drawn) >= time.Second || width != v.width || height != v.height) {
+		v.draw(now)
+	}
+}
+
+func (v *screenView) draw(now time.Time) {
+	width, height := terminalSize(v.out)
+	clear := ""
+	if width != v.width || height != v.height {
+		clear = "\x1b[2J"
+	}
+	v.drawn, v.width, v.height = now, width, height
+	v.write(clear + screen.Redraw(screen.Frame(*v.state, screen.Options{
+		Width: width, Height: height, Now: now, Footer: v.footer, Colour: coloured(v.a.stdout),
+	})))
+}
+
+func terminalSize(out *os.File) (width, height int) {
+	if out != nil {
+		if w, h, err := term.GetSize(int(out.Fd())); err == nil && w > 0 && h > 0 {
+			return w, h
+		}
+	}
+	return 80, 24
+}
+
+// end gives the terminal back as it was, and leaves the last words on it.
+func (v *screenView) end() {
+	v.write("\x1b[?7h\x1b[?25h\x1b[?1049l")
+	if v.state == nil {
+		return
+	}
+	for _, alarm := range v.state.Alarms {
+		v.a.println(paint(v.a.stdout, "red", screen.AlarmText(alarm)))
+	}
+	v.a.println(filepath.Base(v.state.File) + ": " + screen.Line(*v.state))
+}
