@@ -287,15 +287,15 @@ func (inc *increments) table(ctx context.Context, in *exportInput, bar *progress
 		}, func() {}); err != nil {
 			return nil, nil, err
 		}
-		own := seen.Profile()
-		rows := seen.Rows()
+		all := table.NewInference(in.pointer())
 		for _, file := range inc.files {
 			if file.stays {
-				seen.Include(file.table.Profile)
+				all.Include(file.table.Profile) // first, so that the columns keep their order
 			}
 		}
-		t, notes := seen.Table(true)
-		t.Rows, t.Profile = rows, own
+		all.Include(seen.Profile())
+		t, notes := all.Table(true)
+		t.Rows, t.Profile = seen.Rows(), seen.Profile()
 		same := true
 		for _, file := range inc.files {
 			if file.stays && !t.SameColumns(file.table) {
