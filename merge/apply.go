@@ -41,13 +41,13 @@ type Outcome struct {
 // Merge is the three-way merge of texts. A missing document is an empty text. The error is a *SyntaxError that says which
 // text is no document, ErrRefused for duplicates that the policy rejects, or what Check finds wrong with the policy.
 func Merge(base, ours, theirs []byte, f Format, pol *Policy) ([]byte, Outcome, error) {
-	d, err := Parse(theirs, f)
-	if err != nil {
-		return nil, Outcome{}, fmt.Errorf("theirs: %w", err)
-	}
 	c, err := Diff(base, ours, f, pol)
 	if err != nil {
 		return nil, Outcome{}, err
+	}
+	d, err := c.ParseTheirs(theirs)
+	if err != nil {
+		return nil, Outcome{}, fmt.Errorf("theirs: %w", err)
 	}
 	out, err := d.Merge(c, pol)
 	if err != nil {

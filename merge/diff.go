@@ -36,19 +36,44 @@ func (e *delta) replaces() bool { return e.members == nil && e.list == nil }
 
 // Diff finds what ours changed of base. An empty text is a missing document. It needs no lock, and no theirs.
 func Diff(base, ours []byte, f Format, pol *Policy) (*Change, error) {
-	b, err := Parse(base, f)
-	if err != nil {
-		return nil, fmt.Errorf("base: %w", err)
-	}
-	if bytes.Equal(base, ours) {
+	var b, o *Document
+	var berr, oerr error
+	var e ends
+	together(len(base)+len(ours) > worthwhile,
+		func() { b, berr = Parse(base, f) },
+		func() {
+			if e = commonEnds(base, ours); !e.most(ours) {
+				o, oerr = Parse(ours, f)
+			}
+		})
+	switch {
+	case berr != nil:
+		return nil, fmt.Errorf("base: %w", berr)
+	case e.prefix == len(base) && e.prefix == len(ours):
 		return &Change{base: b, ours: b}, nil
+	case o == nil && oerr == nil:
+		o, oerr = b.parseAlike(ours, e)
 	}
-	o, err := Parse(ours, f)
-	if err != nil {
-		return nil, fmt.Errorf("ours: %w", err)
+	if oerr != nil {
+		return nil, fmt.Errorf("ours: %w", oerr)
 	}
+	o.besides(b, e)
 	df := differ{pol.strict(), endsOf(b, o)}
 	return &Change{base: b, ours: o, root: df.values(b.root, o.root)}, nil
+}
+
+// ParseTheirs is [Parse] for a text that c is going to be merged into. Where it has much in common with the base of c,
+// only the rest of it is read.
+func (c *Change) ParseTheirs(src []byte) (*Document, error) {
+	e := commonEnds(c.base.src, src)
+	if e.most(src) {
+		return c.base.parseAlike(src, e)
+	}
+	d, err := Parse(src, c.base.format)
+	if err == nil {
+		d.besides(c.base, e)
+	}
+	return d, err
 }
 
 // Base and Ours are the texts that c is the difference of. They must not be modified.

@@ -16,6 +16,7 @@ type Document struct {
 	root   *node  // nil: missing
 	trail  []byte // white space behind it
 	style  *style // of src, found when new text has to be written
+	alike  ends   // with another one that it was parsed beside
 
 	names *rules // of a policy that it is under, nil: none
 
@@ -67,7 +68,7 @@ func (d *Document) Clone() (*Document, error) {
 
 // fresh is the document as it was parsed, for somebody who will change it. It shares text and index.
 func (d *Document) fresh() Document {
-	out := Document{src: d.src, format: d.format, lead: d.lead, trail: d.trail, style: d.style}
+	out := Document{src: d.src, format: d.format, lead: d.lead, trail: d.trail, style: d.style, alike: d.alike}
 	if d.root != nil {
 		out.root = &node{kind: d.root.kind, raw: d.root.raw, ext: d.root.ext, off: d.root.off}
 	}

@@ -3,6 +3,7 @@ package merge
 import (
 	"bytes"
 	"sort"
+	"sync/atomic"
 )
 
 // ends is what two texts have in common at their beginning and at their end, found once. Values that stand in there are
@@ -20,40 +21,54 @@ func endsOf(a, b *Document) ends {
 	if a.root == nil || b.root == nil || a.edited || b.edited {
 		return ends{}
 	}
-	x, y := a.src, b.src
-	e := ends{a: a.root.ext, b: b.root.ext, lenA: len(x), lenB: len(y)}
-	e.prefix = commonPrefix(x, y)
-	room := min(len(x), len(y)) - e.prefix
-	e.suffix = commonSuffix(x[len(x)-room:], y[len(y)-room:])
+	if b.alike.a == a.root.ext && b.alike.b == b.root.ext {
+		return b.alike
+	}
+	e := commonEnds(a.src, b.src)
+	e.a, e.b = a.root.ext, b.root.ext
+	return e
+}
+
+func commonEnds(x, y []byte) ends {
+	e := ends{lenA: len(x), lenB: len(y)}
+	n := min(len(x), len(y))
+	e.prefix = alikeFor(n, func(from, to int) bool { return bytes.Equal(x[from:to], y[from:to]) })
+	room := n - e.prefix
+	e.suffix = alikeFor(room, func(from, to int) bool {
+		return bytes.Equal(x[len(x)-to:len(x)-from], y[len(y)-to:len(y)-from])
+	})
 	e.suffixIsWhole = e.suffix < room
 	return e
 }
 
-const chunk = 4 << 10
-
-func commonPrefix(x, y []byte) int {
-	n := min(len(x), len(y))
-	i := 0
-	for i+chunk <= n && bytes.Equal(x[i:i+chunk], y[i:i+chunk]) {
-		i += chunk
+// alikeFor returns up to where, of n bytes, all are the same: same says so of a range.
+func alikeFor(n int, same func(from, to int) bool) int {
+	var first atomic.Int64 // that is not
+	first.Store(int64(n))
+	const chunk, some = 16 << 10, 1 << 20
+	look := func(from, to int) {
+		for ; from < to && int64(from) < first.Load(); from += chunk {
+			low, high := from, min(from+chunk, to)
+			if same(low, high) {
+				continue
+			}
+			for high-low > 1 {
+				if mid := (low + high) / 2; same(low, mid) {
+					low = mid
+				} else {
+					high = mid
+				}
+			}
+			for was := first.Load(); int64(low) < was && !first.CompareAndSwap(was, int64(low)); was = first.Load() {
+			}
+			return
+		}
 	}
-	for i < n && x[i] == y[i] {
-		i++
+	begin := min(n, chunk) // most texts that are not alike differ soon
+	if look(0, begin); first.Load() == int64(n) {
+		inParallel(n-begin, some, func(from, to int) { look(begin+from, begin+to) })
 	}
-	return i
-}
-
-func commonSuffix(x, y []byte) int {
-	n := min(len(x), len(y))
-	x, y = x[len(x)-n:], y[len(y)-n:]
-	i := n
-	for i >= chunk && bytes.Equal(x[i-chunk:i], y[i-chunk:i]) {
-		i -= chunk
-	}
-	for i > 0 && x[i-1] == y[i-1] {
-		i--
-	}
-	return n - i
+	return int(first.Load())
 }
 
 // piece is a part of a text: where it stands, if that is known.

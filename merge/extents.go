@@ -57,6 +57,13 @@ func (x *extents) child(end int) {
 	at := end - o.start
 	x.ends = append(x.ends, uint32(at))
 	if count := len(x.ends) - o.first; count%wideChildren == 0 && at < count*narrowBytes || uint64(at) > math.MaxUint32 {
+		x.drop()
+	}
+}
+
+// drop keeps nothing of the children of the container that is open.
+func (x *extents) drop() {
+	if o := &x.stack[len(x.stack)-1]; o.first >= 0 {
 		x.ends, o.first = x.ends[:o.first], -1
 	}
 }

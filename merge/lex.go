@@ -43,6 +43,11 @@ func validate(src []byte, f Format, ext *extents) error {
 	if bytes.HasPrefix(src, utf8BOM) {
 		i = len(utf8BOM)
 	}
+	return validateFrom(src, i, f, ext)
+}
+
+// validateFrom goes on at src[i], where a document or, in JSON Lines, a line begins.
+func validateFrom(src []byte, i int, f Format, ext *extents) error {
 	for {
 		i = skipSpace(src, i)
 		if i == len(src) {
@@ -103,89 +108,108 @@ func skipSpace(src []byte, i int) int {
 // scanValue validates one value that starts at src[i] and returns the index behind it.
 func scanValue(src []byte, i int) (int, error) { return scan(src, i, nil) }
 
-// scan keeps its own stack of open brackets, so that depth costs no goroutine stack. It notes large containers in ext.
+// scan validates one value and notes large containers in ext.
 func scan(src []byte, i int, ext *extents) (int, error) {
 	var small [64]byte
-	stack := small[:0] // '{' or '[' of each open container
-	for {
-		// A value starts here.
-		if i >= len(src) {
-			return i, syntax(i, "unexpected end of text, a value is missing")
-		}
-		var err error
-		switch c := src[i]; {
-		case c == '"':
-			i, err = scanString(src, i)
-		case c == '{':
-			if len(stack) == maxDepth {
-				return i, syntax(i, "nested deeper than %d", maxDepth)
+	end, _, err := scanOn(src, i, small[:0], false, nil, ext)
+	return end, err
+}
+
+// meeting is a place in a text of which the rest is known: whoever comes to the end of a value there, with the same
+// containers open, needs to read no further.
+type meeting struct {
+	at   int
+	open []byte // '{' or '[' of each open container
+}
+
+// scanOn goes on at src[i], where a value starts or, with ended, where one ended in the containers that are open. It keeps
+// its own stack of them, so that depth costs no goroutine stack. met says whether it ended at m; m may be nil.
+func scanOn(src []byte, i int, stack []byte, ended bool, m *meeting, ext *extents) (end int, met bool, err error) {
+	for ; ; ended = false {
+		if !ended {
+			if i >= len(src) {
+				return i, false, syntax(i, "unexpected end of text, a value is missing")
 			}
-			opened := i
-			i = skipSpace(src, i+1)
-			if i < len(src) && src[i] == '}' {
-				i++
-				break
+			switch c := src[i]; {
+			case c == '"':
+				i, err = scanString(src, i)
+			case c == '{':
+				if len(stack) == maxDepth {
+					return i, false, syntax(i, "nested deeper than %d", maxDepth)
+				}
+				opened := i
+				i = skipSpace(src, i+1)
+				if i < len(src) && src[i] == '}' {
+					i++
+					break
+				}
+				stack = append(stack, '{')
+				if ext != nil {
+					ext.open(opened)
+				}
+				if i, err = scanKey(src, i); err != nil {
+					return i, false, err
+				}
+				continue
+			case c == '[':
+				if len(stack) == maxDepth {
+					return i, false, syntax(i, "nested deeper than %d", maxDepth)
+				}
+				opened := i
+				i = skipSpace(src, i+1)
+				if i < len(src) && src[i] == ']' {
+					i++
+					break
+				}
+				stack = append(stack, '[')
+				if ext != nil {
+					ext.open(opened)
+				}
+				continue
+			case c == '-' || c >= '0' && c <= '9':
+				i, err = scanNumber(src, i)
+			default:
+				i, err = scanLiteral(src, i)
 			}
-			stack = append(stack, '{')
-			if ext != nil {
-				ext.open(opened)
+			if err != nil {
+				return i, false, err
 			}
-			if i, err = scanKey(src, i); err != nil {
-				return i, err
-			}
-			continue
-		case c == '[':
-			if len(stack) == maxDepth {
-				return i, syntax(i, "nested deeper than %d", maxDepth)
-			}
-			opened := i
-			i = skipSpace(src, i+1)
-			if i < len(src) && src[i] == ']' {
-				i++
-				break
-			}
-			stack = append(stack, '[')
-			if ext != nil {
-				ext.open(opened)
-			}
-			continue
-		case c == '-' || c >= '0' && c <= '9':
-			i, err = scanNumber(src, i)
-		default:
-			i, err = scanLiteral(src, i)
-		}
-		if err != nil {
-			return i, err
 		}
 		// A value ended here: close containers, or go on behind a comma.
 		for {
 			if len(stack) == 0 {
-				return i, nil
+				return i, false, nil
 			}
 			if ext != nil {
-				ext.child(i)
+				if !ended {
+					ext.child(i)
+				}
+				if m != nil && i == m.at && bytes.Equal(stack, m.open) {
+					return i, true, nil
+				}
 			}
+			ended = false
 			if i < len(src) && src[i] <= ' ' {
 				i = skipSpace(src, i)
 			}
 			if i >= len(src) {
-				return i, syntax(i, "unexpected end of text, %q is not closed", stack[len(stack)-1])
+				return i, false, syntax(i, "unexpected end of text, %q is not closed", stack[len(stack)-1])
 			}
 			top := stack[len(stack)-1]
 			if src[i] == ',' {
 				i = skipSpace(src, i+1)
 				if i < len(src) && src[i] == closing(top) {
-					return i, syntax(i, "unexpected %q after a comma", closing(top))
+					return i, false, syntax(i, "unexpected %q after a comma", closing(top))
 				}
 				if top == '{' {
 					if i, err = scanKey(src, i); err != nil {
-						return i, err
+						return i, false, err
 					}
 				}
 				break
 			}
 			if src[i] != closing(top) {
-				return i, syntax(i, "unexpected %s, want ',' or %q", show(src, i), closing(top))
+				return i, false, syntax(i, "unexpected %s, want ',' or %q", show(src, i), closing(top))
 			}
 			i++
 			stack = stack[:len(stack)-1]

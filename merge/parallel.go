@@ -19,3 +19,16 @@ func inParallel(n, some int, f func(from, to int)) {
 	}
 	all.Wait()
 }
+
+// together calls both, at the same time where that is worth it.
+func together(worth bool, f, g func()) {
+	if !worth {
+		f()
+		g()
+		return
+	}
+	var other sync.WaitGroup
+	other.Go(g)
+	f()
+	other.Wait()
+}

@@ -91,18 +91,43 @@ func (f *fold) open() error {
 		return nil
 	}
 	content, err := f.target.read()
-	if err == nil {
-		if f.doc, err = merge.Parse(content, f.g.format); err != nil {
-			err = unparsableTarget{err}
-		}
+	if err != nil {
+		return err
 	}
-	return err
+	if change := f.preparedChange(); change != nil {
+		f.doc, err = change.ParseTheirs(content)
+	} else {
+		f.doc, err = merge.Parse(content, f.g.format)
+	}
+	if err != nil {
+		return unparsableTarget{err}
+	}
+	return nil
 }
 
 // unparsableTarget is the *merge.SyntaxError of the target itself.
 type unparsableTarget struct{ error }
 
 func (e unparsableTarget) Unwrap() error { return e.error }
+
+// preparedChange is one that was found before the lock was taken, nil if there is none: the target will have much in common
+// with what it was made from.
+func (f *fold) preparedChange() *merge.Change {
+	if f.own.change != nil {
+		return f.own.change
+	}
+	if f.own.prepared.diff != nil {
+		return f.own.prepared.diff
+	}
+	for _, p := range f.pending {
+		if p.scratch != nil {
+			if made, ok := f.g.session.preparedFor(p.from.name); ok {
+				return made.change
+			}
+		}
+	}
+	return nil
+}
 
 // writtenPlace is who set a place in this very fold, and to what.
 type writtenPlace struct {

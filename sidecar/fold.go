@@ -60,6 +60,7 @@ type fold struct {
 type ownChange struct {
 	ops      []merge.Op
 	apply    func(*merge.Document) ([]merge.Conflict, error)
+	change   *merge.Change // that apply merges, if it does
 	restore  *restoration
 	kept     change // already in a sidecar: the fold is to bring it in, if nobody did
 	all      bool   // fold what others left, too, where kept is in already

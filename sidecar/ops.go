@@ -68,7 +68,7 @@ func (g *Guard) Import(ctx context.Context, base, ours []byte) (Result, error) {
 	if err != nil {
 		return Result{}, g.fail("import", err, "")
 	}
-	return g.foldOwn(ctx, ownChange{apply: func(d *merge.Document) ([]merge.Conflict, error) {
+	return g.foldOwn(ctx, ownChange{change: change, apply: func(d *merge.Document) ([]merge.Conflict, error) {
 		outcome, err := d.Merge(change, g.Policy())
 		return outcome.Conflicts, err
 	}})

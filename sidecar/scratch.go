@@ -183,7 +183,7 @@ func Complete(content []byte, f merge.Format) error {
 	if f == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
 		return fmt.Errorf("%w: it is empty", ErrTorn)
 	}
-	if _, err := merge.Parse(content, f); err != nil {
+	if err := merge.Valid(content, f); err != nil {
 		return fmt.Errorf("%w: %w", ErrTorn, err)
 	}
 	return nil

@@ -60,7 +60,7 @@ func (g *Guard) makeView(ctx context.Context) (*View, error) {
 	if err != nil && !missing {
 		return nil, err
 	}
-	if _, err := merge.Parse(content, g.format); err != nil {
+	if err := merge.Valid(content, g.format); err != nil {
 		return nil, err
 	}
 	v := &View{g: g}
@@ -194,7 +194,7 @@ func checkComplete(content, before []byte, format merge.Format) error {
 	if format == merge.JSON && len(bytes.TrimSpace(content)) == 0 && len(bytes.TrimSpace(before)) > 0 {
 		return fmt.Errorf("%w: the copy is empty", ErrTorn)
 	}
-	if _, err := merge.Parse(content, format); err != nil {
+	if err := merge.Valid(content, format); err != nil {
 		return fmt.Errorf("%w: %w", ErrTorn, err)
 	}
 	return nil

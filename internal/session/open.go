@@ -215,7 +215,7 @@ func (t *target) passes(c *caller, p *intercept.Place) (bool, error) {
 	if err != nil {
 		return true, intercept.Continue
 	}
-	if _, err := merge.Parse(content, t.format); err != nil {
+	if err := merge.Valid(content, t.format); err != nil {
 		return true, intercept.Continue
 	}
 	return false, nil
