@@ -18,10 +18,32 @@ type chart struct {
 	lines       map[string]plotter.XYs
 }
 
+// chart begins one; without a title nobody will see it.
 func (b *bench) chart(title, x, y string) *chart {
 	c := &chart{title, x, y, nil, map[string]plotter.XYs{}}
-	b.charts = append(b.charts, c)
+	if title != "" {
+		b.charts = append(b.charts, c)
+	}
 	return c
+}
+
+func (b *bench) writeCharts(dir string) error {
+	for _, c := range b.charts {
+		if err := c.write(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prominent: a README shows throughput against processes and against the size of the document.
+func (c *chart) prominent() bool {
+	return strings.Contains(c.title, "acknowledgements") && len(c.names) > 0
+}
+
+// file is its name without an extension.
+func (c *chart) file() string {
+	return strings.NewReplacer(" ", "-", ",", "").Replace(strings.ToLower(c.title))
 }
 
 func (c *chart) add(name string, x, y float64) {
@@ -60,9 +82,8 @@ func (c *chart) write(dir string) error {
 		p.Add(line, points)
 		p.Legend.Add(name, line, points)
 	}
-	base := filepath.Join(dir, strings.NewReplacer(" ", "-", ",", "").Replace(strings.ToLower(c.title)))
 	for _, ext := range []string{".svg", ".png"} {
-		if err := p.Save(18*vg.Centimeter, 11*vg.Centimeter, base+ext); err != nil {
+		if err := p.Save(18*vg.Centimeter, 11*vg.Centimeter, filepath.Join(dir, c.file()+ext)); err != nil {
 			return err
 		}
 	}

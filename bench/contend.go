@@ -28,31 +28,7 @@ type contention struct {
 }
 
 // contend lets n worker processes of a peer work on one place for a while.
-func (b *bench) contend(p peer, n, megabytes int) (contention, error) {
-	var all []contention
-	for run := range b.runs {
-		one, err := b.contendOnce(p, n, megabytes, run)
-		if err != nil {
-			return contention{}, err
-		}
-		all = append(all, one)
-	}
-	pick := func(get func(contention) float64) float64 {
-		var values []float64
-		for _, c := range all {
-			values = append(values, get(c))
-		}
-		return median(values)
-	}
-	return contention{
-		perSecond: pick(func(c contention) float64 { return c.perSecond }),
-		median:    int64(pick(func(c contention) float64 { return float64(c.median) })),
-		longest:   int64(pick(func(c contention) float64 { return float64(c.longest) })),
-		share:     pick(func(c contention) float64 { return c.share }),
-	}, nil
-}
-
-func (b *bench) contendOnce(p peer, n, megabytes, run int) (contention, error) {
+func (b *bench) contend(p peer, n, megabytes, run int) (contention, error) {
 	dir := filepath.Join(b.work, fmt.Sprintf("%s-%d-%d-%d", strings.ReplaceAll(p.name, " ", "-"), n, megabytes, run))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return contention{}, err

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -23,24 +22,38 @@ import (
 // single are measurements that run in a process of their own, so that its memory is theirs.
 var single = map[string]func(args []string) int{"merge": mergeOnce, "pending": leavePending}
 
-// times runs f b.runs times behind a warm-up and returns the median, in seconds. before prepares each run untimed.
-func (b *bench) times(before func() error, f func() error) (float64, error) {
-	var all []float64
+// times runs each of fs b.runs times in turn, behind a warm-up, and returns their medians, in seconds, and the medians of
+// what each took against the first in the same turn. before prepares each turn, untimed.
+func (b *bench) times(before func() error, fs ...func() error) (seconds, ratios []float64, err error) {
+	took := make([][]float64, len(fs))
 	for run := range b.runs + 1 {
-		if before != nil {
-			if err := before(); err != nil {
-				return 0, err
+		for i, f := range fs {
+			if before != nil {
+				if err := before(); err != nil {
+					return nil, nil, err
+				}
+			}
+			began := time.Now()
+			if err := f(); err != nil {
+				return nil, nil, err
+			}
+			if run > 0 {
+				took[i] = append(took[i], time.Since(began).Seconds())
 			}
 		}
-		began := time.Now()
-		if err := f(); err != nil {
-			return 0, err
-		}
-		if run > 0 {
-			all = append(all, time.Since(began).Seconds())
-		}
 	}
-	return median(all), nil
+	for _, t := range took {
+		seconds, ratios = append(seconds, median(t)), append(ratios, medianRatio(t, took[0]))
+	}
+	return seconds, ratios, nil
+}
+
+func medianRatio(a, b []float64) float64 {
+	var all []float64
+	for i := range a {
+		all = append(all, a[i]/b[i])
+	}
+	return median(all)
 }
 
 func show(what string, seconds float64, bytes int) {
@@ -77,58 +90,60 @@ func rewrite(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// floor measures rewrite on a document that was just written.
-func (b *bench) floor(doc []byte) (float64, error) {
+// floor is rewrite of a document that is there for it.
+func (b *bench) floor(doc []byte) (rewriting func() error, remove func(), err error) {
 	path := filepath.Join(b.work, "floor.json")
-	if err := os.WriteFile(path, doc, 0o644); err != nil {
-		return 0, err
-	}
-	defer os.Remove(path)
-	return b.times(nil, func() error { return rewrite(path) })
+	return func() error { return rewrite(path) }, func() { _ = os.Remove(path) }, os.WriteFile(path, doc, 0o644)
 }
 
 func smallChange(b *bench) error {
 	for _, megabytes := range b.sizes {
-		doc := document(megabytes)
-		floor, err := b.floor(doc)
-		if err != nil {
+		if err := b.smallChangeIn(megabytes); err != nil {
 			return err
 		}
-		show(fmt.Sprintf("floor: read, write, fsync, rename, %d MB", megabytes), floor, len(doc))
-		dir := filepath.Join(b.work, "small")
-		if err := os.Mkdir(dir, 0o755); err != nil {
+	}
+	return nil
+}
+
+func (b *bench) smallChangeIn(megabytes int) error {
+	doc := document(megabytes)
+	floor, remove, err := b.floor(doc)
+	defer remove()
+	if err != nil {
+		return err
+	}
+	var paths [2]string // by verb, by library: each knows the version that it left
+	for i := range paths {
+		dir := filepath.Join(b.work, "small"+strconv.Itoa(i))
+		defer os.RemoveAll(dir)
+		paths[i] = filepath.Join(dir, "data.json")
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(paths[i], doc, 0o644)); err != nil {
 			return err
 		}
-		path := filepath.Join(dir, "data.json")
-		if err := os.WriteFile(path, doc, 0o644); err != nil {
+	}
+	g, err := sidecar.Open(paths[1], sidecar.Options{})
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	i := 0
+	next := func() string { i++; return strconv.Itoa(i) }
+	const place = "/records/r0000007/score"
+	seconds, ratios, err := b.times(nil, floor,
+		func() error { return exec.Command(b.command, "set", paths[0], place, next()).Run() },
+		func() error {
+			_, err := g.Apply(context.Background(), merge.Op{Kind: merge.OpSet, At: place, Value: merge.Raw(next())})
 			return err
-		}
-		i := 0
-		verb, err := b.times(nil, func() error {
-			i++
-			return exec.Command(b.command, "set", path, "/records/r0000007/score", strconv.Itoa(i)).Run()
 		})
-		if err != nil {
-			return err
-		}
-		show(fmt.Sprintf("jsonguard set, %d MB", megabytes), verb, len(doc))
-		g, err := sidecar.Open(path, sidecar.Options{})
-		if err != nil {
-			return err
-		}
-		library, err := b.times(nil, func() error {
-			i++
-			_, err := g.Apply(context.Background(), merge.Op{Kind: merge.OpSet, At: "/records/r0000007/score", Value: merge.Raw(strconv.Itoa(i))})
-			return err
-		})
-		if err = errors.Join(err, g.Close(), os.RemoveAll(dir)); err != nil {
-			return err
-		}
-		show(fmt.Sprintf("Guard.Apply, %d MB", megabytes), library, len(doc))
-		if megabytes == 100 {
-			b.promise("small change by verb : raw rewrite, 100 MB", verb/floor, 1.5, true)
-			b.promise("small change by library : raw rewrite, 100 MB", library/floor, 1.5, true)
-		}
+	if err != nil {
+		return err
+	}
+	for i, what := range []string{"floor: read, write, fsync, rename", "jsonguard set", "Guard.Apply"} {
+		show(fmt.Sprintf("%s, %d MB", what, megabytes), seconds[i], len(doc))
+	}
+	if megabytes == slicesMax(b.sizes) {
+		b.atMost(fmt.Sprintf("one small change, %d MB, by verb: to a raw rewrite", megabytes), ratios[1], 1.5, 5)
+		b.atMost(fmt.Sprintf("one small change, %d MB, by library: to a raw rewrite", megabytes), ratios[2], 1.5, 3)
 	}
 	return nil
 }
@@ -141,63 +156,68 @@ func restyled(doc []byte) []byte {
 func fullMerge(b *bench) error {
 	for _, megabytes := range b.sizes {
 		doc := document(megabytes)
-		floor, err := b.floor(doc)
-		if err != nil {
-			return err
-		}
-		show(fmt.Sprintf("floor: read, write, fsync, rename, %d MB", megabytes), floor, len(doc))
 		ours := bytes.Replace(doc, []byte(`"r0000011": {`), []byte(`"r0000011": { "mine": 1,`), 1)
 		theirs := bytes.Replace(doc, []byte(`"r0000017": {`), []byte(`"r0000017": { "theirs": 1,`), 1)
 		for _, style := range []struct {
-			name  string
-			ours  []byte
-			bound float64
-		}{{"same style", ours, 3}, {"every line restyled", restyled(ours), 4.5}} {
-			seconds, memory, err := b.mergeApart(doc, style.ours, theirs)
+			name         string
+			ours         []byte
+			asked, guard float64
+		}{{"same style", ours, 3, 12}, {"every line restyled", restyled(ours), 4.5, 20}} {
+			floor, seconds, ratio, memory, err := b.mergeApart(doc, style.ours, theirs)
 			if err != nil {
 				return err
 			}
+			show(fmt.Sprintf("floor: read, write, fsync, rename, %d MB", megabytes), floor, len(doc))
 			show(fmt.Sprintf("three-way merge and publication, %d MB, %s", megabytes, style.name), seconds, len(doc))
-			fmt.Printf("  %-60s %10.2f × the document\n", "its anonymous memory", memory/float64(len(doc)))
-			if megabytes == 100 {
-				b.promise("full merge ("+style.name+") : raw rewrite, 100 MB", seconds/floor, style.bound, true)
-				b.promise("anonymous memory of it ("+style.name+") : document", memory/float64(len(doc)), 2.5, true)
+			memory /= float64(len(doc))
+			fmt.Printf("  %-60s %10.2f × the document\n", "its anonymous memory", memory)
+			if megabytes == slicesMax(b.sizes) {
+				b.atMost(fmt.Sprintf("full merge, %d MB, %s: to a raw rewrite", megabytes, style.name), ratio, style.asked, style.guard)
+				if megabytes >= 100 { // the runtime itself takes some MB
+					b.atMost(fmt.Sprintf("full merge, %d MB, %s: anonymous memory to the document", megabytes, style.name), memory, 2.5, 0)
+				}
 			}
 		}
 	}
 	return nil
 }
 
-func (b *bench) mergeApart(base, ours, theirs []byte) (seconds, memory float64, err error) {
+// mergeApart merges in a process of its own, in turn with the floor.
+func (b *bench) mergeApart(base, ours, theirs []byte) (floor, seconds, ratio, memory float64, err error) {
+	rewriting, remove, err := b.floor(base)
+	defer remove()
 	dir := filepath.Join(b.work, "merge")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return 0, 0, err
-	}
 	defer os.RemoveAll(dir)
-	for name, content := range map[string][]byte{"base": base, "ours": ours} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
-			return 0, 0, err
-		}
+	err = errors.Join(err, os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "base"), base, 0o644), os.WriteFile(filepath.Join(dir, "ours"), ours, 0o644))
+	if err != nil {
+		return 0, 0, 0, 0, err
 	}
-	var all, memories []float64
-	for range b.runs {
+	var floors, all, memories []float64
+	for run := range b.runs + 1 {
+		began := time.Now()
+		if err := rewriting(); err != nil {
+			return 0, 0, 0, 0, err
+		}
+		f := time.Since(began).Seconds()
 		if err := os.WriteFile(filepath.Join(dir, "data.json"), theirs, 0o644); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, 0, err
 		}
 		cmd := exec.Command(b.self, dir)
 		cmd.Env = append(os.Environ(), "BENCH_ROLE=merge")
 		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, 0, 0, err
 		}
 		var s, m float64
 		if _, err := fmt.Sscan(string(out), &s, &m); err != nil {
-			return 0, 0, err
+			return 0, 0, 0, 0, err
 		}
-		all, memories = append(all, s), append(memories, m)
+		if run > 0 {
+			floors, all, memories = append(floors, f), append(all, s), append(memories, m)
+		}
 	}
-	return median(all), median(memories), nil
+	return median(floors), median(all), medianRatio(all, floors), median(memories), nil
 }
 
 // mergeOnce is what a supervisor does at the end of a runner: read base and ours, and import the change.
@@ -254,32 +274,29 @@ func watchMemory() func() float64 {
 
 func validate(b *bench) error {
 	doc := document(slicesMax(b.sizes))
-	floor, err := b.times(nil, func() error { copy(make([]byte, len(doc)), doc); return nil })
+	there := make([]byte, len(doc))
+	seconds, ratios, err := b.times(nil,
+		func() error { return merge.Valid(doc, merge.JSON) },
+		func() error {
+			d := jsontext.NewDecoder(bytes.NewBuffer(doc), jsontext.AllowDuplicateNames(true))
+			if _, err := d.ReadValue(); err != nil {
+				return err
+			}
+			_, err := d.ReadToken()
+			if !errors.Is(err, io.EOF) {
+				return fmt.Errorf("after the document: %w", err)
+			}
+			return nil
+		},
+		func() error { copy(there, doc); return nil })
 	if err != nil {
 		return err
 	}
-	show("floor: memcpy", floor, len(doc))
-	ours, err := b.times(nil, func() error { return merge.Valid(doc, merge.JSON) })
-	if err != nil {
-		return err
+	for i, what := range []string{"merge.Valid", "jsontext ReadValue", "floor: memcpy"} {
+		show(what, seconds[i], len(doc))
 	}
-	show("merge.Valid", ours, len(doc))
-	peer, err := b.times(nil, func() error {
-		d := jsontext.NewDecoder(bytes.NewBuffer(doc), jsontext.AllowDuplicateNames(true))
-		if _, err := d.ReadValue(); err != nil {
-			return err
-		}
-		_, err := d.ReadToken()
-		if !errors.Is(err, io.EOF) {
-			return fmt.Errorf("after the document: %w", err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	show("jsontext ReadValue", peer, len(doc))
-	b.promise("validation : jsontext", peer/ours, 0.9, false)
+	b.atLeast("validation: to the fastest Go validator beside it (jsontext)", ratios[1], 0.9, 0.45)
+	b.figures = append(b.figures, figure{what: "validation, one core", unit: "GB/s", asked: 1, measured: float64(len(doc)) / seconds[0] / 1e9})
 	return nil
 }
 
@@ -289,181 +306,4 @@ func slicesMax(list []int) int {
 		most = max(most, n)
 	}
 	return most
-}
-
-// recovery: what dead processes left. It is made in memory, where an fsync costs nothing, and then copied here.
-func recovery(b *bench) error {
-	const owners, each = 1000, 1000
-	made, err := b.madePending(owners, each)
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(made)
-	var here string
-	copied := func() error {
-		here = filepath.Join(b.work, "recover")
-		if err := os.RemoveAll(here); err != nil {
-			return err
-		}
-		return exec.Command("cp", "-r", made, here).Run()
-	}
-	defer func() { _ = os.RemoveAll(here) }()
-	size := 0
-	floor, err := b.times(copied, func() error {
-		size = 0
-		files, err := filepath.Glob(filepath.Join(here, ".data.json.guard", "pending", "*"))
-		for _, f := range files {
-			content, rerr := os.ReadFile(f)
-			err = errors.Join(err, rerr)
-			size += len(content)
-		}
-		return errors.Join(err, rewrite(filepath.Join(here, "data.json")))
-	})
-	if err != nil {
-		return err
-	}
-	show(fmt.Sprintf("floor: read %d sidecars, one rewrite", owners), floor, size)
-	seconds, err := b.times(copied, func() error { return exec.Command(b.command, "recover", filepath.Join(here, "data.json")).Run() })
-	if err != nil {
-		return err
-	}
-	show(fmt.Sprintf("jsonguard recover, %d changes", owners*each), seconds, size)
-	b.promise("recovery of 1,000,000 changes : reading them + one rewrite", seconds/floor, 3, true)
-	return nil
-}
-
-// madePending is a directory in memory with a document of 1 MB and what dead processes left for it.
-func (b *bench) madePending(owners, each int) (string, error) {
-	made, err := os.MkdirTemp("/dev/shm", "jsonguard-bench-")
-	if err != nil {
-		return "", err
-	}
-	err = os.WriteFile(filepath.Join(made, "data.json"), document(1), 0o644)
-	if err == nil {
-		cmd := exec.Command(b.self, made, strconv.Itoa(owners), strconv.Itoa(each))
-		cmd.Env = append(os.Environ(), "BENCH_ROLE=pending")
-		cmd.Stderr = os.Stderr
-		err = cmd.Run()
-	}
-	if err != nil {
-		_ = os.RemoveAll(made)
-	}
-	return made, err
-}
-
-// leavePending makes sidecars and dies without folding them.
-func leavePending(args []string) int {
-	owners, _ := strconv.Atoi(args[1])
-	each, _ := strconv.Atoi(args[2])
-	path := filepath.Join(args[0], "data.json")
-	hold, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return report(err)
-	}
-	if err := flock(hold); err != nil { // so that nobody folds meanwhile
-		return report(err)
-	}
-	for owner := range owners {
-		g, err := sidecar.Open(path, sidecar.Options{Timeout: -1})
-		if err != nil {
-			return report(err)
-		}
-		for i := range each {
-			op := merge.Op{Kind: merge.OpSet, At: fmt.Sprintf("/added/w%d-%d", owner, i), Value: merge.Raw(strconv.Itoa(i))}
-			if err := g.Journal(context.Background(), op); err != nil {
-				return report(err)
-			}
-		}
-		runtime.KeepAlive(g)
-	}
-	return 0
-}
-
-// growth shows how the time of one fold grows with the document, the pending changes and the sidecars.
-func growth(b *bench) error {
-	picture := b.chart("Time of one small change", "MB", "ms")
-	for _, megabytes := range b.sizes {
-		dir := filepath.Join(b.work, "growth")
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-		path := filepath.Join(dir, "data.json")
-		if err := os.WriteFile(path, document(megabytes), 0o644); err != nil {
-			return err
-		}
-		i := 0
-		seconds, err := b.times(nil, func() error {
-			i++
-			return exec.Command(b.command, "set", path, "/added/x", strconv.Itoa(i)).Run()
-		})
-		if err != nil {
-			return err
-		}
-		picture.add("jsonguard set", float64(megabytes), seconds*1e3)
-		show(fmt.Sprintf("one change, document of %d MB", megabytes), seconds, 0)
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-	}
-	for _, shape := range [][2]int{{1, 1000}, {1, 10_000}, {1, 100_000}, {10, 1000}, {100, 100}, {1000, 10}} {
-		seconds, err := b.recoverTime(shape[0], shape[1])
-		if err != nil {
-			return err
-		}
-		show(fmt.Sprintf("fold of %d sidecars with %d changes each, 1 MB", shape[0], shape[1]), seconds, 0)
-	}
-	return nil
-}
-
-func (b *bench) recoverTime(owners, each int) (float64, error) {
-	made, err := b.madePending(owners, each)
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(made)
-	here := filepath.Join(b.work, "recover")
-	defer os.RemoveAll(here)
-	return b.times(func() error {
-		if err := os.RemoveAll(here); err != nil {
-			return err
-		}
-		return exec.Command("cp", "-r", made, here).Run()
-	}, func() error { return exec.Command(b.command, "recover", filepath.Join(here, "data.json")).Run() })
-}
-
-// start: what a verb costs before it does anything.
-func start(b *bench) error {
-	bare := filepath.Join(b.work, "bare")
-	src := filepath.Join(b.work, "bare.go")
-	if err := os.WriteFile(src, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
-		return err
-	}
-	if err := build(b.work, bare, src); err != nil {
-		return err
-	}
-	path := filepath.Join(b.work, "start.json")
-	if err := os.WriteFile(path, []byte("{\"a\": 1}\n"), 0o644); err != nil {
-		return err
-	}
-	runs := b.runs
-	b.runs = max(40, runs)
-	defer func() { b.runs = runs }()
-	var floor, get []float64
-	for range b.runs { // in turn, so that both see the same machine
-		for _, m := range []struct {
-			into *[]float64
-			cmd  *exec.Cmd
-		}{{&floor, exec.Command(bare)}, {&get, exec.Command(b.command, "get", path, "/a")}} {
-			began := time.Now()
-			if err := m.cmd.Run(); err != nil {
-				return err
-			}
-			*m.into = append(*m.into, time.Since(began).Seconds())
-		}
-	}
-	show("floor: a Go program that does nothing", median(floor), 0)
-	show("jsonguard get", median(get), 0)
-	over := (median(get) - median(floor)) * 1e3
-	fmt.Printf("  %-60s %10.2f ms (promised: at most 1)\n", "difference", over)
-	return nil
 }

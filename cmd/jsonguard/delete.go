@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,10 @@ func (a *app) mustExist(cmd *cobra.Command, file string) error {
 		return err
 	}
 	defer g.Close()
-	st, err := g.Status(cmd.Context())
+	if _, err := os.Stat(g.Target()); err == nil {
+		return nil
+	}
+	st, err := g.Status(cmd.Context()) // a change that is pending may make it
 	if err != nil && !errors.Is(err, sidecar.ErrDamaged) {
 		return err
 	}
