@@ -2,7 +2,9 @@ package main
 
 import (
 	"image/color"
+	"math"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -62,6 +64,20 @@ var palette = []color.RGBA{
 	{213, 94, 0, 255}, {86, 180, 233, 255}, {120, 120, 120, 255},
 }
 
+// ticks are where something was measured.
+func (c *chart) ticks() (ticks []plot.Tick) {
+	seen := map[float64]bool{}
+	for _, line := range c.lines {
+		for _, at := range line {
+			if !seen[at.X] {
+				seen[at.X] = true
+				ticks = append(ticks, plot.Tick{Value: at.X, Label: strconv.FormatFloat(at.X, 'f', -1, 64)})
+			}
+		}
+	}
+	return ticks
+}
+
 func (c *chart) write(dir string) error {
 	if len(c.names) == 0 {
 		return nil
@@ -69,7 +85,7 @@ func (c *chart) write(dir string) error {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = c.title, c.x, c.y
 	p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
-	p.X.Tick.Marker, p.Y.Tick.Marker = plot.LogTicks{Prec: -1}, plot.LogTicks{Prec: -1}
+	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(c.ticks()), plot.LogTicks{Prec: -1}
 	p.Add(plotter.NewGrid())
 	p.Legend.Top = true
 	for i, name := range c.names {
@@ -82,6 +98,7 @@ func (c *chart) write(dir string) error {
 		p.Add(line, points)
 		p.Legend.Add(name, line, points)
 	}
+	p.Y.Max *= math.Pow(10, 0.2*float64(len(c.names))) // room for the legend, above all lines
 	for _, ext := range []string{".svg", ".png"} {
 		if err := p.Save(18*vg.Centimeter, 11*vg.Centimeter, filepath.Join(dir, c.file()+ext)); err != nil {
 			return err
