@@ -134,11 +134,14 @@ func (s *shredder) value(p *part, raw []byte, i, rep int) (end int, ok bool) {
 	}
 	c := raw[i]
 	if c == 'n' {
+		if p.def == 0 { // a row or a step
+			return i, false
+		}
 		if p.Both() {
 			s.found = append(s.found, append([]byte(nil), s.path...))
 		}
 		s.absent(p, rep, p.def-1)
-		return i + len("null"), p.def > 0
+		return i + len("null"), true
 	}
 	switch p.Kind {
 	case table.Struct:

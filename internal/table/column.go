@@ -53,11 +53,16 @@ const maxColumns = 10_000
 
 // Note explains what was done with values that no single type holds.
 type Note struct {
-	At   string `json:"column"` // names from the top, with dots; [] for the elements of a list, {} for the values of a map
+	At   string `json:"column"` // names from the top, with dots; "": the record itself; [] for the elements of a list, {} for the values of a map
 	Text string `json:"text"`
 }
 
-func (n Note) String() string { return n.At + ": " + n.Text }
+func (n Note) String() string {
+	if n.At == "" {
+		return "records: " + n.Text
+	}
+	return n.At + ": " + n.Text
+}
 
 // builder decides on columns and explains.
 type builder struct {
