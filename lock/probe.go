@@ -10,6 +10,9 @@ import (
 	"github.com/gofrs/flock"
 )
 
+// ProbePrefix begins the name of the file that a probe makes; one that was killed leaves it.
+const ProbePrefix = ".jsonguard-probe-"
+
 // excludes remembers for each directory whether flock excludes there (bool). Filesystems are not expected to change
 // under a running process.
 var excludes sync.Map
@@ -22,7 +25,7 @@ type Findings struct {
 
 // Probe tries whether flock excludes in dir. It makes a file there and removes it.
 func Probe(dir string) (Findings, error) {
-	f, err := os.CreateTemp(dir, ".jsonguard-probe-*")
+	f, err := os.CreateTemp(dir, ProbePrefix+"*")
 	if err != nil {
 		return Findings{}, err
 	}

@@ -48,7 +48,7 @@ func init() {
 			w.kill()
 			check(w.apply(w.open(), 5))
 		}},
-		&script{name: "history of a mount point", target: "a.json", content: document, fault: busy, options: Options{History: &History{Keep: 100}}, run: func(w *world) {
+		&script{name: "history-of-a-mount-point", target: "a.json", content: document, fault: busy, options: Options{History: &History{Keep: 100}}, run: func(w *world) {
 			g := w.open()
 			check(w.apply(g, 0))
 			check(w.apply(g, 1))

@@ -23,6 +23,10 @@ func TestFsyncsOfEachAcknowledgement(t *testing.T) {
 		return g.Journal(t.Context(), merge.Op{Kind: merge.OpAppend, At: "/n", Value: []byte("1")})
 	}
 
+	keeping := func(do func(g *Guard) error) func(g *Guard) error {
+		return func(g *Guard) error { g.history = &History{}; return do(g) }
+	}
+
 	for _, c := range []struct {
 		what   string
 		target string
@@ -43,6 +47,7 @@ func TestFsyncsOfEachAcknowledgement(t *testing.T) {
 		{"a journaled change", `{"n":0}`, journal, journal, "sidecar"},
 		{"the first one of a process", `{"n":0}`, func(g *Guard) error { _, err := g.openedStore(true); return err }, journal, "pending sidecar"},
 		{"an append to JSON Lines", "", apply, apply, "commit target"},
+		{"a fold that keeps what it replaces", `{"n":0}`, keeping(journal), keeping(flush), "temp parent commit parent"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			m := newMachine(t, c.target)

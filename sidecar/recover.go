@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"jsonguard/internal/vfs"
+	"jsonguard/lock"
 	"jsonguard/merge"
 )
 
@@ -300,7 +301,7 @@ func isDisposableName(name string) bool {
 	case guardLockName, settledName, boardName, programLockName, "commit.0", "commit.1", ".gitignore", "holders", "pointers":
 		return true
 	}
-	return isLeaseName(name)
+	return isLeaseName(name) || strings.HasPrefix(name, lock.ProbePrefix)
 }
 
 // removeOrphans removes views without a sidecar: a view is handed out only when its sidecar is on disk.

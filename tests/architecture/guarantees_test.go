@@ -35,7 +35,9 @@ func TestEveryPromiseIsHeldByTests(t *testing.T) {
 		}
 		for _, name := range quoted.FindAllStringSubmatch(m[2], -1) {
 			require.True(t, testExists(t, filepath.Join(root, m[1]), name[1]), "%s: %s has no test %s", promise, m[1], name[1])
-			held[promise]++
+			if _, promised := held[promise]; promised {
+				held[promise]++
+			}
 		}
 	}
 	require.Len(t, held, 10, "promises")

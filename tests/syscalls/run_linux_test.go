@@ -401,6 +401,14 @@ func conflict(t *testing.T, r *run) {
 	require.NoError(t, err, "%s", out)
 }
 
+// versions are three, of which each was counted up from the one before: generations 2 to 4.
+func versions(t *testing.T, r *run) {
+	for range 3 {
+		out, err := r.command(incr...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+}
+
 // linked makes the file a symbolic link to one elsewhere.
 func linked(t *testing.T, r *run) {
 	require.NoError(t, os.Mkdir(filepath.Join(r.dir, "real"), 0o755))
