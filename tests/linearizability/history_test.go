@@ -33,8 +33,11 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("LINEARIZABILITY_WORKER") != "" {
+	switch os.Getenv("LINEARIZABILITY_WORKER") {
+	case "history":
 		os.Exit(work(os.Args[1:]))
+	case "order":
+		os.Exit(workInOrder(os.Args[1:]))
 	}
 	flag.Parse()
 	os.Exit(m.Run())
@@ -70,11 +73,21 @@ type call struct {
 
 func TestHistory(t *testing.T) {
 	t.Logf("seed %d", *seed)
-	file := filepath.Join(t.TempDir(), "registers.json")
+	file := filepath.Join(scratch(t), "registers.json")
 	require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o600))
 	calls, killed := record(t, file)
 	t.Run("EachKey", func(t *testing.T) { checkKeys(t, calls, killed) })
 	t.Run("WholeDocument", func(t *testing.T) { checkOrder(t, calls) })
+}
+
+// scratch is a directory in memory, where that can be had: the order does not depend on the disk.
+func scratch(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "jsonguard-order-*")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // record runs processes until there are enough calls.
@@ -117,7 +130,7 @@ func record(t *testing.T, file string) (calls []call, killed int) {
 func runWorker(t *testing.T, self, file string, client int, lifetime time.Duration) (calls []call, killed bool) {
 	const each = 400
 	cmd := exec.Command(self, file, strconv.Itoa(client), strconv.Itoa(min(each, *ops / *procs + 1)), strconv.Itoa(*keys), strconv.FormatUint(*seed, 10))
-	cmd.Env = append(os.Environ(), "LINEARIZABILITY_WORKER=1")
+	cmd.Env = append(os.Environ(), "LINEARIZABILITY_WORKER=history")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
