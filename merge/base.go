@@ -25,13 +25,10 @@ func MadeFrom(ours []byte, bases [][]byte, likely int, f Format, pol *Policy) in
 		}
 	}
 	undone := m.edits(likely)
-	if len(undone) == 0 {
-		return likely
-	}
-	for older := likely + 1; older < len(bases); older++ {
+	for older := likely + 1; older < len(bases) && len(undone) > 0; older++ {
 		others, mine := m.between(older, likely), m.edits(older)
 		if len(others) > 0 && len(mine) > 0 && fromMemory(others, mine, undone) {
-			return older
+			likely, undone = older, mine // and maybe from one that is older still
 		}
 	}
 	return likely

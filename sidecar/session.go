@@ -279,6 +279,9 @@ const programLockName = "flock"
 // of its own, whose lock keeps nobody out.
 func (s *Session) ProgramLock() string { return filepath.Join(s.g.GuardDir(), programLockName) }
 
+// FoldLock is the path of the file whose flock a process holds while it folds.
+func (s *Session) FoldLock() string { return filepath.Join(s.g.GuardDir(), guardLockName) }
+
 // Dir is the path of the session's directory.
 func (s *Session) Dir() string { return s.path }
 
@@ -702,14 +705,43 @@ func (s *Session) Current(ctx context.Context) (content []byte, overlay bool, re
 		return nil, false, Result{}, err
 	}
 	defer g.turn.give()
-	if !g.somethingPending() {
-		return nil, false, Result{}, nil
-	}
-	if result, err = g.fold(ctx, ownChange{}, time.Time{}); !errors.Is(err, lock.ErrTimeout) {
+	done, result, err := g.foldNow(ctx)
+	if done || err != nil {
 		return nil, false, result, err
 	}
 	content, overlay, err = g.overlay(ctx)
 	return content, overlay, Result{}, g.fail("read", err, hintFor(err))
+}
+
+// Try folds everything that is pending, whoever wrote it, unless the target's lock is not to be had (done is false). It waits
+// for no lock of a program, at most for a fold that is under way.
+func (s *Session) Try(ctx context.Context) (done bool, result Result, err error) {
+	g := s.reader
+	if err := g.enter(ctx, g.deadline()); err != nil {
+		return false, Result{}, err
+	}
+	defer g.turn.give()
+	const attempts = 4 // others may fold again and again
+	for range attempts {
+		if done, result, err = g.foldNow(ctx); done || err != nil {
+			break
+		}
+		if err = s.excluded(ctx, func() error { return nil }); err != nil { // a fold is no program
+			break
+		}
+	}
+	return done, result, err
+}
+
+func (g *Guard) foldNow(ctx context.Context) (done bool, result Result, err error) {
+	if !g.somethingPending() {
+		return true, Result{}, nil
+	}
+	result, err = g.fold(ctx, ownChange{}, time.Time{})
+	if errors.Is(err, lock.ErrTimeout) {
+		return false, Result{}, nil
+	}
+	return err == nil, result, err
 }
 
 // overlay is a fold that publishes nothing.

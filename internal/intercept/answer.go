@@ -43,7 +43,7 @@ func (s *supervisor) answer(call seccompNotif) {
 	case isErrno:
 		s.listener.send(seccompResponse{id: call.id, error: -int32(e)})
 	default:
-		s.fail("answer "+meaningOf(call.data.number).op.String(), err)
+		s.fail("answer "+meaningOf(&call.data).op.String(), err)
 		s.listener.send(seccompResponse{id: call.id, error: -int32(unix.EIO)})
 	}
 }
@@ -63,7 +63,7 @@ func (n *notification) decide() (int, error) {
 			c.capabilities = 0
 		}
 	}
-	m := meaningOf(n.call.data.number)
+	m := meaningOf(&n.call.data)
 	if m.descriptor() {
 		return 0, n.decideDescriptor(m)
 	}
@@ -342,6 +342,8 @@ func (n *notification) ask(c *Call, m meaning, places []*Place, text string) (in
 		return 0, h.Symlink(c, text, places[0])
 	case opTouch:
 		return 0, h.Touch(c, places[0])
+	case opStat:
+		return 0, h.Stat(c, places[0])
 	case opTruncate:
 		return 0, h.Truncate(c, places[0], int64(d.args[m.arg]))
 	}
@@ -389,10 +391,48 @@ func (n *notification) decideDescriptor(m meaning) error {
 	if err != nil {
 		return err
 	}
-	if m.op == opSync {
+	switch m.op {
+	case opSync:
 		return n.s.handler.Sync(c, d)
+	case opFstat:
+		return n.showAs(m, d, n.s.handler.Identity(c, d))
 	}
 	return n.s.handler.Lock(c, d, request)
+}
+
+// showAs answers fstat(2) with another identity than the descriptor's own.
+func (n *notification) showAs(m meaning, d Descriptor, id ID) error {
+	data := &n.call.data
+	if m.path != none { // with AT_EMPTY_PATH a path may be empty, or no path at all; another one is looked up
+		if address := data.args[m.path]; address != 0 {
+			if text, err := n.text(m.path); err != nil || text != "" {
+				return Continue
+			}
+		}
+	}
+	if id == (ID{}) || m.buffer == none {
+		return Continue
+	}
+	var answer []byte
+	if data.number == unix.SYS_STATX {
+		var st unix.Statx_t
+		if err := unix.Statx(int(d.File.Fd()), "", int(int32(data.args[m.arg]))|unix.AT_EMPTY_PATH, int(data.args[3]), &st); err != nil {
+			return Continue
+		}
+		st.Dev_major, st.Dev_minor, st.Ino = unix.Major(id.Dev), unix.Minor(id.Dev), id.Ino
+		answer = bytesOf(&st)
+	} else {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(d.File.Fd()), &st); err != nil {
+			return Continue
+		}
+		st.Dev, st.Ino = id.Dev, id.Ino
+		answer = bytesOf(&st)
+	}
+	if !n.alive() {
+		return Continue
+	}
+	return n.mem.write(n.task.tid, data.args[m.buffer], answer)
 }
 
 // lockRequest reads what flock or fcntl asks for.
@@ -520,5 +560,5 @@ func (n *notification) end() {
 
 func (o op) String() string {
 	return [...]string{"a call", "open", "openat2", "creat", "rename", "unlink", "rmdir", "link", "symlink", "truncate", "chmod",
-		"flock", "fcntl", "fsync", "a change of root"}[o]
+		"flock", "fcntl", "fsync", "stat", "fstat", "a change of root"}[o]
 }

@@ -22,6 +22,8 @@ const (
 	opFlock
 	opFcntl
 	opSync
+	opStat
+	opFstat
 	opView // may change what paths mean for the caller
 )
 
@@ -35,12 +37,15 @@ type meaning struct {
 	dir2, path2 int8
 	text        int8
 	itself      bool // a symlink at the end is not followed, whatever the flags
-	arg         int8 // open: flags, followed by mode; unlinkat, renameat2, linkat: flags; truncate: length
+	arg         int8 // open: flags, followed by mode; unlinkat, renameat2, linkat, fstatat: flags; truncate: length
+	buffer      int8 // stat: where the answer goes
 }
 
 func (m meaning) two() bool { return m.op == opRename || m.op == opLink }
 
-func (m meaning) descriptor() bool { return m.op == opFlock || m.op == opFcntl || m.op == opSync }
+func (m meaning) descriptor() bool {
+	return m.op == opFlock || m.op == opFcntl || m.op == opSync || m.op == opFstat
+}
 
 // follows says whether a symlink at the end of the path is followed.
 func (m meaning) follows(d *seccompData) bool {
@@ -49,7 +54,7 @@ func (m meaning) follows(d *seccompData) bool {
 		const create = unix.O_CREAT | unix.O_EXCL
 		flags := d.args[m.arg]
 		return flags&unix.O_NOFOLLOW == 0 && flags&create != create
-	case opOpen2, opCreat, opTruncate:
+	case opOpen2, opCreat, opTruncate, opStat: // stat that does not follow is not trapped
 		return true
 	case opTouch:
 		return !m.itself && (m.arg == none || d.args[m.arg]&unix.AT_SYMLINK_NOFOLLOW == 0)
@@ -59,7 +64,16 @@ func (m meaning) follows(d *seccompData) bool {
 	return false
 }
 
-func meaningOf(nr int32) meaning {
+// meaningOf says what a call asks for.
+func meaningOf(d *seccompData) meaning {
+	m := numberMeans(d.number)
+	if m.op == opStat && m.arg != none && d.args[m.arg]&unix.AT_EMPTY_PATH != 0 {
+		m.op = opFstat
+	}
+	return m
+}
+
+func numberMeans(nr int32) meaning {
 	switch nr {
 	case unix.SYS_OPENAT:
 		return meaning{op: opOpen, dir: 0, path: 1, arg: 2}
@@ -77,6 +91,14 @@ func meaningOf(nr int32) meaning {
 		return meaning{op: opSymlink, text: 0, dir: 1, path: 2, arg: none}
 	case unix.SYS_TRUNCATE:
 		return meaning{op: opTruncate, dir: none, path: 0, arg: 1}
+	case unix.SYS_FACCESSAT: // without flags as well
+		return meaning{op: opStat, dir: 0, path: 1, arg: none, buffer: none}
+	case unix.SYS_FACCESSAT2:
+		return meaning{op: opStat, dir: 0, path: 1, arg: 3, buffer: none}
+	case unix.SYS_STATX:
+		return meaning{op: opStat, dir: 0, path: 1, arg: 2, buffer: 4}
+	case unix.SYS_FSTAT:
+		return meaning{op: opFstat, path: none, arg: none, buffer: 1}
 	case unix.SYS_FCHMODAT: // without flags, whatever the manual says
 		return meaning{op: opTouch, dir: 0, path: 1, arg: none}
 	case unix.SYS_SETXATTR, unix.SYS_REMOVEXATTR:

@@ -61,6 +61,12 @@ func (h *answering) Truncate(_ *Call, p *Place, size int64) error {
 	return h.say("truncate %s %d", h.short(p), size)
 }
 func (h *answering) Touch(_ *Call, p *Place) error { return h.say("touch %s", h.short(p)) }
+func (h *answering) Pending() bool                 { return true }
+func (h *answering) Stat(_ *Call, p *Place) error  { return h.say("stat %s", h.short(p)) }
+func (h *answering) Identity(_ *Call, d Descriptor) ID {
+	_ = h.say("fstat %s", strings.TrimPrefix(d.Path, h.dir+"/"))
+	return ID{unix.Mkdev(7, 7), 7777}
+}
 func (h *answering) Lock(_ *Call, d Descriptor, l LockRequest) error {
 	return h.say("lock %s %+v", strings.TrimPrefix(d.Path, h.dir+"/"), l)
 }
@@ -112,6 +118,15 @@ var calls = []struct{ python, want string }{
 	{`fcntl.fcntl(F, 37, struct.pack("hhqqi4x", 0, 0, 1, 2, 0))`, "lock guarded.json {Kind:2 Exclusive:false Unlock:false Wait:false Start:1 Len:2}"},
 	{`fcntl.fcntl(F, fcntl.F_GETFL)`, ""},
 	{`fcntl.flock(O, fcntl.LOCK_EX)`, ""},
+	{`os.stat("guarded.json")`, "stat guarded.json"},
+	{`os.stat("link")`, "stat guarded.json"},
+	{`os.stat("guarded.json", dir_fd=D)`, "stat guarded.json"},
+	{`os.stat("other")`, ""},
+	{`os.lstat("guarded.json")`, ""},
+	{`call("access", b"guarded.json", 4)`, "stat guarded.json"},
+	{`call("faccessat", D, b"guarded.json", 4, 0x200)`, "stat guarded.json"},
+	{`statx(D, b"guarded.json", 0)`, "stat guarded.json"},
+	{`statx(D, b"guarded.json", 0x100)`, ""},
 	{`os.fsync(F)`, "sync guarded.json"},
 	{`os.fdatasync(F)`, "sync guarded.json"},
 	{`os.fsync(O)`, ""},
@@ -139,6 +154,10 @@ libc = ctypes.CDLL(None, use_errno=True)
 def call(name, *args):
     r = getattr(libc, name)(*args)
     if r < 0: raise OSError(ctypes.get_errno(), "")
+def statx(fd, path, flags):
+    buf = ctypes.create_string_buffer(256)
+    call("statx", fd, path, flags, 0xfff, buf)
+    return buf.raw
 os.chdir(sys.argv[1])
 D = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
 O = os.open("other", os.O_RDWR)
@@ -175,6 +194,36 @@ fresh()
 	require.Equal(t, h.asked[:at], h.asked)
 }
 
+// fstat(2) of a guarded descriptor says what the handler says, and the rest as it is.
+func TestIdentity(t *testing.T) {
+	needs(t, "python3")
+	h := &answering{scratchHandler: newScratchHandler(t), answer: Continue}
+	require.NoError(t, os.WriteFile(h.target(), []byte("0123456789"), 0o640))
+	guarded, err := os.OpenFile(h.target(), os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer guarded.Close()
+	out := h.python(t, `
+import ctypes, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def show(st): print(os.major(st.st_dev), os.minor(st.st_dev), st.st_ino, st.st_size, oct(st.st_mode))
+show(os.fstat(3))
+def statx(fd, path):
+    b = ctypes.create_string_buffer(256)
+    assert libc.statx(fd, path, 0x1000, 0xfff, b) == 0
+    print(*struct.unpack_from("II", b.raw, 136), *struct.unpack_from("QQ", b.raw, 32))
+statx(3, b"")
+o = os.open("/dev/null", os.O_RDONLY)
+assert os.fstat(o).st_ino != 7777
+d = os.open("/", os.O_RDONLY)
+before = len(os.listdir("/proc/self/fd"))
+b = ctypes.create_string_buffer(256)
+assert libc.fstatat(d, b"etc", b, 0x1000) == 0
+assert struct.unpack_from("Q", b.raw, 8)[0] == os.stat("/etc").st_ino
+assert libc.syscall(ctypes.c_long({"x86_64": 5, "aarch64": 80}[os.uname().machine]), 3, ctypes.c_void_p(1)) == -1
+print(ctypes.get_errno())`, guarded)
+	require.Equal(t, "7 7 7777 10 0o100640\n7 7 7777 10\n14\n", out)
+}
+
 // python runs a script with the descriptor as 3.
 func (h *answering) python(t testing.TB, script string, f *os.File) string {
 	t.Helper()
@@ -206,7 +255,7 @@ func TestAnswers(t *testing.T) {
 import os, sys
 try: os.unlink(sys.argv[1]); r = 0
 except OSError as e: r = e.errno
-print(r, os.path.exists(sys.argv[1]))`, h.target())
+print(r, os.path.lexists(sys.argv[1]))`, h.target())
 			<-s.Done()
 			<-s.eof
 			require.Equal(t, a.want+"\n", s.out.String())

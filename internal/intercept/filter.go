@@ -91,6 +91,9 @@ func filter() []unix.SockFilter {
 	for _, o := range trappedOpens {
 		a.equal(o.number, o.name, "")
 	}
+	for _, s := range trappedStats {
+		a.equal(s.number, s.name, "")
+	}
 	a.equal(unix.SYS_FCNTL, "fcntl", "")
 	a.equal(unix.SYS_CLONE, "clone", "")
 	// An io_uring opens files from a kernel thread, where no filter sees it. Everything that uses it can do without.
@@ -101,6 +104,11 @@ func filter() []unix.SockFilter {
 		a.load(offArgs + 8*o.flags)
 		// O_TMPFILE has the bit of O_DIRECTORY in it; a file without a name is nobody's yet.
 		a.anyBit(unix.O_DIRECTORY|unix.O_PATH, "allow", "notify")
+	}
+	for _, s := range trappedStats {
+		a.label(s.name)
+		a.load(offArgs + 8*s.flags)
+		a.anyBit(unix.AT_SYMLINK_NOFOLLOW, "allow", "notify")
 	}
 	a.label("fcntl")
 	a.load(offArgs + 8*1)
@@ -144,8 +152,8 @@ func filter() []unix.SockFilter {
 	return a.link()
 }
 
-// trappedOpen is an open whose flags are in a register.
-type trappedOpen struct {
+// trappedFlags is a call that its flags decide about, which are in a register.
+type trappedFlags struct {
 	name   string
 	number uint32
 	flags  uint32 // index of the argument

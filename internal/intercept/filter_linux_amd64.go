@@ -17,10 +17,13 @@ var trappedAlways = []uint32{
 	unix.SYS_CHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_CHOWN, unix.SYS_LCHOWN, unix.SYS_FCHOWNAT,
 	unix.SYS_UTIME, unix.SYS_UTIMES, unix.SYS_FUTIMESAT, unix.SYS_UTIMENSAT,
 	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR,
+	unix.SYS_STAT, unix.SYS_FSTAT, unix.SYS_ACCESS, unix.SYS_FACCESSAT,
 	unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT, unix.SYS_UNSHARE, unix.SYS_SETNS,
 }
 
-var trappedOpens = []trappedOpen{{"openat", unix.SYS_OPENAT, 2}, {"open", unix.SYS_OPEN, 1}}
+var trappedOpens = []trappedFlags{{"openat", unix.SYS_OPENAT, 2}, {"open", unix.SYS_OPEN, 1}}
+
+var trappedStats = []trappedFlags{{"newfstatat", unix.SYS_NEWFSTATAT, 3}, {"statx", unix.SYS_STATX, 2}, {"faccessat2", unix.SYS_FACCESSAT2, 3}}
 
 // Of a 32-bit program: arch/x86/entry/syscalls/syscall_32.tbl.
 var foreignNumbers = []uint32{
@@ -61,6 +64,12 @@ func legacyMeaning(nr int32) meaning {
 		return meaning{op: opTouch, dir: none, path: 0, arg: none}
 	case unix.SYS_FUTIMESAT:
 		return meaning{op: opTouch, dir: 0, path: 1, arg: none}
+	case unix.SYS_NEWFSTATAT:
+		return meaning{op: opStat, dir: 0, path: 1, arg: 3, buffer: 2}
+	case unix.SYS_STAT:
+		return meaning{op: opStat, dir: none, path: 0, arg: none, buffer: 1}
+	case unix.SYS_ACCESS:
+		return meaning{op: opStat, dir: none, path: 0, arg: none, buffer: none}
 	case unix.SYS_SYMLINK:
 		return meaning{op: opSymlink, dir: none, path: 1, text: 0, arg: none}
 	}

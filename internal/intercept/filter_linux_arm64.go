@@ -16,10 +16,13 @@ var trappedAlways = []uint32{
 	unix.SYS_TRUNCATE, unix.SYS_FLOCK, unix.SYS_FSYNC, unix.SYS_FDATASYNC,
 	unix.SYS_FCHMODAT, unix.SYS_FCHMODAT2, unix.SYS_FCHOWNAT, unix.SYS_UTIMENSAT,
 	unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR,
+	unix.SYS_FSTAT, unix.SYS_FACCESSAT,
 	unix.SYS_CHROOT, unix.SYS_PIVOT_ROOT, unix.SYS_UNSHARE, unix.SYS_SETNS,
 }
 
-var trappedOpens = []trappedOpen{{"openat", unix.SYS_OPENAT, 2}}
+var trappedOpens = []trappedFlags{{"openat", unix.SYS_OPENAT, 2}}
+
+var trappedStats = []trappedFlags{{"fstatat", unix.SYS_FSTATAT, 3}, {"statx", unix.SYS_STATX, 2}, {"faccessat2", unix.SYS_FACCESSAT2, 3}}
 
 // Of a 32-bit program: arch/arm/tools/syscall.tbl.
 var foreignNumbers = []uint32{
@@ -39,4 +42,9 @@ const (
 	foreignFcntl64 = 221
 )
 
-func legacyMeaning(int32) meaning { return meaning{} }
+func legacyMeaning(nr int32) meaning {
+	if nr == unix.SYS_FSTATAT { // amd64 has another name for it
+		return meaning{op: opStat, dir: 0, path: 1, arg: 3, buffer: 2}
+	}
+	return meaning{}
+}

@@ -114,6 +114,25 @@ func (h *scratchHandler) Known(id ID) bool {
 	return h.pending[id] != nil
 }
 
+func (h *scratchHandler) Pending() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.pending) > 0
+}
+
+func (h *scratchHandler) Stat(*Call, *Place) error { return Continue }
+
+// Identity: a writer's scratch file is the guarded one to it.
+func (h *scratchHandler) Identity(_ *Call, d Descriptor) ID {
+	var st unix.Stat_t
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pending[d.ID] == nil || unix.Stat(h.target(), &st) != nil {
+		return ID{}
+	}
+	return idOf(&st)
+}
+
 func (h *scratchHandler) guards(p *Place) bool {
 	var st unix.Stat_t
 	return p.DirID == h.dirID && p.Name == h.name ||

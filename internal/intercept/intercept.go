@@ -12,7 +12,7 @@
 // before the start or that come from outside over a socket, and open_by_handle_at(2). Not seen either is a read by
 // another name (a symlink, a hard link) that the file had before the start, until somebody in the tree writes by such a
 // name or makes one: that reader gets the file itself. A call that waits to be received, for some microseconds, is
-// interrupted by signals: open(2) may then fail with EINTR in a program that handles signals without SA_RESTART. stat(2)
+// interrupted by signals: open(2) may then fail with EINTR in a program that handles signals without SA_RESTART. lstat(2)
 // is not seen: just after a close, and until the handler has been told of it, it describes what was before.
 //
 // The mechanism is seccomp's user notification (Linux 5.19 or newer, amd64 and arm64). Elsewhere Start and Probe
@@ -59,7 +59,7 @@ type Command struct {
 
 // Handler decides. Its methods are called from many goroutines, also for one process at a time when it has threads.
 //
-// Named and Known are asked for nearly every call of every process, on the thread that receives: they must not
+// Named, Known and Pending are asked for nearly every call of every process, on the thread that receives: they must not
 // allocate, do I/O or wait for a lock that is held during either. All others may take their time, and hold up only
 // their caller. Before each of them the changes that are due (Changed) and the births of processes (Forked) have been
 // told.
@@ -69,6 +69,10 @@ type Handler interface {
 	// Known says whether this object is of interest under any name: a guarded file that has a hard link of another
 	// name, a scratch file that is opened again through /proc/self/fd, a directory whose removal or move matters.
 	Known(id ID) bool
+
+	// Pending says whether a program may have written something that stat(2) would not show, or be about to. It is asked
+	// first of all, because programs look at files much more often than they open them.
+	Pending() bool
 
 	// Open is open(2), openat(2), openat2(2) and creat(2). The descriptor becomes the caller's; the file is closed
 	// here before the caller goes on, and must be the only one of its open file description in this process if its
@@ -90,6 +94,12 @@ type Handler interface {
 	// Lock is flock(2) and fcntl(2)'s record locks, on a descriptor whose object is Known or that was opened as a name
 	// that is Named, whether or not that name stands. Wait under c.Context(), and return Interrupted when that ends.
 	Lock(c *Call, d Descriptor, l LockRequest) error
+	// Stat is stat(2) and access(2), of a file that Pending may be about. What is pending for it should be in it before
+	// they are carried out. lstat(2) is not seen: it is what walks over whole trees.
+	Stat(c *Call, p *Place) error
+	// Identity is asked for fstat(2), on a descriptor as for Lock: which object it is to be shown as, so that it is the one
+	// that its name leads to. The zero ID leaves it as it is.
+	Identity(c *Call, d Descriptor) ID
 	// Sync is fsync(2) and fdatasync(2), on a descriptor as for Lock.
 	Sync(c *Call, d Descriptor) error
 

@@ -195,6 +195,39 @@ func (m *memory) read(tid int, address uint64, buf []byte) (int, error) {
 	return 0, e
 }
 
+// write puts all of buf at address. Not to do so is EFAULT.
+func (m *memory) write(tid int, address uint64, buf []byte) error {
+	m.local.Base = &buf[0]
+	m.local.SetLen(len(buf))
+	m.remote = unix.RemoteIovec{Base: uintptr(address), Len: len(buf)}
+	done, _, e := unix.Syscall6(unix.SYS_PROCESS_VM_WRITEV, uintptr(tid),
+		uintptr(unsafe.Pointer(&m.local)), 1, uintptr(unsafe.Pointer(&m.remote)), 1, 0)
+	n := int(done)
+	switch e {
+	case 0:
+	case unix.EPERM, unix.ENOSYS, unix.EACCES:
+		f, err := unix.Open(procPath(tid, "mem"), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(f)
+		if n, err = unix.Pwrite(f, buf, int64(address)); err != nil {
+			return unix.EFAULT
+		}
+	default:
+		return e
+	}
+	if n < len(buf) {
+		return unix.EFAULT
+	}
+	return nil
+}
+
+// bytesOf is what a struct of the kernel's looks like in memory.
+func bytesOf[T unix.Stat_t | unix.Statx_t](st *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(st)), unsafe.Sizeof(*st))
+}
+
 const (
 	pageSize = 4096
 	pathMax  = 4096 // with its NUL

@@ -143,9 +143,12 @@ func (l listener) abandoned() bool {
 
 // ofInterest says whether somebody should look closer. It errs on that side.
 func (r *receiver) ofInterest(n *seccompNotif) bool {
-	m := meaningOf(n.data.number)
+	m := meaningOf(&n.data)
 	if m.op == opView {
 		r.s.views.Store(true)
+		return false
+	}
+	if (m.op == opStat || m.op == opFstat) && !r.s.handler.Pending() {
 		return false
 	}
 	tid := int(n.pid)

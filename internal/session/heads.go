@@ -30,6 +30,7 @@ type head[V comparable] struct {
 	version V
 	thread  int
 	own     bool // written, not read
+	direct  bool // by the process itself: not known from its parent or a child
 	order   uint64
 }
 
@@ -55,7 +56,7 @@ func (h *Heads[P, V]) Start(p, parent P, thread int, current V) {
 	child := &process[P, V]{parent: parent, start: current, number: h.started}
 	if from := h.processes[parent]; from != nil {
 		for _, k := range from.heads {
-			k.thread = thread // fork copies the memory, and the one thread that called it
+			k.thread, k.direct = thread, false // fork copies the memory, and the one thread that called it
 			child.heads = append(child.heads, k)
 		}
 	}
@@ -76,7 +77,7 @@ func (h *Heads[P, V]) Exit(p P, parentThread int) {
 	}
 	for _, k := range gone.heads {
 		if !slices.ContainsFunc(parent.heads, func(known head[V]) bool { return known.version == k.version }) {
-			k.thread = parentThread
+			k.thread, k.direct = parentThread, false
 			parent.heads = append(parent.heads, k)
 			parent.own = true
 		}
@@ -144,6 +145,18 @@ func (h *Heads[P, V]) Bases(p P, thread int) (bases []V, likely int) {
 	return bases, max(likely, 0)
 }
 
+// Seen are the versions that p itself read or wrote, of those that may still become a base.
+func (h *Heads[P, V]) Seen(p P) (seen []V) {
+	if at := h.processes[p]; at != nil {
+		for _, k := range at.heads {
+			if k.direct {
+				seen = append(seen, k.version)
+			}
+		}
+	}
+	return seen
+}
+
 // Knowing lists the processes that have read or written something themselves, or were told by a child, the youngest first:
 // a child before its parent.
 func (h *Heads[P, V]) Knowing() []P {
@@ -188,7 +201,7 @@ func (h *Heads[P, V]) Versions(f func(V)) {
 
 func (h *Heads[P, V]) add(p *process[P, V], k head[V]) {
 	h.clock++
-	k.order = h.clock
+	k.order, k.direct = h.clock, true
 	p.heads = append(p.heads, k)
 	p.own = true
 	p.prune()

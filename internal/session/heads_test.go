@@ -232,6 +232,19 @@ func TestBaseInference(t *testing.T) {
 			exit c
 			write p {"a":1,"p":1}
 			file = {"a":1,"q":1,"p":1}`},
+		{"two children wrote meanwhile, the parent writes from memory", `{"a":1}`, `
+			start p
+			read p
+			start c1 of p
+			read c1
+			write c1 {"a":1,"c1":1}
+			exit c1
+			start c2 of p
+			read c2
+			write c2 {"a":1,"c1":1,"c2":1}
+			exit c2
+			write p {"a":2}
+			file = {"a":2,"c1":1,"c2":1}`},
 		{"goroutines: one thread reads, another writes", `{"l":[]}`, `
 			start p
 			start q

@@ -33,7 +33,7 @@ func (w *writer) touched() {
 func (w *writer) rested() {
 	t := w.t
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	t.settle()
 	if w.closed || !slices.Contains(t.writers, w) {
 		return
@@ -74,8 +74,7 @@ func (t *target) restedLines(w *writer) {
 		return
 	}
 	w.skip += int64(len(lines))
-	t.stats.Writes++
-	t.foldSoon()
+	t.changed()
 }
 
 // Sync: a program that has its data made durable is done with it. The kernel syncs the scratch file.
@@ -91,7 +90,7 @@ func (t *Tree) sync(d intercept.Descriptor) {
 	}
 	x := w.t
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock()
 	x.settle()
 	if w.closed || w.file == nil || w.initial == nil && !held(w) {
 		return // it will be closed in a moment, and then nothing is guessed

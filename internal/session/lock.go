@@ -48,6 +48,11 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 	var x *target
 	if w != nil {
 		x = w.t
+	} else if folds := t.foldLock(d.ID); folds != nil && l.Exclusive {
+		folds.mu.Lock()
+		folds.peers[c.process] = true
+		folds.unlock()
+		return intercept.Continue
 	} else if x = t.targetOf(d); x == nil {
 		return intercept.Continue
 	}
@@ -60,7 +65,7 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 	}
 	held := x.lockOf(holder)
 	if l.Unlock {
-		defer x.mu.Unlock()
+		defer x.unlock()
 		if held != nil {
 			x.submit(w)
 			held.release()
@@ -69,28 +74,28 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 		return nil
 	}
 	if held != nil && l.Kind == intercept.Record { // another range of what is locked whole, or another descriptor
-		defer x.mu.Unlock()
+		defer x.unlock()
 		if w == nil {
 			return nil
 		}
 		return x.refresh(c, w)
 	}
 	if err := x.need(); err != nil {
-		x.mu.Unlock()
+		x.unlock()
 		return x.refuse(err)
 	}
 	path := x.session.ProgramLock()
 	if held != nil { // from shared to exclusive, or back: the lock is given up in between, as flock(2) says
 		held.release()
 	}
-	x.mu.Unlock()
+	x.unlock()
 
 	file, err := flock(c.ctx(), path, l.Exclusive, l.Wait)
 	if err != nil {
 		return err
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock()
 	if w == nil {
 		if w, err = x.swapReader(c, d); err != nil {
 			_ = file.Close()
@@ -289,7 +294,7 @@ func (t *target) submitContent(w *writer, content []byte, additions bool) {
 		t.heads.Wrote(w.process, w.tid, w.bases[i], v)
 		w.initial = v.content
 	}
+	t.gone, t.goneAt, t.emptied = false, nil, nil
 	w.bases, w.likely = []*version{v}, 0
-	t.stats.Writes++
-	t.foldSoon()
+	t.changed()
 }

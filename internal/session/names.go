@@ -34,7 +34,10 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 		return source.moveAway(c, from, to, flags)
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock()
+	if x.peers[c.process] {
+		return intercept.Continue
+	}
 	x.settle()
 	x.starting(c.process)
 	return x.replace(c, from, to, flags)
@@ -163,7 +166,7 @@ func (t *target) contentOf(c *caller, from *intercept.Place, temp *privateTemp) 
 // moveAway: another name gets what the target is now, and the target is removed.
 func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	t.settle()
 	if from.Object == nil || t.gone {
 		return unix.ENOENT
@@ -184,7 +187,7 @@ func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) erro
 	if err != nil {
 		return t.refuse(err)
 	}
-	if alone {
+	if alone && t.lastToKnow(c) {
 		return intercept.Continue
 	}
 	if err := t.copyTo(c, from, to); err != nil {
@@ -253,6 +256,26 @@ func (t *target) alone() (bool, error) {
 	return true, t.session.Rest(context.Background())
 }
 
+// lastToKnow says that no other process of the tree has the target in its hands, nor changed it since the caller's process
+// saw it, if that did: else what is written after the name was taken away is not all there is to be.
+func (t *target) lastToKnow(c *caller) bool {
+	if !t.shared() {
+		return true
+	}
+	t.reap()
+	for _, p := range t.heads.Knowing() {
+		if p != c.process && len(t.heads.Seen(p)) > 0 {
+			return false
+		}
+	}
+	seen := t.heads.Seen(c.process)
+	now, err := t.onDisk().read()
+	return len(seen) == 0 || err != nil || now == nil || slices.ContainsFunc(seen, func(v *version) bool {
+		content, err := v.read()
+		return err != nil || string(content) == string(now)
+	})
+}
+
 // remove is a removal that only this tree sees, until it is known what comes after it.
 func (t *target) remove() {
 	t.gone, t.goneAt, t.emptied = true, t.onDisk(), nil
@@ -276,7 +299,10 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 		return intercept.Continue
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock()
+	if x.peers[c.process] {
+		return intercept.Continue
+	}
 	x.settle()
 	if x.gone {
 		return unix.ENOENT
@@ -285,7 +311,7 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 	if err != nil {
 		return x.refuse(err)
 	}
-	if alone {
+	if alone && x.lastToKnow(c) {
 		// What is kept beside it goes when the directory does, or at the end: whoever removes a whole tree has listed it.
 		x.emptied = nil
 		return intercept.Continue
@@ -311,9 +337,14 @@ func (t *Tree) moveDir(p *intercept.Place) error {
 		x.mu.Lock()
 		x.settle()
 		if alone, err := x.alone(); err == nil && alone && x.session != nil {
+			if x.gone { // it was removed by one who had not seen the last version
+				t.note("%s: removed with its directory", x.path)
+				_ = unix.Unlink(x.path)
+				x.gone = false
+			}
 			x.leave()
 		}
-		x.mu.Unlock()
+		x.unlock()
 	}
 	return intercept.Continue
 }
@@ -322,7 +353,7 @@ func (t *Tree) moveDir(p *intercept.Place) error {
 // into it.
 func (t *target) robbedOf() error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	t.settle()
 	if alone, err := t.alone(); err != nil || !alone {
 		return intercept.Continue
@@ -351,7 +382,7 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 		return intercept.Continue
 	case x != nil:
 		x.mu.Lock()
-		defer x.mu.Unlock()
+		defer x.unlock()
 		x.settle()
 		if to.Object != nil && !x.gone {
 			return unix.EEXIST
@@ -370,7 +401,7 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 		return x.publish(c, content, !x.gone)
 	}
 	source.mu.Lock()
-	defer source.mu.Unlock()
+	defer source.unlock()
 	source.settle()
 	if source.gone {
 		return unix.ENOENT
@@ -391,18 +422,8 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 func (t *Tree) Symlink(*intercept.Call, string, *intercept.Place) error { return intercept.Continue }
 
 // Touch is about the file itself: what was written to it has to be there first.
-func (t *Tree) Touch(_ *intercept.Call, p *intercept.Place) error {
-	if x := t.target(p); x != nil {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.settle()
-		if x.session != nil {
-			if _, _, err := x.current(); err != nil {
-				t.note("%s: %v", x.path, err)
-			}
-		}
-	}
-	return intercept.Continue
+func (t *Tree) Touch(c *intercept.Call, p *intercept.Place) error {
+	return t.upToDate(c.Process, p)
 }
 
 // Truncate by name is a version that was cut.
@@ -416,7 +437,7 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 		return intercept.Continue
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock()
 	x.settle()
 	if x.gone {
 		return unix.ENOENT
@@ -519,7 +540,7 @@ func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*
 		return nil, err
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock()
 	made := privateTemp{place{p.DirID, p.Name}, c.process, reader, intercept.ID{Dev: st.Dev, Ino: st.Ino}}
 	if old := x.privateTempOf(c, p); old != nil {
 		x.dropTemp(old)

@@ -52,7 +52,10 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 		return t.openTemp(c, p, how)
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock()
+	if x.peers[c.process] {
+		return nil, intercept.Continue
+	}
 	x.settle()
 	x.starting(c.process)
 	if how.Write() {
@@ -105,6 +108,9 @@ func (t *target) current() (content []byte, overlay bool, err error) {
 	}
 	content, overlay, result, err := t.session.Current(context.Background())
 	t.note(result, t.failure)
+	if err == nil && !overlay {
+		t.folded = t.wrote
+	}
 	return content, overlay, err
 }
 

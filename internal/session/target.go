@@ -35,7 +35,7 @@ type target struct {
 	}
 	wake chan struct{} // asks the folder for a fold
 
-	mu      sync.Mutex
+	mu      sync.Mutex       // see unlock
 	session *sidecar.Session // nil until something of it has to be kept
 	format  merge.Format
 	heads   *Heads[*intercept.Process, *version]
@@ -49,9 +49,34 @@ type target struct {
 	partial []*writer     // closed and incomplete: their program may go on
 	temps   []privateTemp // files that are to be renamed over the target
 	flocks  []*programLock
+	peers   map[*intercept.Process]bool // they fold, and what they do to the target is by the protocol
+
+	wrote, folded int  // changes, and how many of them are in the target
+	due           bool // counted in the tree's due
 
 	stats   Stats
 	failure error
+}
+
+// unlock ends what mu was locked for, and keeps count of the targets that stat(2) may not show as a program left them.
+func (t *target) unlock() {
+	due := len(t.writers) > 0 || len(t.partial) > 0 || t.gone || t.wrote > t.folded
+	if due != t.due {
+		t.due = due
+		if due {
+			t.tree.due.Add(1)
+		} else {
+			t.tree.due.Add(-1)
+		}
+	}
+	t.mu.Unlock()
+}
+
+// changed: something is to be folded.
+func (t *target) changed() {
+	t.stats.Writes++
+	t.wrote++
+	t.foldSoon()
 }
 
 // Stats are told at the end.
@@ -131,7 +156,7 @@ func (t *target) need() error {
 		return err
 	}
 	t.session, t.robbed, t.format = s, false, s.Guard().Format()
-	t.tree.knowGuard(sidecar.GuardDir(t.path), t)
+	t.tree.knowGuard(s, t)
 	if t.wake == nil {
 		t.wake = make(chan struct{}, 1)
 		t.tree.folders.Go(t.foldAsAsked)
@@ -146,7 +171,7 @@ func (t *target) checkSession() {
 	}
 	if _, err := os.Lstat(t.session.Dir()); errors.Is(err, fs.ErrNotExist) {
 		_ = t.session.Close(false)
-		t.session, t.robbed = nil, true
+		t.session, t.robbed, t.folded = nil, true, t.wrote
 		for _, w := range append(slices.Clone(t.writers), t.partial...) {
 			t.drop(w) // its scratch file was removed with it
 		}
@@ -201,16 +226,19 @@ func (t *target) foldAsAsked() {
 func (t *target) fold() error {
 	t.mu.Lock()
 	t.settle()
-	s := t.session
-	t.mu.Unlock()
+	s, wrote := t.session, t.wrote
+	t.unlock()
 	if s == nil {
 		return nil
 	}
 	result, err := s.Fold(t.tree.ctx)
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	if t.session == s {
 		t.note(result, err)
+	}
+	if err == nil {
+		t.folded = max(t.folded, wrote)
 	}
 	return err
 }
@@ -343,8 +371,7 @@ func (t *target) giveUpLines(w *writer, lines []byte) {
 			return
 		}
 		lines = lines[whole:]
-		t.stats.Writes++
-		t.foldSoon()
+		t.changed()
 	}
 	t.quarantine(w, lines)
 }
@@ -362,9 +389,8 @@ func (t *target) knows(w *writer, base *version) {
 }
 
 func (t *target) written(w *writer) {
-	t.stats.Writes++
 	t.drop(w)
-	t.foldSoon()
+	t.changed()
 }
 
 // ending says how the program of a closed scratch file ended: a signal, 0 if it lives on or ended by itself. While it is
@@ -493,6 +519,7 @@ func (t *target) starting(p *intercept.Process) {
 }
 
 func (t *target) exit(p *intercept.Process) {
+	delete(t.peers, p)
 	if !t.heads.Known(p) {
 		return
 	}
@@ -556,7 +583,7 @@ func (t *target) opened(f *os.File, live bool) *version {
 // finish is called when no process of the tree is left.
 func (t *target) finish(ctx context.Context) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	for _, w := range t.writers {
 		if !w.exited {
 			w.exited = true // and it was not told how
@@ -616,7 +643,7 @@ func (t *target) withdraw(ctx context.Context) error {
 // close ends the session.
 func (t *target) close() {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	for _, v := range t.kept {
 		v.close()
 	}

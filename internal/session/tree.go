@@ -53,6 +53,7 @@ type Tree struct {
 	stop    context.CancelFunc
 	closing chan struct{}
 	folders sync.WaitGroup
+	due     atomic.Int32 // targets of which something is open, or not yet in the file
 
 	mu      sync.Mutex
 	targets map[place]*target
@@ -65,6 +66,7 @@ type Tree struct {
 		targets map[intercept.ID]*target
 		dirs    map[intercept.ID]bool // in which there is a target
 		guards  map[intercept.ID]*target
+		locks   map[intercept.ID]*target // of folds
 	}
 }
 
@@ -87,6 +89,7 @@ func New(o Options) *Tree {
 	t.objects.targets = map[intercept.ID]*target{}
 	t.objects.dirs = map[intercept.ID]bool{}
 	t.objects.guards = map[intercept.ID]*target{}
+	t.objects.locks = map[intercept.ID]*target{}
 	match := newMatcher(o.Dir, o.Files)
 	t.match.Store(&match)
 	for _, file := range match.patterns {
@@ -117,7 +120,7 @@ func (t *Tree) newTarget(key place, path string) *target {
 	t.objects.Unlock()
 	return &target{
 		tree: t, key: key, path: path, named: t.match.Load().names(path), heads: NewHeads[*intercept.Process, *version](),
-		format: sidecar.FormatOf(path, t.options.Sidecar),
+		format: sidecar.FormatOf(path, t.options.Sidecar), peers: map[*intercept.Process]bool{},
 	}
 }
 
@@ -143,7 +146,7 @@ func (t *Tree) Named(name string) bool { return t.match.Load().named(name) }
 func (t *Tree) Known(id intercept.ID) bool {
 	t.objects.RLock()
 	defer t.objects.RUnlock()
-	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id] || t.objects.guards[id] != nil
+	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id] || t.objects.guards[id] != nil || t.objects.locks[id] != nil
 }
 
 func (t *Tree) know(id intercept.ID, of *target) {
@@ -156,14 +159,25 @@ func (t *Tree) know(id intercept.ID, of *target) {
 	t.objects.targets[id] = of
 }
 
-func (t *Tree) knowGuard(dir string, of *target) {
-	var st unix.Stat_t
-	if unix.Lstat(dir, &st) != nil {
-		return
+func (t *Tree) knowGuard(s *sidecar.Session, of *target) {
+	note := func(path string, in map[intercept.ID]*target) {
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil {
+			in[intercept.ID{Dev: st.Dev, Ino: st.Ino}] = of
+		}
 	}
 	t.objects.Lock()
 	defer t.objects.Unlock()
-	t.objects.guards[intercept.ID{Dev: st.Dev, Ino: st.Ino}] = of
+	note(sidecar.GuardDir(of.path), t.objects.guards)
+	note(s.FoldLock(), t.objects.locks)
+}
+
+// foldLock is the target whose folds a lock excludes from each other. Who takes it in our tree is a jsonguard, or a program
+// that is written for it.
+func (t *Tree) foldLock(id intercept.ID) *target {
+	t.objects.RLock()
+	defer t.objects.RUnlock()
+	return t.objects.locks[id]
 }
 
 func (t *Tree) guard(id intercept.ID) *target {
@@ -188,6 +202,13 @@ func (t *Tree) scratch(id intercept.ID) *writer {
 	t.objects.RLock()
 	defer t.objects.RUnlock()
 	return t.objects.scratch[id]
+}
+
+// find finds a target that somebody has come near already.
+func (t *Tree) find(p *intercept.Place) *target {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.targets[place{p.DirID, p.Name}]
 }
 
 // target finds what is guarded, or may become so, at a place.
@@ -238,7 +259,7 @@ func (t *Tree) Forked(parent, child *intercept.Process) {
 			x.reap()
 			x.starting(child)
 		}
-		x.mu.Unlock()
+		x.unlock()
 	}
 }
 
@@ -255,7 +276,7 @@ func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
 		x.releaseLocksOf(p)
 		x.passTempsOf(p)
 		x.exit(p)
-		x.mu.Unlock()
+		x.unlock()
 	}
 }
 
@@ -267,7 +288,7 @@ func (t *Tree) Changed(key any, _ string, what intercept.Change) {
 			x.events.Lock()
 			x.events.closed = append(x.events.closed, x.writers...)
 			x.events.Unlock()
-			x.mu.Unlock()
+			x.unlock()
 			x.foldSoon()
 		}
 		return

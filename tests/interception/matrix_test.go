@@ -203,6 +203,21 @@ func main() {
 	require.Len(t, seen, 3*each)
 }
 
+// jsonguard's own verbs, in a script that runs under exec: a fold that waits for us must not be waited for.
+func TestVerbsInside(t *testing.T) {
+	needs(t, "python3")
+	const each = 6
+	l := newLab(t)
+	l.write("r.json", "{\n \"n\": 0\n}\n")
+	l.write("w.py", writers["python open w"].script)
+	verbs := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do %s -q incr r.json /n --timeout 1m >/dev/null || exit 1; i=$((i+1)); done`, each, binary)
+	l.together(l.guarded(results, "sh", "-c", fmt.Sprintf(`(%s) & one=$!; (%s) & two=$!; python3 w.py a %d && wait $one && wait $two`, verbs, verbs, each)))
+	doc := l.object("r.json")
+	require.EqualValues(t, 2*each, doc["n"])
+	require.Len(t, doc, each+1)
+	l.clean("r.json")
+}
+
 // An exec inside an exec is guarded by the outer one.
 func TestNested(t *testing.T) {
 	needs(t, "python3")

@@ -1,0 +1,66 @@
+//go:build linux
+
+package session
+
+import (
+	"context"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/sidecar"
+)
+
+// Pending: see intercept.Handler.
+func (t *Tree) Pending() bool { return t.due.Load() > 0 }
+
+// Stat: a program that closed what it wrote finds the file as it left it, or as a merge made it of that.
+func (t *Tree) Stat(c *intercept.Call, p *intercept.Place) error { return t.upToDate(c.Process, p) }
+
+// upToDate puts what was closed into a file that somebody asks for by name, if no lock has to be waited for.
+func (t *Tree) upToDate(by *intercept.Process, p *intercept.Place) error {
+	x := t.find(p)
+	if x == nil {
+		return intercept.Continue
+	}
+	x.mu.Lock()
+	defer x.unlock()
+	if x.peers[by] {
+		return intercept.Continue
+	}
+	x.settle()
+	if x.gone {
+		return unix.ENOENT
+	}
+	if x.wrote == x.folded || x.session == nil {
+		return intercept.Continue
+	}
+	done, result, err := x.session.Try(context.Background())
+	x.note(result, x.failure)
+	switch {
+	case err != nil:
+		t.note("%s: %v", x.path, err)
+	case done:
+		x.folded = x.wrote
+	}
+	return intercept.Continue
+}
+
+// Identity: to a program that writes the target, its scratch file is the target. vim compares the file that it has opened
+// with the one that the path names, and does not write when they differ.
+func (t *Tree) Identity(_ *intercept.Call, d intercept.Descriptor) intercept.ID {
+	var path string
+	if w := t.scratch(d.ID); w != nil {
+		path = w.t.path
+	} else if x := t.targetOf(d); x != nil && strings.HasPrefix(d.Path, sidecar.GuardDir(x.path)+"/") {
+		path = x.path // a reader's, with what is pending
+	} else {
+		return intercept.ID{}
+	}
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil {
+		return intercept.ID{}
+	}
+	return intercept.ID{Dev: st.Dev, Ino: st.Ino}
+}
