@@ -29,17 +29,26 @@ func acquireFile(ctx context.Context, target string, o options) (*Lock, error) {
 	if err != nil {
 		return nil, lockError(path, target, err)
 	}
-	held, err := lockFile(ctx, target, path, o)
-	if err == nil {
-		held.leave = leave
-		return &Lock{path: path, held: held, record: recordSoon(target, o)}, nil
+	for {
+		held, err := lockFile(ctx, target, path, o)
+		if err == nil {
+			held.leave = leave
+			return &Lock{path: path, held: held, record: recordSoon(target, o)}, nil
+		}
+		if o.inherit && errors.Is(err, ErrTimeout) && heldByAncestor(path, target) {
+			leave()
+			return &Lock{path: path, inherited: true}, nil
+		}
+		if errors.Is(err, errHeldAbove) && ctx.Err() == nil {
+			continue // it has let go since
+		}
+		leave()
+		return nil, lockError(path, target, err)
 	}
-	leave()
-	if o.inherit && errors.Is(err, ErrTimeout) && heldByAncestor(path, target) {
-		return &Lock{path: path, inherited: true}, nil
-	}
-	return nil, lockError(path, target, err)
 }
+
+// errHeldAbove: an ancestor holds it, so that waiting for it might never end.
+var errHeldAbove = fmt.Errorf("%w: held by an ancestor of this process", ErrTimeout)
 
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
@@ -109,8 +118,11 @@ func (l *fileLock) take(ctx context.Context, target string, o options) error {
 	if ok {
 		return nil
 	}
-	if o.timeout == 0 || o.inherit && heldByAncestor(l.path, target) {
+	if o.timeout == 0 {
 		return errors.Join(ErrTimeout, l.flock.Close())
+	}
+	if o.inherit && heldByAncestor(l.path, target) {
+		return errors.Join(errHeldAbove, l.flock.Close())
 	}
 	return WaitInKernel(ctx, try, block, l.flock.Close)
 }

@@ -44,9 +44,10 @@ func (t turn) give() { <-t }
 
 // heldLocks are the locks of one fold, in the order they were taken.
 type heldLocks struct {
-	targets []targetLock
-	guard   vfs.File
-	store   *store
+	borrowed bool // a target lock is the hold of another process of our tree, which may be one that replaces the target too
+	targets  []targetLock
+	guard    vfs.File
+	store    *store
 }
 
 func (h *heldLocks) release() {
@@ -83,11 +84,11 @@ func (g *Guard) lockAll(ctx context.Context, needStore bool, until time.Time) (*
 			return nil, err
 		}
 		h.targets = append(h.targets, l)
-		inherited = inherited || l.Inherited()
+		h.borrowed = h.borrowed || l.Inherited()
 	}
 	// Under somebody else's hold <target>.lock excludes nobody of the same tree: guard/lock has to.
 	// JSON Lines are appended in place, and only a record tells a torn append from a whole one.
-	if err := g.lockStore(ctx, h, needStore || inherited || g.format == merge.Lines || g.history != nil, until); err != nil {
+	if err := g.lockStore(ctx, h, needStore || inherited || h.borrowed || g.format == merge.Lines || g.history != nil, until); err != nil {
 		h.release()
 		return nil, err
 	}

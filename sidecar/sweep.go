@@ -21,7 +21,7 @@ func (f *fold) sweep() error {
 		return err
 	}
 	f.truncateOwn()
-	if f.g.swept {
+	if f.g.swept || f.lock.borrowed { // whose hold it is may have a temporary file of its own
 		return nil
 	}
 	if err := f.sweepUnborn(); err != nil {

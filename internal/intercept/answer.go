@@ -57,6 +57,9 @@ func (n *notification) decide() (int, error) {
 	if err != nil {
 		return 0, n.unseen(err)
 	}
+	if n.s.handler.Exempt(n.task.tgid) {
+		return 0, Continue
+	}
 	if c := &n.task.credentials; c.capabilities != 0 {
 		// In a user namespace of its own they count inside only. One that we may not look at is such a one.
 		if ns, err := userNamespace(n.task.tid); err != nil || ns != n.s.userNamespace {

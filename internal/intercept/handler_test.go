@@ -120,6 +120,8 @@ func (h *scratchHandler) Pending() bool {
 	return len(h.pending) > 0
 }
 
+func (h *scratchHandler) Exempt(int) bool { return false }
+
 func (h *scratchHandler) Stat(*Call, *Place) error { return Continue }
 
 // Identity: a writer's scratch file is the guarded one to it.

@@ -59,7 +59,7 @@ type Command struct {
 
 // Handler decides. Its methods are called from many goroutines, also for one process at a time when it has threads.
 //
-// Named, Known and Pending are asked for nearly every call of every process, on the thread that receives: they must not
+// Named, Known, Pending and Exempt are asked for nearly every call of every process, on the thread that receives: they must not
 // allocate, do I/O or wait for a lock that is held during either. All others may take their time, and hold up only
 // their caller. Before each of them the changes that are due (Changed) and the births of processes (Forked) have been
 // told.
@@ -73,6 +73,10 @@ type Handler interface {
 	// Pending says whether a program may have written something that stat(2) would not show, or be about to. It is asked
 	// first of all, because programs look at files much more often than they open them.
 	Pending() bool
+
+	// Exempt says that a process is one of the handler's own kind: its calls pass, whatever they are about, and nothing is told
+	// before them. The handler may be waiting for it.
+	Exempt(pid int) bool
 
 	// Open is open(2), openat(2), openat2(2) and creat(2). The descriptor becomes the caller's; the file is closed
 	// here before the caller goes on, and must be the only one of its open file description in this process if its

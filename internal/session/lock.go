@@ -49,9 +49,7 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 	if w != nil {
 		x = w.t
 	} else if folds := t.foldLock(d.ID); folds != nil && l.Exclusive {
-		folds.mu.Lock()
-		folds.peers[c.process] = true
-		folds.unlock()
+		t.peers.Store(c.process.PID, true)
 		return intercept.Continue
 	} else if x = t.targetOf(d); x == nil {
 		return intercept.Continue

@@ -35,9 +35,6 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 	}
 	x.mu.Lock()
 	defer x.unlock()
-	if x.peers[c.process] {
-		return intercept.Continue
-	}
 	x.settle()
 	x.starting(c.process)
 	return x.replace(c, from, to, flags)
@@ -300,9 +297,6 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 	}
 	x.mu.Lock()
 	defer x.unlock()
-	if x.peers[c.process] {
-		return intercept.Continue
-	}
 	x.settle()
 	if x.gone {
 		return unix.ENOENT
@@ -422,8 +416,8 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 func (t *Tree) Symlink(*intercept.Call, string, *intercept.Place) error { return intercept.Continue }
 
 // Touch is about the file itself: what was written to it has to be there first.
-func (t *Tree) Touch(c *intercept.Call, p *intercept.Place) error {
-	return t.upToDate(c.Process, p)
+func (t *Tree) Touch(_ *intercept.Call, p *intercept.Place) error {
+	return t.upToDate(p)
 }
 
 // Truncate by name is a version that was cut.
@@ -556,7 +550,7 @@ func (t *Tree) readTemp(c *caller, p *intercept.Place) (*os.File, error) {
 		return nil, intercept.Continue
 	}
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	defer x.unlock()
 	temp := x.privateTempOf(c, p)
 	if temp == nil || temp.id == p.ID {
 		return nil, intercept.Continue

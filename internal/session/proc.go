@@ -32,8 +32,9 @@ func exiting(pid int, start uint64) bool {
 	return err != nil || v&pfExiting != 0
 }
 
-// changedSince says whether a file was changed, or replaced, after a process started; start is in clock ticks after boot.
-func changedSince(path string, start uint64) bool {
+// changedSince says whether a file was changed, or replaced, after a process started; start is in clock ticks after boot. That was
+// not before the time given, which is known more exactly.
+func changedSince(path string, start uint64, notBefore time.Time) bool {
 	var st unix.Stat_t
 	var now, up unix.Timespec
 	if unix.Lstat(path, &st) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &now) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
@@ -41,7 +42,7 @@ func changedSince(path string, start uint64) bool {
 	}
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Linux has us on (time(7))
 	began := now.Nano() - up.Nano() + int64(start)*int64(tick)
-	return st.Ctim.Nano() > began
+	return st.Ctim.Nano() > max(began, notBefore.UnixNano())
 }
 
 // holds says whether a process of the tree holds the flock of a file (proc_locks(5)): it may wait for what we do, so that

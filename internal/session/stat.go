@@ -16,19 +16,16 @@ import (
 func (t *Tree) Pending() bool { return t.due.Load() > 0 }
 
 // Stat: a program that closed what it wrote finds the file as it left it, or as a merge made it of that.
-func (t *Tree) Stat(c *intercept.Call, p *intercept.Place) error { return t.upToDate(c.Process, p) }
+func (t *Tree) Stat(_ *intercept.Call, p *intercept.Place) error { return t.upToDate(p) }
 
 // upToDate puts what was closed into a file that somebody asks for by name, if no lock has to be waited for.
-func (t *Tree) upToDate(by *intercept.Process, p *intercept.Place) error {
+func (t *Tree) upToDate(p *intercept.Place) error {
 	x := t.find(p)
 	if x == nil {
 		return intercept.Continue
 	}
 	x.mu.Lock()
 	defer x.unlock()
-	if x.peers[by] {
-		return intercept.Continue
-	}
 	x.settle()
 	if x.gone {
 		return unix.ENOENT

@@ -49,7 +49,6 @@ type target struct {
 	partial []*writer     // closed and incomplete: their program may go on
 	temps   []privateTemp // files that are to be renamed over the target
 	flocks  []*programLock
-	peers   map[*intercept.Process]bool // they fold, and what they do to the target is by the protocol
 
 	wrote, folded int  // changes, and how many of them are in the target
 	due           bool // counted in the tree's due
@@ -511,7 +510,7 @@ func (t *target) starting(p *intercept.Process) {
 		t.starting(up)
 	}
 	start := t.onDisk()
-	if !t.named && start != missing && changedSince(t.path, p.Start) {
+	if !t.named && start != missing && changedSince(t.path, p.Start, t.tree.began) {
 		// Nobody looked when it started, and what it was then is gone: what it writes unread is added, and deletes nothing.
 		start = missing
 	}
@@ -519,7 +518,6 @@ func (t *target) starting(p *intercept.Process) {
 }
 
 func (t *target) exit(p *intercept.Process) {
-	delete(t.peers, p)
 	if !t.heads.Known(p) {
 		return
 	}

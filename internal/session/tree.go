@@ -53,6 +53,7 @@ type Tree struct {
 	stop    context.CancelFunc
 	closing chan struct{}
 	folders sync.WaitGroup
+	peers   sync.Map     // processes that fold themselves, by pid
 	due     atomic.Int32 // targets of which something is open, or not yet in the file
 
 	mu      sync.Mutex
@@ -120,7 +121,7 @@ func (t *Tree) newTarget(key place, path string) *target {
 	t.objects.Unlock()
 	return &target{
 		tree: t, key: key, path: path, named: t.match.Load().names(path), heads: NewHeads[*intercept.Process, *version](),
-		format: sidecar.FormatOf(path, t.options.Sidecar), peers: map[*intercept.Process]bool{},
+		format: sidecar.FormatOf(path, t.options.Sidecar),
 	}
 }
 
@@ -147,6 +148,13 @@ func (t *Tree) Known(id intercept.ID) bool {
 	t.objects.RLock()
 	defer t.objects.RUnlock()
 	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id] || t.objects.guards[id] != nil || t.objects.locks[id] != nil
+}
+
+// Exempt: a jsonguard in our own tree, or a program that is written for it. What it does to a target is by the protocol, and it
+// may hold the lock of folds, which we wait for.
+func (t *Tree) Exempt(pid int) bool {
+	_, peer := t.peers.Load(pid)
+	return peer
 }
 
 func (t *Tree) know(id intercept.ID, of *target) {
@@ -265,6 +273,7 @@ func (t *Tree) Forked(parent, child *intercept.Process) {
 
 // Exited passes on what a process knew, and says of what it left half-done how that came.
 func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
+	t.peers.Delete(p.PID)
 	for _, x := range t.all() {
 		x.mu.Lock()
 		for _, w := range append(x.writers, x.partial...) {
@@ -364,7 +373,7 @@ func (t *Tree) Prepare() error {
 
 func (t *target) prepare() error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
+	defer t.unlock()
 	if err := sidecar.CheckSession(t.path, t.tree.options.Sidecar); err != nil || !t.shared() {
 		return err
 	}
