@@ -59,18 +59,26 @@ func (p pieces) hash() string {
 	return h.String()
 }
 
-// writeTo writes them to the beginning of a file. Small ones go together.
+// writeTo writes them to the beginning of a file. Small ones go together, and while one part of a large version is
+// copied, the disk writes the one before it.
 func (p pieces) writeTo(f vfs.File) error {
-	const large = 64 << 10
+	const large, part = 64 << 10, 8 << 20
 	var small []byte
-	at := int64(0)
+	at, begun := int64(0), int64(0)
 	write := func(b []byte) error {
-		if len(b) == 0 {
-			return nil
+		for len(b) > 0 {
+			n := min(len(b), part)
+			if err := writeWhole(f, b[:n], at); err != nil {
+				return err
+			}
+			b = b[n:]
+			at += int64(n)
+			if at-begun >= part {
+				vfs.StartWriteback(f, begun, at-begun)
+				begun = at
+			}
 		}
-		err := writeWhole(f, b, at)
-		at += int64(len(b))
-		return err
+		return nil
 	}
 	for _, piece := range p {
 		if len(small)+len(piece) <= large {

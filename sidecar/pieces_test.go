@@ -55,3 +55,18 @@ func TestPieces(t *testing.T) {
 		require.NoError(t, file.Close())
 	}
 }
+
+// A large version is written in parts and read in halves.
+func TestLargePieces(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcdef"), 20<<20/16)
+	content = append(content, "the end"...)
+	dir, err := vfs.OS.OpenDir(t.TempDir())
+	require.NoError(t, err)
+	file, err := dir.OpenFile("f", os.O_RDWR|os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	defer file.Close()
+	require.NoError(t, pieces{content[:100], content[100 : 19<<20], content[19<<20:]}.writeTo(file))
+	read, _, err := readAll(file)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content, read))
+}

@@ -290,6 +290,7 @@ func readAll(f vfs.File) ([]byte, vfs.Info, error) {
 		return nil, info, fmt.Errorf("%w: not a regular file", ErrTarget)
 	}
 	buf := make([]byte, 0, info.Size+1)
+	buf = readHalves(f, buf, info.Size)
 	for {
 		n, err := f.ReadAt(buf[len(buf):cap(buf)], int64(len(buf)))
 		buf = buf[:len(buf)+n]
@@ -303,4 +304,21 @@ func readAll(f vfs.File) ([]byte, vfs.Info, error) {
 			buf = append(buf, make([]byte, len(buf)/4+4096)...)[:len(buf)]
 		}
 	}
+}
+
+// readHalves reads the first half of a large file while another thread reads the second: to copy it into fresh memory is
+// what takes the time. What it could not read in full is left to be read on.
+func readHalves(f vfs.File, buf []byte, size int64) []byte {
+	const worthwhile = 8 << 20
+	if size < worthwhile {
+		return buf
+	}
+	half := size / 2
+	second := inBackground(func() int64 { n, _ := f.ReadAt(buf[half:size], half); return int64(n) })
+	first, _ := f.ReadAt(buf[:half], 0)
+	read := int64(first)
+	if behind := second(); read == half {
+		read += behind
+	}
+	return buf[:read]
 }
