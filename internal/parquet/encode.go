@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -19,7 +20,7 @@ const (
 	rowsOfGroup  = 122_880
 	bytesOfGroup = 64 << 20 // of JSON text
 
-	batchBytes = 1 << 20 // of JSON text that is taken apart before it goes to the columns
+	batchBytes = 1 << 18 // of JSON text, so that a processor's cache holds it that is taken apart before it goes to the columns
 
 	// A dictionary that grows beyond this does not pay: the column goes on without it.
 	dictionaryBytes = 256 << 10
@@ -38,41 +39,96 @@ func Encode(w io.Writer, r io.Reader) (rows int64, err error) {
 		return 0, err
 	}
 	out := parquet.NewWriter(w, schemaOf(in.Table),
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
+		// The next level makes the file of the benchmark 7 % smaller and takes a half more for it.
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
 		parquet.DictionaryMaxBytes(dictionaryBytes),
 		parquet.CreatedBy("jsonguard", "1", ""),
 		parquet.KeyValueMetadata(metadataKey, string(text)))
-	e := encoder{in: in, out: out, shredder: newShredder(in.Table)}
-	for {
-		if err := e.batch(); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return e.rows, err
-		}
+	e := encoder{in: in, shredder: newShredder(in.Table), full: make(chan *batch, batches), free: make(chan *batch, batches)}
+	for range batches {
+		e.free <- &batch{columns: make([][]parquet.Value, len(e.columns)), buf: make([]byte, 0, 2*batchBytes)}
 	}
-	if err := out.Close(); err != nil {
+	taken := make(chan error, 1)
+	go func() { taken <- takeApart(&e) }()
+	for b := range e.full {
+		if err == nil {
+			if err = b.write(out); err != nil {
+				e.stop.Store(true)
+			}
+		}
+		e.free <- b
+	}
+	if apart := <-taken; apart != nil { // the stream is the cause of what is wrong with the file
+		return e.rows, apart
+	}
+	if err == nil {
+		err = out.Close()
+	}
+	if err != nil {
 		return e.rows, fmt.Errorf("write: %w", err)
 	}
 	return e.rows, nil
 }
 
+// batches is how many are on their way between the one who takes records apart and the one who writes columns.
+const batches = 3
+
+// batch is some rows as columns, and the text that they refer to.
+type batch struct {
+	columns [][]parquet.Value
+	buf     []byte
+	last    bool // of a row group
+}
+
+func (b *batch) write(out *parquet.Writer) error {
+	for i, c := range out.ColumnWriters() {
+		if _, err := c.WriteRowValues(b.columns[i]); err != nil {
+			return err
+		}
+		b.columns[i] = b.columns[i][:0]
+	}
+	if b.last {
+		return out.Flush()
+	}
+	return nil
+}
+
 type encoder struct {
 	*shredder
-	in   *table.Reader
-	out  *parquet.Writer
-	buf  []byte
-	rows int64
+	in         *table.Reader
+	full, free chan *batch
+	stop       atomic.Bool // nobody wants more
+	rows       int64
 
 	groupRows, groupBytes int64
 }
 
-// batch takes some rows. io.EOF: those were the last.
-func (e *encoder) batch() error {
-	e.buf = e.buf[:0]
+// takeApart reads all rows.
+func takeApart(e *encoder) error {
+	defer close(e.full)
+	for !e.stop.Load() {
+		b := <-e.free
+		b.buf, b.last, e.columns = b.buf[:0], false, b.columns
+		err := e.fill(b)
+		if err == nil || errors.Is(err, io.EOF) {
+			e.full <- b
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fill takes some rows. io.EOF: those were the last.
+func (e *encoder) fill(b *batch) error {
 	var row table.Row
 	var end error
-	for len(e.buf) < batchBytes && e.groupRows < rowsOfGroup {
-		if e.buf, end = e.in.Next(e.buf, &row); end != nil {
+	for len(b.buf) < batchBytes && e.groupRows < rowsOfGroup {
+		if b.buf, end = e.in.Next(b.buf, &row); end != nil {
 			break
 		}
 		if err := e.add(&row); err != nil {
@@ -84,17 +140,9 @@ func (e *encoder) batch() error {
 	if end != nil && !errors.Is(end, io.EOF) {
 		return fmt.Errorf("read: %w", end)
 	}
-	e.groupBytes += int64(len(e.buf))
-	for i, c := range e.out.ColumnWriters() {
-		if _, err := c.WriteRowValues(e.columns[i]); err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
-		e.columns[i] = e.columns[i][:0]
-	}
+	e.groupBytes += int64(len(b.buf))
 	if e.groupRows >= rowsOfGroup || e.groupBytes >= bytesOfGroup {
-		if err := e.out.Flush(); err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
+		b.last = true
 		e.groupRows, e.groupBytes = 0, 0
 	}
 	return end

@@ -81,10 +81,13 @@ func leaf(c *table.Column) parquet.Node {
 	case table.Double:
 		return parquet.Leaf(parquet.DoubleType)
 	case table.String:
+		if c.Unlike {
+			return parquet.String()
+		}
 		return text(parquet.String())
 	}
-	return text(parquet.JSON())
+	return parquet.JSON()
 }
 
-// text has a dictionary, as long as that pays (see dictionaryBytes).
+// text has a dictionary, as long as it does not grow too large (see dictionaryBytes).
 func text(n parquet.Node) parquet.Node { return parquet.Encoded(n, &parquet.RLEDictionary) }

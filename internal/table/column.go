@@ -34,6 +34,7 @@ type Column struct {
 	Null    bool `json:"null,omitempty"`
 	Missing bool `json:"missing,omitempty"`
 
+	Unlike bool     `json:"unlike,omitempty"` // strings that are mostly different: a dictionary of them does not pay
 	Twice  bool     `json:"twice,omitempty"`  // there are objects in which a name comes twice
 	Fields []Column `json:"fields,omitempty"` // of a Struct; one for the values of a Map, and for the elements of a List
 }
@@ -79,6 +80,9 @@ func (b *builder) column(at string, p *Profile, wanted int64, depth int) Column 
 	c := Column{Null: p.Nulls > 0, Missing: wanted > p.values()+p.Nulls}
 	c.Kind = b.kind(at, p, depth)
 	switch c.Kind {
+	case String:
+		c.Unlike = 2*p.Unlike > p.Sampled
+		b.leaves++
 	case Struct:
 		c.Twice = p.Doubled > 0
 		if p.Doubled > 0 {

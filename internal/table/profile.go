@@ -2,6 +2,7 @@ package table
 
 import (
 	"bytes"
+	"hash/maphash"
 	"math"
 	"strconv"
 	"unsafe"
@@ -16,7 +17,9 @@ type Profile struct {
 	Doubles int64 `json:"doubles,omitempty"` // other numbers that a double holds: it prints as the same number
 	Numbers int64 `json:"numbers,omitempty"` // numbers that neither holds
 	Strings int64 `json:"strings,omitempty"`
-	Lone    int64 `json:"lone,omitempty"` // strings with a lone surrogate, which UTF-8 has not
+	Lone    int64 `json:"lone,omitempty"`    // strings with a lone surrogate, which UTF-8 has not
+	Sampled int64 `json:"sampled,omitempty"` // strings that were looked at more closely: the first ones
+	Unlike  int64 `json:"unlike,omitempty"`  // those of Sampled that differ from all before
 	Objects int64 `json:"objects,omitempty"`
 	Lists   int64 `json:"lists,omitempty"`
 
@@ -28,9 +31,10 @@ type Profile struct {
 	Values  *Profile `json:"values,omitempty"`  // of the objects instead, when they have more names than columns
 	Element *Profile `json:"element,omitempty"` // of the lists
 
-	names map[string]int // places in Fields
-	seen  int64          // the object that had this member last; counts from 1 in each profile
-	next  int            // the field that is expected next
+	sample map[uint64]struct{} // hashes of the strings of Sampled
+	names  map[string]int      // places in Fields
+	seen   int64               // the object that had this member last; counts from 1 in each profile
+	next   int                 // the field that is expected next
 }
 
 // Field is a member by name.
@@ -42,6 +46,8 @@ type Field struct {
 const (
 	maxNames = 1000 // of one object: more are taken for data
 	maxDepth = 32
+
+	maxSample = 512 // strings of a place
 )
 
 // Add looks at the value at raw[i] and returns the index behind it.
@@ -58,6 +64,9 @@ func (p *Profile) add(raw []byte, i, depth int) int {
 			p.Lone++
 		} else {
 			p.Strings++
+		}
+		if p.Sampled < maxSample {
+			p.addSample(raw[i:end])
 		}
 		return end
 	case '{':
@@ -91,6 +100,20 @@ func (p *Profile) add(raw []byte, i, depth int) int {
 	}
 	return end
 }
+
+// addSample counts how many of the first strings are different. Only speed and size depend on it.
+func (p *Profile) addSample(raw []byte) {
+	if p.sample == nil {
+		p.sample = make(map[uint64]struct{}, 64)
+	}
+	p.sample[maphash.Bytes(seed, raw)] = struct{}{}
+	p.Sampled++
+	if p.Unlike = int64(len(p.sample)); p.Sampled == maxSample {
+		p.sample = nil
+	}
+}
+
+var seed = maphash.MakeSeed()
 
 func (p *Profile) addObject(raw []byte, i, depth int) int {
 	object := p.Objects
@@ -278,7 +301,7 @@ func (p *Profile) Merge(q *Profile) {
 	for _, n := range []struct{ to, from *int64 }{
 		{&p.Nulls, &q.Nulls}, {&p.Bools, &q.Bools}, {&p.Ints, &q.Ints}, {&p.BigInts, &q.BigInts}, {&p.Doubles, &q.Doubles},
 		{&p.Numbers, &q.Numbers}, {&p.Strings, &q.Strings}, {&p.Lone, &q.Lone}, {&p.Objects, &q.Objects}, {&p.Lists, &q.Lists},
-		{&p.Doubled, &q.Doubled}, {&p.Members, &q.Members},
+		{&p.Doubled, &q.Doubled}, {&p.Members, &q.Members}, {&p.Sampled, &q.Sampled}, {&p.Unlike, &q.Unlike},
 	} {
 		*n.to += *n.from
 	}
