@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +48,11 @@ func (g *Guard) Status(ctx context.Context) (Status, error) {
 	for _, o := range st.Sidecars {
 		st.Pending += o.Pending
 	}
+	sessions, err := s.sessionOwners()
+	if err != nil {
+		return st, g.fail("status", err, "")
+	}
+	st.Sidecars = append(st.Sidecars, sessions...)
 	conflicts, err := g.Conflicts(ctx)
 	if err != nil {
 		return st, err
@@ -132,6 +138,45 @@ func (g *Guard) owners(s *store, marks watermarks) ([]Owner, error) {
 		}
 		if err != nil {
 			o.Damage = err.Error()
+		}
+		owners = append(owners, o)
+	}
+	return owners, nil
+}
+
+// sessionOwners lists those who intercept what programs write: a Session each.
+func (s *store) sessionOwners() (owners []Owner, err error) {
+	names, err := s.views.Names()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range names {
+		if !strings.HasPrefix(id, sessionPrefix) {
+			continue
+		}
+		dir, err := s.views.OpenDir(id)
+		if isMissing(err) {
+			continue // it ended
+		}
+		if err != nil {
+			owners = append(owners, Owner{ID: id, Session: true, Damage: err.Error()})
+			continue
+		}
+		o := Owner{ID: id, Session: true}
+		head, err := readFile(dir, ownerName)
+		if err == nil {
+			o.Live, err = inUse(dir)
+		}
+		_ = dir.Close()
+		if isMissing(err) {
+			continue
+		}
+		if err != nil {
+			o.Damage = err.Error()
+		}
+		var h header
+		if json.Unmarshal(head, &h) == nil { // else it is of an older release
+			o.Host, o.PID, o.Command, o.Since = h.Host, h.PID, h.Command, h.Since
 		}
 		owners = append(owners, o)
 	}

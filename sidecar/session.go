@@ -180,6 +180,13 @@ func (s *Session) make() (err error) {
 	} else if !free {
 		return errSweptUnborn
 	}
+	head, err := header{Version: journalVersion, ID: s.id, Host: host, Boot: s.g.boot, PID: os.Getpid(), Command: s.g.options.Command, Since: time.Now().UTC()}.marshal()
+	if err != nil {
+		return err
+	}
+	if _, err := s.owner.Write(head); err != nil { // for who looks: nothing depends on it
+		return err
+	}
 	err = st.views.Rename(hidden, s.id) // not synced, as nothing in it is
 	if isMissing(err) {
 		return errSweptUnborn

@@ -73,7 +73,7 @@ type Status struct {
 	Unguarded   bool      `json:"unguarded"` // the target is not the version the last fold left
 }
 
-// Owner is one sidecar and the process it belongs to.
+// Owner is one sidecar, or Session, and the process it belongs to.
 type Owner struct {
 	ID      string    `json:"id"`
 	Host    string    `json:"host"`
@@ -82,7 +82,8 @@ type Owner struct {
 	Since   time.Time `json:"since"`
 	Live    bool      `json:"live"`
 	Pending int       `json:"pending"`
-	View    bool      `json:"view"` // a private copy of exec or edit
+	View    bool      `json:"view"`    // a private copy of exec or edit
+	Session bool      `json:"session"` // exec, which intercepts what programs write
 	Damage  string    `json:"damage,omitempty"`
 }
 

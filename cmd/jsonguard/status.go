@@ -55,6 +55,10 @@ func (a *app) status(cmd *cobra.Command, args []string) error {
 			life = "live"
 		}
 		switch {
+		case o.Session && o.Live:
+			life += ", intercepts its program"
+		case o.Session:
+			life += ", what its programs wrote is looked at by the next use"
 		case o.View && o.Live:
 			life += ", with a copy"
 		case o.View:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"jsonguard/sidecar"
@@ -143,7 +144,8 @@ func (w *watcher) status(ctx context.Context) (damage string) {
 	s.Quarantined, s.Unguarded = st.Quarantined, st.Unguarded
 	s.Live, s.Dead = 0, 0
 	s.Writers = st.Sidecars
-	for _, o := range st.Sidecars {
+	for i, o := range st.Sidecars {
+		s.Writers[i].Command = program(o)
 		if o.Live {
 			s.Live++
 		} else {
@@ -243,6 +245,16 @@ func (w *watcher) rate(now time.Time, n int) {
 	}
 	w.state.Versions += n
 	w.state.PerSecond = float64(total) / rateOver.Seconds()
+}
+
+// program is the command of what runs under exec, or of the writer itself.
+func program(o sidecar.Owner) string {
+	if o.Session || o.View {
+		if _, command, ok := strings.Cut(o.Command, " -- "); ok {
+			return command
+		}
+	}
+	return o.Command
 }
 
 // same says whether two States show the same, but for the time.

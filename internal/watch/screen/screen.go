@@ -221,6 +221,9 @@ func (f *frame) chart(rows int) {
 		}
 		return least
 	})
+	if len(points) > 0 && len(f.state.Counts) > 0 {
+		points[len(points)-1] = f.state.Counts[0].N // the newest, not the lowest of its step
+	}
 	low, high := bounds(points)
 	for row := rows - 1; row >= 0; row-- {
 		label := ""
@@ -433,7 +436,7 @@ func Line(s watch.State) string {
 	return strings.Join(parts, "  ")
 }
 
-// Redraw makes a frame overwrite the one before it on a terminal.
+// Redraw makes a frame overwrite the one before it on a terminal, whatever that does with line ends.
 func Redraw(frame string) string {
-	return "\x1b[H" + strings.ReplaceAll(frame, "\n", "\x1b[K\r\n") + "\x1b[K\x1b[J"
+	return "\x1b[H" + strings.ReplaceAll(frame, "\n", "\x1b[K\x1b[E") + "\x1b[K\x1b[J"
 }
