@@ -35,14 +35,19 @@ for i in range(tests):
 var runnersOf = []string{"claude-opus", "claude-sonnet", "command-r", "DeepSeek-R1-0528", "DeepSeek-V3-0324", "gemini-pro", "gemma-3-27b", "gpt-4o", "gpt-4o-mini",
 	"grok-3", "Llama-3.3-70B-Instruct", "mistral-large", "o3-mini", "phi-4", "qwen2.5-32b-instruct", "qwen2.5-72b-instruct", "yi-large"}
 
+// The pictures are made by
+//
+//	go test ./cmd/jsonguard -run TestWatchPictures -pictures ../../docs/pictures
+//
 // 17 runners under jsonguard exec are watched on a terminal and as a page; then a program without jsonguard writes back a
 // list that it had read earlier. What both look like then are the pictures of the documentation.
 func TestWatchPictures(t *testing.T) {
 	if *pictures == "" {
 		t.Skip("makes the pictures of the documentation: -pictures DIR")
 	}
-	dir := filepath.Join(t.TempDir(), "evaluation")
-	require.NoError(t, os.Mkdir(dir, 0o755))
+	dir, err := os.MkdirTemp("", "evaluation-")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // after the runners' ends
 	file := filepath.Join(dir, "results.json")
 	require.NoError(t, os.WriteFile(file, []byte(`{"models": {}}`), 0o644))
 	program := filepath.Join(dir, "runner.py")
@@ -51,7 +56,7 @@ func TestWatchPictures(t *testing.T) {
 	cmd := jsonguard(t, "watch", "results.json", "--grow", "/models/*/results", "--serve", "127.0.0.1:0")
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Environ(), "NO_COLOR=", "TERM=xterm-256color")
-	screen := onTerminal(t, 118, 40, cmd)
+	screen := onTerminal(t, 118, 46, cmd)
 	screen.shows("http://")
 	url := regexp.MustCompile(`http://[0-9.:]+/`).FindString(strings.Join(screen.frame(), "\n"))
 	b := openBrowser(t, 1080, 1000)
