@@ -3,12 +3,29 @@ package sidecar
 import (
 	"bytes"
 	"context"
+	"errors"
+	"time"
+
+	"jsonguard/lock"
 )
 
 // Withdraw removes the target, or with remove false empties it, if what is there after everything pending was folded is
 // still base. done says whether it was.
 func (g *Guard) Withdraw(ctx context.Context, base []byte, remove bool) (done bool, err error) {
-	err = g.replaceWhole(ctx, func(f *fold) error {
+	return g.withdraw(ctx, base, remove, g.deadline())
+}
+
+// Empty is Withdraw without removal, at once: where a lock would have to be waited for it is not done.
+func (s *Session) Empty(ctx context.Context, base []byte) (done bool, err error) {
+	done, err = s.reader.withdraw(ctx, base, false, time.Time{})
+	if errors.Is(err, lock.ErrTimeout) {
+		return false, nil
+	}
+	return done, err
+}
+
+func (g *Guard) withdraw(ctx context.Context, base []byte, remove bool, until time.Time) (done bool, err error) {
+	err = g.replaceWhole(ctx, until, func(f *fold) error {
 		content, err := f.target.read()
 		if err != nil || f.target.missing || !bytes.Equal(content, base) {
 			return err
@@ -30,12 +47,11 @@ func (g *Guard) Withdraw(ctx context.Context, base []byte, remove bool) (done bo
 
 // Overwrite replaces the target by content, whatever is in it: for what is no JSON, and not to be merged.
 func (g *Guard) Overwrite(ctx context.Context, content []byte) error {
-	return g.replaceWhole(ctx, func(f *fold) error { return f.replaceBy(content) })
+	return g.replaceWhole(ctx, g.deadline(), func(f *fold) error { return f.replaceBy(content) })
 }
 
 // replaceWhole runs step under the locks, after everything that is pending was folded.
-func (g *Guard) replaceWhole(ctx context.Context, step func(*fold) error) error {
-	until := g.deadline()
+func (g *Guard) replaceWhole(ctx context.Context, until time.Time, step func(*fold) error) error {
 	if err := g.enter(ctx, until); err != nil {
 		return err
 	}

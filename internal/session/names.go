@@ -184,7 +184,7 @@ func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) erro
 	if err != nil {
 		return t.refuse(err)
 	}
-	if alone && t.lastToKnow(c) {
+	if alone && t.lastToKnow(c.process) {
 		return intercept.Continue
 	}
 	if err := t.copyTo(c, from, to); err != nil {
@@ -253,19 +253,19 @@ func (t *target) alone() (bool, error) {
 	return true, t.session.Rest(context.Background())
 }
 
-// lastToKnow says that no other process of the tree has the target in its hands, nor changed it since the caller's process
-// saw it, if that did: else what is written after the name was taken away is not all there is to be.
-func (t *target) lastToKnow(c *caller) bool {
+// lastToKnow says that no other process of the tree has the target in its hands, nor changed it since this one saw it, if it
+// did: else what is written after the name was taken away is not all there is to be.
+func (t *target) lastToKnow(by *intercept.Process) bool {
 	if !t.shared() {
 		return true
 	}
 	t.reap()
 	for _, p := range t.heads.Knowing() {
-		if p != c.process && len(t.heads.Seen(p)) > 0 {
+		if p != by && len(t.heads.Seen(p)) > 0 {
 			return false
 		}
 	}
-	seen := t.heads.Seen(c.process)
+	seen := t.heads.Seen(by)
 	now, err := t.onDisk().read()
 	return len(seen) == 0 || err != nil || now == nil || slices.ContainsFunc(seen, func(v *version) bool {
 		content, err := v.read()
@@ -305,7 +305,7 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 	if err != nil {
 		return x.refuse(err)
 	}
-	if alone && x.lastToKnow(c) {
+	if alone && x.lastToKnow(c.process) {
 		// What is kept beside it goes when the directory does, or at the end: whoever removes a whole tree has listed it.
 		x.emptied = nil
 		return intercept.Continue
@@ -455,9 +455,8 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 		return err
 	}
 	if size == 0 {
-		if x.emptied == nil {
-			x.emptied = v
-		}
+		x.heads.Read(c.process, c.tid, v)
+		x.empty(c.process, c.tid, v)
 		return nil
 	}
 	cut := make([]byte, size)

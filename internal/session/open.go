@@ -53,7 +53,7 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 	}
 	x.mu.Lock()
 	defer x.unlock()
-	x.settle()
+	x.settleEndings()
 	x.starting(c.process)
 	if how.Write() {
 		return x.openWrite(c, p, how)
@@ -77,6 +77,9 @@ func (t *target) openRead(c *caller, p *intercept.Place, how intercept.OpenHow) 
 	if err != nil {
 		t.tree.note("%s: read as it is: %v", t.path, err)
 		overlay = false
+	}
+	if !overlay && t.looksEmpty() {
+		return t.snapshot(nil) // there is nothing in it to know
 	}
 	if overlay {
 		if content == nil && how.Flags&unix.O_CREAT == 0 {
@@ -269,6 +272,10 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 		v, size, err := t.whole(c, p)
 		if err != nil {
 			return nil, err
+		}
+		if t.looksEmpty() {
+			w.bases = []*version{t.emptied}
+			return nil, nil
 		}
 		if t.format == merge.Lines && flags&unix.O_ACCMODE == unix.O_WRONLY && size > 0 {
 			w.skip = size

@@ -26,7 +26,7 @@ func (t *Tree) upToDate(p *intercept.Place) error {
 	}
 	x.mu.Lock()
 	defer x.unlock()
-	x.settle()
+	x.settleEndings()
 	if x.gone {
 		return unix.ENOENT
 	}

@@ -277,6 +277,22 @@ func (t *target) settle() {
 	}
 }
 
+// settleEndings waits a moment for processes that are on their way out, where what they left depends on how they ended: the
+// shell that waited for one goes on before we are told.
+func (t *target) settleEndings() {
+	const patience, step = 50, time.Millisecond
+	t.settle()
+	for range patience {
+		if !slices.ContainsFunc(t.writers, func(w *writer) bool { return w.closed }) {
+			return
+		}
+		t.unlock()
+		time.Sleep(step)
+		t.mu.Lock()
+		t.settle()
+	}
+}
+
 // lookAgain: another descriptor is left; or the kernel, which tells of a close before it counts the writer out (__fput in
 // fs/file_table.c), is between the two. By the program's next call it has done so.
 func (t *target) lookAgain(w *writer) {
@@ -427,14 +443,15 @@ func (t *target) incomplete(w *writer, content []byte, cause error) {
 		}
 		t.drop(w)
 		t.stats.Writes++
+		t.heads.Wrote(w.process, w.tid, w.bases[w.likely], missing) // there is no document
 	case ended != 0:
 		t.quarantine(w, content)
 	case empty:
-		if t.emptied == nil && len(w.bases) > 0 {
-			t.emptied = w.bases[w.likely]
-		}
 		w.scratch.Discard()
 		t.drop(w)
+		if len(w.bases) > 0 {
+			t.empty(w.process, w.tid, w.bases[w.likely])
+		}
 	default:
 		t.tree.note("%s: process %d (%s) closed an incomplete version: %v", t.path, w.process.PID, w.process.Command, cause)
 		t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
@@ -494,6 +511,9 @@ func (w *writer) readBases() (sidecar.Bases, error) {
 		content, err := v.read()
 		if err != nil {
 			return bases, err
+		}
+		if w.t.format == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
+			content = nil // an empty file has no document in it
 		}
 		bases.Versions = append(bases.Versions, content)
 	}
