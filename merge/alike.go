@@ -39,7 +39,7 @@ func (e *ends) parse(src []byte, like *Document) *Document {
 	if open == nil {
 		return nil
 	}
-	ext := new(extents)
+	ext := &extents{size: len(src)}
 	for k, n := range open {
 		ext.open(n.off)
 		ext.resume(like.root.ext.childrenOf(n.off), passed(open, k, from))
@@ -81,7 +81,7 @@ func (e *ends) parseLines(src []byte, like *Document) *Document {
 	if from == 0 || to+shift < from {
 		return nil
 	}
-	ext := new(extents)
+	ext := &extents{size: len(src)}
 	if validateFrom(src[:to+shift], from, Lines, ext) != nil {
 		return nil
 	}

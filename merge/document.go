@@ -28,7 +28,7 @@ type Document struct {
 // Parse validates src whole and returns it as a document that shares its bytes. Text without any value is a missing
 // document, which the first set creates. The error is a *SyntaxError with line and column.
 func Parse(src []byte, f Format) (*Document, error) {
-	ext := new(extents)
+	ext := &extents{size: len(src)}
 	if err := validate(src, f, ext); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ type extents struct {
 	wide  []wide   // by start, once sealed
 	stack []opening
 	ends  []uint32 // of the children of what is open, each from the start of its container
+	size  int      // of the text
 }
 
 // wide is where the children of a container end that has many of them: else that is read again to go down one level.
@@ -55,6 +56,9 @@ func (x *extents) child(end int) {
 		return
 	}
 	at := end - o.start
+	if len(x.ends) == cap(x.ends) && len(x.ends)-o.first >= wideChildren {
+		x.ends = slices.Grow(x.ends, likelyMore(len(x.ends)-o.first, at, x.size-o.start))
+	}
 	x.ends = append(x.ends, uint32(at))
 	if count := len(x.ends) - o.first; count%wideChildren == 0 && at < count*narrowBytes || uint64(at) > math.MaxUint32 {
 		x.drop()
@@ -83,10 +87,23 @@ func (x *extents) close(end int) {
 	if o.first < 0 {
 		return
 	}
-	if len(x.ends)-o.first >= wideChildren {
+	switch count := len(x.ends) - o.first; {
+	case count >= wideChildren && o.first == 0: // the outermost of many: it takes over the memory
+		x.wide = append(x.wide, wide{o.start, x.ends})
+		x.ends = nil
+		return
+	case count >= wideChildren:
 		x.wide = append(x.wide, wide{o.start, slices.Clone(x.ends[o.first:])})
 	}
 	x.ends = x.ends[:o.first]
+}
+
+// likelyMore guesses how many children there will be beside those that take up the given part of a size. It goes in
+// steps: a list that grows by doubling takes several times its memory.
+func likelyMore(have, part, size int) int {
+	const few, step = 1 << 10, 16
+	rest := int(float64(size-part) / float64(part) * float64(have) * 1.05)
+	return min(rest+few, step*have)
 }
 
 // childrenOf are the ends of the children of the container at an offset, nil if they are not known.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"sync/atomic"
 )
 
 // node is one value. Until expand it is its text; from then on its children are looked at one by one, and a change
@@ -24,6 +25,7 @@ type node struct {
 	head, between, tail []byte
 	index               *nameIndex // of objects with many members
 	read                int        // names compared before there was an index
+	seen                int        // place+1 of a member that was looked up, the last one of its name
 }
 
 // kid is a member or an element. As long as nobody has gone into it, it is the end of its value in the text of its
@@ -97,7 +99,7 @@ func kindOfText(raw []byte) kind {
 func newNode(raw []byte) *node {
 	n := &node{kind: kindOfText(raw), raw: raw}
 	if len(raw) > coverBytes && n.kind.container() {
-		n.ext = new(extents)
+		n.ext = &extents{size: len(raw)}
 		_, _ = scan(raw, 0, n.ext) // it is valid
 		n.ext.seal()
 	}
@@ -166,13 +168,10 @@ func (n *node) expand() {
 	n.kids = slices.Clip(n.kids)
 }
 
-// add appends a child of the text. In a long list it guesses their number from their size, in steps: to grow by doubling
-// takes several times the memory.
+// add appends a child of the text.
 func (n *node) add(end int) {
-	const few, step = 1 << 10, 16
-	if have := len(n.kids); have >= few && have == cap(n.kids) {
-		rest := int(float64(len(n.raw)-end) / float64(end) * float64(have) * 1.05)
-		n.kids = slices.Grow(n.kids, min(rest+few, step*have))
+	if have := len(n.kids); have >= wideChildren && have == cap(n.kids) {
+		n.kids = slices.Grow(n.kids, likelyMore(have, end, len(n.raw)))
 	}
 	n.kids = append(n.kids, kid(end))
 }
@@ -399,12 +398,35 @@ func (n *node) lookup(name string) int {
 	if n.index != nil {
 		return n.index.find(n, name)
 	}
+	if i := n.seen - 1; i >= 0 && i < len(n.kids) && n.there(i) && n.isNamed(i, name) {
+		return i
+	}
 	n.read += len(n.kids)
-	return n.lastNamed(name, 0, len(n.kids))
+	i := n.lastNamed(name, 0, len(n.kids))
+	n.seen = i + 1
+	return i
 }
+
+// renamed: what is known of names does not hold any more.
+func (n *node) renamed() { n.index, n.read, n.seen = nil, 0, 0 }
 
 // lastNamed finds the last member of that name in a range, -1 if there is none.
 func (n *node) lastNamed(name string, from, to int) int {
+	const some = 1 << 16
+	if to-from < 2*some {
+		return n.lastNamedIn(name, from, to)
+	}
+	var last atomic.Int64
+	last.Store(-1)
+	inParallel(to-from, some, func(first, end int) {
+		i := int64(n.lastNamedIn(name, from+first, from+end))
+		for was := last.Load(); i > was && !last.CompareAndSwap(was, i); was = last.Load() {
+		}
+	})
+	return int(last.Load())
+}
+
+func (n *node) lastNamedIn(name string, from, to int) int {
 	for i := to - 1; i >= from; i-- {
 		if n.there(i) && n.isNamed(i, name) {
 			return i
@@ -469,19 +491,20 @@ func sameName(key []byte, name string) bool {
 func (n *node) insert(i int, c *child) {
 	n.standAlone(i)
 	n.kids = slices.Insert(n.kids, i, n.kidOf(c))
+	n.seen = 0
 	switch {
 	case n.index == nil:
 	case i == len(n.kids)-1:
 		n.index.add(n, i)
 	default:
-		n.index, n.read = nil, 0
+		n.renamed()
 	}
 }
 
 // removeInserted takes out what insert put at the end or in between.
 func (n *node) removeInserted(i int) {
 	if i < len(n.kids)-1 {
-		n.index, n.read = nil, 0
+		n.renamed()
 	}
 	n.kids = slices.Delete(n.kids, i, i+1)
 }
@@ -499,12 +522,10 @@ func (n *node) remove(i int) (undo func()) {
 		}
 		return func() { n.kids = slices.Insert(n.kids, i, k) }
 	}
-	if n.index == nil {
-		n.index = newNameIndex(n)
-	}
 	name := n.name(i)
 	places := []int{i}
-	if n.index.doubles {
+	if n.index == nil || n.index.doubles {
+		n.read += i
 		for j := range i {
 			if n.there(j) && n.isNamed(j, name) {
 				places = append(places, j)
@@ -550,5 +571,6 @@ func (n *node) compact() {
 		}
 	}
 	n.kids = slices.DeleteFunc(n.kids, kid.isGone)
-	n.gone, n.index, n.read = 0, nil, 0
+	n.gone = 0
+	n.renamed()
 }

@@ -128,5 +128,5 @@ func (a *additions) putIn() {
 		from = add.at
 	}
 	n.kids = append(out, n.kids[from:]...)
-	n.index, n.read = nil, 0
+	n.renamed()
 }

@@ -349,7 +349,7 @@ func (m *merger) joinOne(n *node, at Pointer, to string, spelt []string) {
 	i := n.lookup(seat)
 	if seat != to {
 		n.own(i).key = m.d.encodeName(to)
-		n.index, n.read = nil, 0
+		n.renamed()
 	}
 	done.value = n.value(i)
 	m.joins = append(m.joins, done)
