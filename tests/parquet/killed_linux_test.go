@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -235,4 +236,65 @@ func TestInterruptedExport(t *testing.T) {
 			require.Len(t, names, 1, "%v", names)
 		}
 	}
+}
+
+// The tool is killed, not the command: no file appears, and it is said.
+func TestKilledTool(t *testing.T) {
+	l := newLab(t)
+	old := state{"gpt": {{ID: "old"}}}
+	old.write(l)
+	l.jsonguard("export", "-q", l.file, "--records", pattern, "-o", "out.parquet")
+	big := state{}
+	for i := range 60_000 {
+		big["gpt"] = append(big["gpt"], result{ID: fmt.Sprint("a result with a name that takes some time ", i), N: i})
+	}
+	big.write(l)
+	for round := 0; ; round++ {
+		require.Less(t, round, 20, "it was always faster")
+		var said bytes.Buffer
+		cmd := exec.Command(binary, "export", "-q", l.file, "--records", pattern, "-o", "out.parquet")
+		cmd.Stderr = &said
+		l.start(cmd)
+		killed := false
+		for end := time.Now().Add(time.Minute); !killed && time.Now().Before(end) && syscall.Kill(cmd.Process.Pid, 0) == nil; time.Sleep(time.Millisecond) {
+			if tool := childOf(cmd.Process.Pid); tool > 0 {
+				require.NoError(t, syscall.Kill(tool, syscall.SIGKILL))
+				killed = true
+			}
+			if done, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid)); strings.Contains(string(done), ") Z ") {
+				break
+			}
+		}
+		err := cmd.Wait()
+		if !killed {
+			continue
+		}
+		require.Error(t, err)
+		require.Equal(t, 74, status(err), said.String())
+		require.Contains(t, said.String(), "jsonguard-parquet ended early")
+		break
+	}
+	got, err := readFile(l.path("out.parquet"))
+	require.NoError(t, err)
+	require.Equal(t, old.rows(), got)
+	names, err := filepath.Glob(l.path(".out.parquet*"))
+	require.NoError(t, err)
+	require.Empty(t, names)
+}
+
+// childOf is a process that pid has started, 0: none.
+func childOf(pid int) int {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, name := range stats {
+		text, _ := os.ReadFile(name)
+		var id, parent int
+		if i := bytes.LastIndexByte(text, ')'); i > 0 {
+			_, _ = fmt.Sscanf(string(text), "%d", &id)
+			_, _ = fmt.Sscanf(string(text[i+4:]), "%d", &parent)
+		}
+		if parent == pid {
+			return id
+		}
+	}
+	return 0
 }
