@@ -16,7 +16,7 @@ func (op Op) AppendJSON(dst []byte) []byte {
 		dst = AppendQuoted(append(dst, `,"from":`...), op.From)
 	}
 	if op.Value != nil {
-		dst = AppendQuoted(append(dst, `,"value":`...), Compact(nil, op.Value))
+		dst = AppendQuoted(append(dst, `,"value":`...), Compact(make([]byte, 0, len(op.Value)), op.Value))
 	}
 	return append(dst, '}')
 }
@@ -29,7 +29,7 @@ type wireOp struct {
 }
 
 // ParseOp reads what AppendJSON wrote and checks it: an unknown kind, a bad pointer or a value that is no JSON is
-// an error.
+// an error. The operation may share src.
 func ParseOp(src []byte) (Op, error) {
 	op, ok := scanOp(src)
 	if !ok {
@@ -61,13 +61,23 @@ func scanOp(src []byte) (op Op, ok bool) {
 		return text
 	}
 	ok = true
-	op.Kind, op.At, op.From = string(member(`{"op":`)), string(member(`,"at":`)), string(member(`,"from":`))
+	op.Kind, op.At, op.From = kindNamed(member(`{"op":`)), string(member(`,"at":`)), string(member(`,"from":`))
 	op.Value = member(`,"value":`)
 	return op, ok && op.Kind != "" && string(src) == "}"
 }
 
+// kindNamed is string(name), made once for each kind that there is.
+func kindNamed(name []byte) string {
+	for _, kind := range [...]string{OpSet, OpIncr, OpAppend, OpDelete, OpPatch, OpInsert, OpRemove, OpTest, OpReplace, OpMove, OpCopy} {
+		if string(name) == kind {
+			return kind
+		}
+	}
+	return string(name)
+}
+
 // AppendQuoted appends text as a JSON string. Bytes that are no UTF-8 become U+FFFD, as encoding/json has it.
-func AppendQuoted[T string | []byte](dst []byte, text T) []byte {
+func AppendQuoted[T ~string | ~[]byte](dst []byte, text T) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	start := 0

@@ -34,8 +34,7 @@ func (f *fold) appendOnly() bool {
 			block = appendLines(block, p.scratch.content)
 			continue
 		}
-		ops, err := p.decodeOps()
-		if err != nil || len(ops) == 0 || !add(ops) {
+		if len(p.decoded) == 0 || !add(p.decoded) {
 			return false
 		}
 	}

@@ -145,9 +145,9 @@ func (f *fold) applyLine(p pendingLine, written map[string]writtenPlace) ([]merg
 	if p.Ours != "" {
 		return f.applyVersion(p)
 	}
-	ops, err := p.decodeOps()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	ops := p.decoded
+	if p.undecoded != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, p.undecoded)
 	}
 	conflicts := overwritten(ops, written, p.from)
 	return conflicts, f.doc.Do(ops...)

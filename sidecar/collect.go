@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"jsonguard/internal/vfs"
 )
@@ -19,6 +22,7 @@ type sidecarFile struct {
 	final bool     // a view that nobody used any more when it was adopted: its program may live longer than its wrapper
 	keep  bool     // damaged, or not ours to fold: never removed
 	stuck bool     // a version that a line names could not be read: that line and those behind it wait for the next fold
+	known *readSoFar
 }
 
 type pendingLine struct {
@@ -46,36 +50,80 @@ func (f *fold) collect() error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		if strings.HasPrefix(name, ".") {
-			continue // being made
-		}
-		sc, err := f.openSidecar(name)
-		if isMissing(err) {
-			continue // its owner just left
-		}
-		// What cannot be read is neither folded nor removed, and keeps its watermark: it may be readable next time.
-		if mark := f.marks[name]; mark > 0 {
-			f.after[name] = mark
-		}
-		if err != nil {
-			f.passOver(name, err)
-			continue
-		}
-		f.sidecars = append(f.sidecars, sc)
-		for _, l := range sc.lines {
-			f.pending = append(f.pending, pendingLine{line: l, from: sc})
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasPrefix(name, ".") }) // being made
+	for some := range slices.Chunk(names, atOnce) {
+		for i, r := range f.readSidecars(some) {
+			f.take(some[i], r.sidecarFile, r.err)
 		}
 	}
 	f.g.remembered.sidecars, f.seen = f.seen, nil
+	f.queue()
 	if err := f.collectScratches(); err != nil {
 		return err
 	}
 	if err := f.syncRemovals(); err != nil {
 		return err
 	}
-	slices.SortStableFunc(f.pending, comparePending)
+	if !slices.IsSortedFunc(f.pending, comparePending) {
+		slices.SortStableFunc(f.pending, comparePending)
+	}
 	return nil
+}
+
+// take adds what was read of a sidecar to what is pending.
+func (f *fold) take(name string, sc *sidecarFile, err error) {
+	if isMissing(err) {
+		return // its owner just left
+	}
+	// What cannot be read is neither folded nor removed, and keeps its watermark: it may be readable next time.
+	if mark := f.marks[name]; mark > 0 {
+		f.after[name] = mark
+	}
+	if err != nil {
+		f.passOver(name, err)
+		return
+	}
+	if sc.known != nil {
+		f.note(name, *sc.known)
+	}
+	if sc.header.View && sc.dead && !sc.keep {
+		if err := f.adopt(sc); err != nil {
+			sc.keep = true
+			f.g.warn("%s: the copy of process %d (%s) was not taken in: %v", f.sidecarPath(name), sc.header.PID, sc.header.Command, err)
+		}
+	}
+	if sc.dead && f.held < descriptorLimit {
+		f.held++
+	} else {
+		sc.release()
+	}
+	f.sidecars = append(f.sidecars, sc)
+}
+
+// queue puts the lines of all sidecars behind each other. Those of processes that did not live at the same time are in
+// their order then.
+func (f *fold) queue() {
+	var some []*sidecarFile
+	total := 0
+	for _, sc := range f.sidecars {
+		if len(sc.lines) > 0 {
+			some = append(some, sc)
+			total += len(sc.lines)
+		}
+	}
+	slices.SortFunc(some, func(a, b *sidecarFile) int {
+		return comparePending(pendingLine{line: a.lines[0], from: a}, pendingLine{line: b.lines[0], from: b})
+	})
+	f.pending = make([]pendingLine, 0, total)
+	for _, sc := range some {
+		for _, l := range sc.lines {
+			f.pending = append(f.pending, pendingLine{line: l, from: sc})
+		}
+	}
+}
+
+func (f *fold) sidecarPath(name string) string {
+	return filepath.Join(f.g.GuardDir(), pendingName, name)
 }
 
 // passOver leaves a sidecar, or the rest of it, to the next fold.
@@ -117,8 +165,44 @@ func compare[T int64 | uint64](a, b T) int {
 // descriptorLimit bounds how many sidecars of dead processes one fold keeps open, and so removes: the next fold goes on.
 const descriptorLimit = 256
 
-// openSidecar reads one file of pending/. What is no regular file is an error: nobody who could write the target put it
-// there, and it is never followed nor waited for.
+const (
+	// atOnce bounds how many sidecars are open before it is known whether they are kept open.
+	atOnce = 64
+	// few are read one after the other: it is not worth the goroutines.
+	few = 32
+)
+
+// opened is a sidecar, or why there is none.
+type opened struct {
+	*sidecarFile
+	err error
+}
+
+// readSidecars reads several on all processors: what many dead processes left is much to parse.
+func (f *fold) readSidecars(names []string) []opened {
+	all := make([]opened, len(names))
+	read := func(i int) { all[i].sidecarFile, all[i].err = f.openSidecar(names[i]) }
+	if len(names) <= few {
+		for i := range names {
+			read(i)
+		}
+		return all
+	}
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
+				read(i)
+			}
+		})
+	}
+	workers.Wait()
+	return all
+}
+
+// openSidecar reads one file of pending/, and changes nothing in f. What is no regular file is an error: nobody who could
+// write the target put it there, and it is never followed nor waited for.
 func (f *fold) openSidecar(name string) (*sidecarFile, error) {
 	file, err := f.s.pending.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
@@ -131,16 +215,13 @@ func (f *fold) openSidecar(name string) (*sidecarFile, error) {
 		sc.release()
 		return nil, err
 	}
-	if sc.dead && f.held < descriptorLimit {
-		f.held++
-	} else {
-		sc.release()
+	for i := range sc.lines {
+		sc.lines[i].decode()
 	}
 	return sc, nil
 }
 
 func (f *fold) readSidecar(sc *sidecarFile) error {
-	path := func() string { return filepath.Join(f.g.GuardDir(), pendingName, sc.name) }
 	if done, err := f.readOn(sc); done || err != nil {
 		return err
 	}
@@ -150,7 +231,7 @@ func (f *fold) readSidecar(sc *sidecarFile) error {
 	}
 	if !f.mayWrite(info.UID) {
 		sc.keep = true
-		f.g.warn("%s belongs to user %d, who may not write the target: not folded", path(), info.UID)
+		f.g.warn("%s belongs to user %d, who may not write the target: not folded", f.sidecarPath(sc.name), info.UID)
 		return nil
 	}
 	r, content, info, err := readJournalAbove(sc.file, f.marks[sc.name])
@@ -163,21 +244,15 @@ func (f *fold) readSidecar(sc *sidecarFile) error {
 			return nil
 		}
 		sc.keep = true
-		f.g.warn("%s: %v: not folded", path(), err)
+		f.g.warn("%s: %v: not folded", f.sidecarPath(sc.name), err)
 		return nil
 	}
 	if sc.damage != "" {
 		sc.keep = true
-		f.g.warn("%s is damaged (%s): folded up to there; jsonguard verify --repair moves it to quarantine", path(), sc.damage)
+		f.g.warn("%s is damaged (%s): folded up to there; jsonguard verify --repair moves it to quarantine", f.sidecarPath(sc.name), sc.damage)
 	}
 	if !sc.header.View && !sc.keep {
-		f.noteRead(sc, content, info.Inode)
-	}
-	if sc.header.View && sc.dead && !sc.keep {
-		if err := f.adopt(sc); err != nil {
-			sc.keep = true
-			f.g.warn("%s: the copy of process %d (%s) was not taken in: %v", path(), sc.header.PID, sc.header.Command, err)
-		}
+		sc.noteRead(content, info.Inode)
 	}
 	return nil
 }

@@ -234,27 +234,6 @@ func (s *store) settledHint() settledHint {
 	return hint
 }
 
-// seenGeneration is what a writer knows that holds no lock: never more than is durable. It is the first key of the order
-// in which changes are folded, read from a descriptor that is kept open, and as cheap as that: for each change.
-func (s *store) seenGeneration() uint64 {
-	if s.settledFile == nil {
-		file, err := s.guard.OpenFile(settledName, os.O_RDONLY, 0)
-		if err != nil {
-			return 0
-		}
-		s.settledFile = file
-	}
-	var head [64]byte
-	n, _ := s.settledFile.ReadAt(head[:], 0)
-	digits, ok := bytes.CutPrefix(head[:n], []byte(`{"generation":`))
-	end := bytes.IndexByte(digits, ',')
-	if !ok || end < 0 {
-		return 0
-	}
-	generation, _ := strconv.ParseUint(string(digits[:end]), 10, 64)
-	return generation
-}
-
 func (s *store) readSettled() uint64 { return s.settledHint().Generation }
 
 // writeSettled comes after the change is on disk: that it fails (a full disk) must not make a change look as if it had

@@ -262,15 +262,18 @@ func (g *Guard) checkTarget() (vfs.Info, error) {
 	return info, nil
 }
 
-// checkWritable refuses a change to a file that the process could not write itself.
-func (g *Guard) checkWritable(op string) error {
+// mayChange refuses a change to a file that the process could not write itself, and says whether it is missing: a change
+// that is made against that is another one.
+func (g *Guard) mayChange(op string) (missing bool, err error) {
 	if g.seams.writable == nil {
-		return nil
+		_, err := g.parent.Stat(g.name)
+		return isMissing(err), ignoreMissing(err)
 	}
-	if err := g.seams.writable(); err != nil && !isMissing(err) {
-		return g.fail(op, errors.Unwrap(err), "the file is read-only for you; nothing was changed")
+	err = g.seams.writable()
+	if err != nil && !isMissing(err) {
+		return false, g.fail(op, errors.Unwrap(err), "the file is read-only for you; nothing was changed")
 	}
-	return nil
+	return err != nil, nil
 }
 
 // tempLinks counts the names of temporary files that the target still has: where the filesystem does not keep the two

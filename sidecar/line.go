@@ -14,10 +14,25 @@ type line struct {
 	Generation uint64   `json:"generation"`          // seen when it was appended: the first key of the order
 	Monotonic  int64    `json:"monotonic"`           // CLOCK_MONOTONIC, ns: the order within a boot, whatever the wall clock does
 	New        bool     `json:"new,omitempty"`       // made against a missing target: the only kind that may create it
-	Ops        []string `json:"ops,omitempty"`       // each the text of a merge.Op: a string, because NaN is no JSON
+	Ops        []opText `json:"ops,omitempty"`       // each the text of a merge.Op: a string, because NaN is no JSON
 	Ours       string   `json:"ours,omitempty"`      // views/<id>/<ours>: a complete new version
 	Base       string   `json:"base,omitempty"`      // views/<id>/<base>: what it was made from; "" missing
 	Additions  bool     `json:"additions,omitempty"` // ours may be the beginning of a version: it deletes nothing
+
+	decoded   []merge.Op // of Ops
+	undecoded error      // why not
+}
+
+// opText is the text of an operation.
+type opText []byte
+
+// MarshalText implements encoding.TextMarshaler.
+func (t opText) MarshalText() ([]byte, error) { return t, nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (t *opText) UnmarshalText(text []byte) error {
+	*t = bytes.Clone(text)
+	return nil
 }
 
 // appendTo appends l as it stands in a sidecar, sealed. A journaled change costs little beside its fsync, so that this is
@@ -124,30 +139,30 @@ func (s *lineScanner) number(word string) (v uint64) {
 	return v
 }
 
-// quoted reads a string.
-func (s *lineScanner) quoted() string {
+// quoted reads a string, which may be a part of the line.
+func (s *lineScanner) quoted() []byte {
 	text, rest, ok := merge.CutQuoted(s.rest)
 	s.rest, s.ok = rest, s.ok && ok
-	return string(text)
+	return text
 }
 
-// decodeOps turns the texts of a line into operations.
-func (l line) decodeOps() ([]merge.Op, error) {
-	ops := make([]merge.Op, 0, len(l.Ops))
+// decode turns the texts of a line into operations.
+func (l *line) decode() {
+	l.decoded = make([]merge.Op, 0, len(l.Ops))
 	for _, text := range l.Ops {
-		op, err := merge.ParseOp([]byte(text))
+		op, err := merge.ParseOp(text)
 		if err != nil {
-			return nil, err
+			l.decoded, l.undecoded = nil, err
+			return
 		}
-		ops = append(ops, op)
+		l.decoded = append(l.decoded, op)
 	}
-	return ops, nil
 }
 
-func encodeOps(ops []merge.Op) []string {
-	texts := make([]string, 0, len(ops))
+func encodeOps(ops []merge.Op) []opText {
+	texts := make([]opText, 0, len(ops))
 	for _, op := range ops {
-		texts = append(texts, string(op.AppendJSON(nil)))
+		texts = append(texts, op.AppendJSON(make([]byte, 0, 64+len(op.At)+len(op.Value)*3/2)))
 	}
 	return texts
 }

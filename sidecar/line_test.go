@@ -20,7 +20,9 @@ func lineGenerator() *rapid.Generator[line] {
 		}
 		text := rapid.OneOf(rapid.String(), rapid.SampledFrom([]string{`{"op":"set","at":"/a","value":"\"x\\\\\""}`, `\`, `"`, "\n", "\u2028", "]", ","}))
 		if rapid.Bool().Draw(t, "of operations") {
-			l.Ops = rapid.SliceOfN(text, 1, 3).Draw(t, "ops")
+			for _, op := range rapid.SliceOfN(text, 1, 3).Draw(t, "ops") {
+				l.Ops = append(l.Ops, opText(op))
+			}
 			return l
 		}
 		l.Ours, l.Base, l.Additions = text.Draw(t, "ours"), text.Draw(t, "base"), rapid.Bool().Draw(t, "additions")
@@ -57,7 +59,7 @@ func TestLinesAreWhatEncodingJSONMakesOfThem(t *testing.T) {
 
 // What scanLine takes, encoding/json takes as well, and finds the same in it.
 func FuzzScanLine(f *testing.F) {
-	l := line{Seq: 1, Generation: 2, Monotonic: -3, New: true, Ops: []string{`{"op":"set","at":"/a","value":"1"}`, "x"}}
+	l := line{Seq: 1, Generation: 2, Monotonic: -3, New: true, Ops: []opText{opText(`{"op":"set","at":"/a","value":"1"}`), opText("x")}}
 	written := l.appendTo(nil)
 	f.Add(written[:len(written)-1-sealSize])
 	f.Add([]byte(`{"seq":01,"generation":0,"monotonic":-0,"ops":[""]`))

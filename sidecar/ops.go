@@ -180,7 +180,8 @@ func (e pendingError) Unwrap() []error { return []error{ErrPending, e.cause} }
 
 // keepPending appends ops to this process's sidecar.
 func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
-	if err := g.checkWritable("journal"); err != nil { // who may not write it leaves nothing for others to fold
+	missing, err := g.mayChange("journal") // who may not write it leaves nothing for others to fold
+	if err != nil {
 		return change{}, err
 	}
 	g.mu.Lock()
@@ -193,12 +194,8 @@ func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
 			return change{}, err
 		}
 	}
-	_, err := g.parent.Stat(g.name)
-	if err != nil && !isMissing(err) { // a change made against a missing target is another one
-		return change{}, err
-	}
 	j := g.journal
-	seq, err := j.append(line{Generation: g.store.seenGeneration(), Monotonic: monotonic(), New: isMissing(err), Ops: encodeOps(ops)}, sync)
+	seq, err := j.append(line{Generation: g.store.seenGeneration(), Monotonic: monotonic(), New: missing, Ops: encodeOps(ops)}, sync)
 	if err == nil {
 		err = g.findable()
 	}

@@ -26,7 +26,7 @@ func (f *fold) publish() (changed bool, err error) {
 		return false, nil // a change that equals what is there writes nothing
 	}
 	if changed {
-		if err := f.g.checkWritable("fold"); err != nil {
+		if _, err := f.g.mayChange("fold"); err != nil {
 			return false, err
 		}
 	}

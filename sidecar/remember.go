@@ -104,7 +104,7 @@ func (f *fold) readOn(sc *sidecarFile) (ok bool, err error) {
 	sc.readJournal = r
 	known.readJournal = r
 	known.lines = nil
-	f.note(sc.name, known)
+	sc.known = &known
 	return true, nil
 }
 
@@ -130,15 +130,14 @@ func readUsed(file vfs.File, from, size int64) (tail []byte, err error) {
 }
 
 // noteRead remembers a sidecar that was read whole.
-func (f *fold) noteRead(sc *sidecarFile, content []byte, inode uint64) {
+func (sc *sidecarFile) noteRead(content []byte, inode uint64) {
 	header := int64(bytes.IndexByte(content, '\n') + 1)
 	first := content[header:]
 	if len(first) < firstSize || first[0] == 0 {
 		return // nothing to tell it by
 	}
-	known := readSoFar{inode: inode, first: bytes.Clone(first[:firstSize]), at: header, readJournal: sc.readJournal}
-	known.lines = nil
-	f.note(sc.name, known)
+	sc.known = &readSoFar{inode: inode, first: bytes.Clone(first[:firstSize]), at: header, readJournal: sc.readJournal}
+	sc.known.lines = nil
 }
 
 func (f *fold) note(name string, known readSoFar) {

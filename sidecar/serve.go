@@ -32,8 +32,8 @@ func (g *Guard) awaitFolder(ctx context.Context, c change, until time.Time) (res
 	first, heard := s.board.turn(), time.Now()
 	for s.board.folding() {
 		turn := s.board.turn()
-		if hint := s.settledHint(); hint.After.cover(c) {
-			return Result{Generation: hint.Generation, Changed: true}, true
+		if generation, covered := s.settledCovers(c); covered {
+			return Result{Generation: generation, Changed: true}, true
 		}
 		if time.Since(heard) > folderSilence {
 			s.board.distrust()
@@ -48,8 +48,8 @@ func (g *Guard) awaitFolder(ctx context.Context, c change, until time.Time) (res
 			heard = time.Now()
 		}
 	}
-	hint := s.settledHint()
-	return Result{Generation: hint.Generation, Changed: true}, hint.After.cover(c)
+	generation, covered := s.settledCovers(c)
+	return Result{Generation: generation, Changed: true}, covered
 }
 
 // someoneFolds says whether to leave a change to the process that folds for everybody.
@@ -220,7 +220,11 @@ func (g *Guard) awaitFold(ctx context.Context, b *board, c change) bool {
 // covered says whether c is in the target for good, as far as that is known without a lock.
 func (g *Guard) covered(c change) bool {
 	s, err := g.openedStore(false)
-	return err == nil && s.settledHint().After.cover(c)
+	if err != nil || c.seq == 0 {
+		return err == nil
+	}
+	_, covered := s.settledCovers(c)
+	return covered
 }
 
 // verdict says how a change fared that somebody folded.

@@ -37,7 +37,7 @@ type store struct {
 	boot         string      // for the headers of sidecars
 	board        *board      // nil: this system has none
 
-	settledFile vfs.File // see seenGeneration; nil until it was opened
+	settled settledReader
 }
 
 const (
@@ -53,9 +53,7 @@ func (s *store) close() {
 			d.Close()
 		}
 	}
-	if s.settledFile != nil {
-		_ = s.settledFile.Close()
-	}
+	s.settled.close()
 	s.board.close()
 }
 
