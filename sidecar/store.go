@@ -236,15 +236,25 @@ func (s *store) overwrite(name string, content []byte, sync bool) error {
 	}
 	err = writeWhole(f, content, 0)
 	if err == nil {
-		err = f.Truncate(int64(len(content)))
+		err = cutTo(f, int64(len(content)))
 	}
 	if err == nil && sync {
-		err = f.Sync()
+		err = f.SyncData()
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	return err
+}
+
+// cutTo takes off what is behind size. A file that has it is left alone: to set the size that is there would have the next
+// fdatasync write the inode.
+func cutTo(f vfs.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil || info.Size == size {
+		return err
+	}
+	return f.Truncate(size)
 }
 
 // writeWhole writes all of b at off, or fails.
