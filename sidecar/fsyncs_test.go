@@ -24,7 +24,7 @@ func TestFsyncsOfEachAcknowledgement(t *testing.T) {
 	}
 
 	keeping := func(do func(g *Guard) error) func(g *Guard) error {
-		return func(g *Guard) error { g.history = &History{}; return do(g) }
+		return func(g *Guard) error { g.history.Store(&History{}); return do(g) }
 	}
 
 	for _, c := range []struct {

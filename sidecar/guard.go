@@ -33,8 +33,8 @@ type Guard struct {
 	session *Session // whose scratch files this process made; nil if none
 
 	policy        atomic.Pointer[merge.Policy] // what it folds by; changed under turn
+	history       atomic.Pointer[History]      // which versions are kept, nil: none; likewise
 	policyStamp   string                       // under turn: of the files that it was read from
-	history       *History                     // under turn: which versions are kept; nil: none
 	tornAdditions bool                         // under turn: the policy says to fold what is complete of a torn write
 
 	turn       turn            // to fold: one goroutine of this Guard at a time, also while it waits for locks
@@ -166,7 +166,7 @@ func newGuard(parent vfs.Dir, name string, o Options) *Guard {
 		g.options.Command = commandLine()
 	}
 	g.policy.Store(o.Policy)
-	g.history = o.History
+	g.history.Store(o.History)
 	g.format = FormatOf(name, o)
 	return g
 }

@@ -24,7 +24,7 @@ type History struct {
 }
 
 // Keeps is which versions are kept, as far as this Guard has looked at the policy; nil: none. It must not be changed.
-func (g *Guard) Keeps() *History { return g.history }
+func (g *Guard) Keeps() *History { return g.history.Load() }
 
 // defaultKeep is how many versions are kept where nobody says how many.
 const defaultKeep = 50
@@ -121,7 +121,7 @@ func keptFiles(history vfs.Dir) ([]keptFile, error) {
 
 // keepsHistory says whether this fold keeps what it replaces: a restore does, whatever the policy, so that it can be
 // undone.
-func (f *fold) keepsHistory() bool { return f.g.history != nil || f.own.restore != nil }
+func (f *fold) keepsHistory() bool { return f.g.Keeps() != nil || f.own.restore != nil }
 
 // keepReplaced keeps the version that the fold of record next is about to replace. It comes after the record, which uses
 // up the generation, and before the rename: killed in between, the next fold finds that next did not happen, and takes
@@ -152,8 +152,8 @@ func (f *fold) tryToKeep(next *commit) error {
 			return err
 		}
 	}
-	if f.g.history != nil {
-		f.pruneDue = f.pruneDue || f.g.history.dueBetween(f.last.Generation, next.Generation, f.target.info.Size)
+	if h := f.g.Keeps(); h != nil {
+		f.pruneDue = f.pruneDue || h.dueBetween(f.last.Generation, next.Generation, f.target.info.Size)
 	}
 	return appendIndex(history, f.s, kept{
 		Generation: next.Generation, Time: now, Kind: next.Kind, From: next.From, To: next.To,

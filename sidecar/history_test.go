@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -323,4 +324,61 @@ func TestTheNameInHistoryIsNoHardLink(t *testing.T) {
 	require.NoError(t, os.Link(a.target, a.target+".other"))
 	_, err = Open(a.target, a.o)
 	require.ErrorIs(t, err, ErrTarget)
+}
+
+// A file that was removed comes back with the mode that it had.
+func TestRestoreOfARemovedFile(t *testing.T) {
+	a := newArchive(t, &History{})
+	require.NoError(t, os.Chmod(a.target, 0o640))
+	g := a.open()
+	a.count(g, 2)
+	require.NoError(t, os.Remove(a.target))
+	versions, err := g.History(t.Context())
+	require.NoError(t, err)
+	require.True(t, versions[len(versions)-1].Missing)
+	_, err = g.Restore(t.Context(), versions[1], "")
+	require.NoError(t, err)
+	content, err := os.ReadFile(a.target)
+	require.NoError(t, err)
+	require.Equal(t, `{"n": 1}`, string(content))
+	info, err := os.Stat(a.target)
+	require.NoError(t, err)
+	if runtime.GOOS != "windows" {
+		require.Equal(t, os.FileMode(0o640), info.Mode().Perm())
+	}
+}
+
+// History is read while others fold: each list is one that there was.
+func TestHistoryIsReadWhileOthersFold(t *testing.T) {
+	a := newArchive(t, &History{Keep: 1000})
+	a.o.Timeout = 0
+	g, h := a.open(), a.open()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 60 {
+			if _, err := g.Apply(t.Context(), incr("/n")); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+		}
+		versions, err := h.History(t.Context())
+		require.NoError(t, err)
+		for i, v := range versions {
+			require.False(t, v.Outside, "%d of %d: %+v", i, len(versions), v)
+			if v.Current {
+				continue // it may be replaced by now
+			}
+			content, err := h.Content(t.Context(), v)
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprintf(`{"n": %d}`, i), string(content))
+		}
+	}
+	require.Equal(t, counted(0, 60), a.contents(h))
 }

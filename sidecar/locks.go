@@ -88,7 +88,7 @@ func (g *Guard) lockAll(ctx context.Context, needStore bool, until time.Time) (*
 	}
 	// Under somebody else's hold <target>.lock excludes nobody of the same tree: guard/lock has to.
 	// JSON Lines are appended in place, and only a record tells a torn append from a whole one.
-	if err := g.lockStore(ctx, h, needStore || inherited || h.borrowed || g.format == merge.Lines || g.history != nil, until); err != nil {
+	if err := g.lockStore(ctx, h, needStore || inherited || h.borrowed || g.format == merge.Lines || g.Keeps() != nil, until); err != nil {
 		h.release()
 		return nil, err
 	}

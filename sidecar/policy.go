@@ -65,7 +65,7 @@ func (g *Guard) takePolicy(p *policy.Policy) {
 	g.policy.Store(p.Merge)
 	g.tornAdditions = p.Torn == "additions"
 	if g.options.History == nil {
-		g.history = historyOf(p.History)
+		g.history.Store(historyOf(p.History))
 	}
 }
 

@@ -24,11 +24,12 @@ func (h *History) dueBetween(from, to uint64, size int64) bool {
 // pruneHistory removes the versions that are beyond the bounds, the oldest first. Nothing is synced: one that a power cut
 // brings back goes the next time.
 func (f *fold) pruneHistory() error {
-	if !f.pruneDue || f.g.history == nil {
+	h := f.g.Keeps()
+	if !f.pruneDue || h == nil {
 		return nil
 	}
 	f.pruneDue = false
-	_, err := f.s.prune(f.g.history, time.Now())
+	_, err := f.s.prune(h, time.Now())
 	return err
 }
 
@@ -152,14 +153,12 @@ func headOf(raw []byte) (head indexHead) {
 
 // cleanHistory prunes to the bounds, exactly; with none it keeps what is there.
 func (g *Guard) cleanHistory(s *store) error {
+	h := g.Keeps()
 	files, err := s.keptIfAny()
-	if err != nil || s.history == nil {
+	if err != nil || len(files) == 0 || h == nil {
 		return err
 	}
-	if names, err := s.history.Names(); err != nil || len(names) == 0 || g.history == nil || len(files) == 0 {
-		return err
-	}
-	_, err = s.prune(g.history, time.Now())
+	_, err = s.prune(h, time.Now())
 	return err
 }
 

@@ -232,6 +232,10 @@ func (f *fold) fillTemp(file vfs.File, content pieces) (vfs.Info, error) {
 		if err := f.copyMakersMeta(file); err != nil {
 			return vfs.Info{}, err
 		}
+	} else if f.target.missing && f.own.restore != nil && f.own.restore.file != "" {
+		if err := f.copyVersionsMeta(file); err != nil {
+			return vfs.Info{}, err
+		}
 	} else if f.target.missing {
 		if err := file.SetMode(0o666 &^ umask()); err != nil {
 			return vfs.Info{}, err

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
+	"jsonguard/internal/vfs"
 	"jsonguard/merge"
 )
 
 // restoration is what a restore brings into a fold, before anything that is pending: who has changed the target since,
 // without a fold yet, changes what was restored.
 type restoration struct {
+	file    string // of the version, in history/; "" the target
 	content []byte // of the version
 	at      merge.Pointer
 	value   []byte // of the place, where that is not the whole
@@ -71,7 +74,7 @@ func (g *Guard) restoration(ctx context.Context, v Version, at string) (*restora
 	if err != nil {
 		return nil, fmt.Errorf("generation %d: %w", v.Generation, err)
 	}
-	r := &restoration{content: content, at: pointer}
+	r := &restoration{file: v.file, content: content, at: pointer}
 	if len(pointer) > 0 {
 		if r.value, err = d.Get(pointer); err != nil {
 			return nil, fmt.Errorf("generation %d: %s: %w", v.Generation, at, err)
@@ -98,11 +101,28 @@ func (f *fold) restore() (err error) {
 	return f.doc.Do(merge.Op{Kind: merge.OpSet, At: r.at.String(), Value: r.value})
 }
 
+// copyVersionsMeta gives a file that comes back the mode and the owner that it had.
+func (f *fold) copyVersionsMeta(file vfs.File) error {
+	if _, err := f.s.keptIfAny(); err != nil {
+		return err
+	}
+	was, err := f.s.history.OpenFile(f.own.restore.file, os.O_RDONLY, 0)
+	if isMissing(err) { // pruned in this moment
+		return file.SetMode(f.s.perm)
+	}
+	if err != nil {
+		return err
+	}
+	defer was.Close()
+	file.CopyMeta(was)
+	return nil
+}
+
 // RestoreHint says how to bring the last good version back; "" where none is kept.
 func (g *Guard) RestoreHint(ctx context.Context) string {
 	v, ok := g.LastGood(ctx)
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("the version of %s is kept: jsonguard restore '%s' --to %d brings it back", v.Time.Local().Format(time.DateTime), g.Target(), v.Generation)
+	return fmt.Sprintf("the last good version that is kept is of %s, without what was changed after it: jsonguard restore '%s' --to %d brings it back", v.Time.Local().Format(time.DateTime), g.Target(), v.Generation)
 }

@@ -35,41 +35,51 @@ type Version struct {
 }
 
 // History lists the versions that are kept and within the bounds, oldest first; the last one is the target as it is now.
-// It takes no lock. Where nothing is kept the list has that one version; where there is no target either, none.
+// It waits for no lock, but where others fold faster than it can read. Where nothing is kept the list has that one version;
+// where there is no target either, none.
 func (g *Guard) History(ctx context.Context) ([]Version, error) {
 	const attempts = 20 // each needs a fold in the same moment
-	var err error
 	for range attempts {
-		var versions []Version
-		var again bool
-		if versions, again, err = g.readHistory(); err == nil && !again {
-			return versions, nil
+		versions, again, err := g.readHistory()
+		if err != nil || !again {
+			return versions, g.fail("read history", err, hintFor(err))
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, g.fail("read history", err, "")
 		}
 	}
-	if err == nil {
-		err = errMoved
+	until := g.deadline()
+	if err := g.enter(ctx, until); err != nil {
+		return nil, err
 	}
-	return nil, g.fail("read history", err, hintFor(err))
+	defer g.turn.give()
+	held, err := g.lockAll(ctx, false, until)
+	if err != nil {
+		return nil, g.fail("read history", err, "")
+	}
+	defer held.release()
+	versions, _, err := g.readHistory()
+	return versions, g.fail("read history", err, "")
 }
 
 // readHistory says again where a fold came in between.
 func (g *Guard) readHistory() (versions []Version, again bool, err error) {
+	h := g.Keeps()
 	s, err := g.openStore(false)
 	if err != nil && !isMissing(err) {
 		return nil, false, err
 	}
 	var lines []kept
 	var files []keptFile
+	var stamp string
 	last := &commit{}
 	if err == nil {
 		defer s.close()
+		stamp = s.historyStamp()
 		if before, cerr := s.newestCommit(); cerr == nil { // without a record, history is worth all the more
 			last = before
 		}
-		if lines, files, err = s.readKept(g.history); err != nil {
+		if lines, files, err = s.readKept(h); err != nil {
 			return nil, false, err
 		}
 	}
@@ -78,15 +88,29 @@ func (g *Guard) readHistory() (versions []Version, again bool, err error) {
 		return nil, false, err
 	}
 	if s != nil {
-		if after, cerr := s.newestCommit(); cerr == nil && after.Generation != last.Generation {
+		if after, cerr := s.newestCommit(); cerr == nil && after.Generation != last.Generation || s.historyStamp() != stamp {
 			return nil, true, nil
 		}
 	}
 	versions = listVersions(lines, files, now, last.Generation)
-	if g.history != nil { // the line before the oldest tells only who made that
-		versions = versions[max(0, len(versions)-g.history.keep()-1):]
+	if h != nil { // the line before the oldest tells only who made that
+		versions = versions[max(0, len(versions)-h.keep()-1):]
 	}
 	return versions, false, nil
+}
+
+// historyStamp changes with each step of a fold that keeps a version.
+func (s *store) historyStamp() string {
+	files, err := s.keptIfAny()
+	if err != nil || s.history == nil {
+		return ""
+	}
+	info, _ := s.history.Stat(indexName)
+	var newest uint64
+	if len(files) > 0 {
+		newest = files[len(files)-1].generation
+	}
+	return fmt.Sprint(len(files), newest, info.Size)
 }
 
 // readKept reads index and names. A version whose line is lost, but not its file, has a line all the same.
