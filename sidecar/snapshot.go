@@ -101,6 +101,9 @@ func (t *snapshot) identity() (identity, error) {
 
 // addFile adds what is in f, which has about size bytes, in pieces of bounded size.
 func (h *hasher) addFile(f vfs.File, size int64) error {
+	if err := checkNoHoles(f, size); err != nil {
+		return err
+	}
 	chunk := make([]byte, min(size+1, 1<<20)) // one more: the end of the file is seen in the same call
 	for off := int64(0); ; {
 		n, err := f.ReadAt(chunk, off)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 
@@ -297,6 +298,9 @@ func readAll(f vfs.File) ([]byte, vfs.Info, error) {
 	if !info.Mode.IsRegular() {
 		return nil, info, fmt.Errorf("%w: not a regular file", ErrTarget)
 	}
+	if err := checkNoHoles(f, info.Size); err != nil {
+		return nil, info, err
+	}
 	buf := make([]byte, 0, info.Size+1)
 	buf = readHalves(f, buf, info.Size)
 	for {
@@ -312,6 +316,26 @@ func readAll(f vfs.File) ([]byte, vfs.Info, error) {
 			buf = append(buf, make([]byte, len(buf)/4+4096)...)[:len(buf)]
 		}
 	}
+}
+
+// checkNoHoles keeps a file from being read that has no end: one of a terabyte without content costs nothing to make.
+// Nothing that is read here has a zero byte in it, and holes are full of them. The places are random, so that filling
+// them costs as much as filling the file.
+func checkNoHoles(f vfs.File, size int64) error {
+	const huge, places = 64 << 20, 64
+	for range places {
+		if size <= huge {
+			return nil
+		}
+		var b [1]byte
+		if _, err := f.ReadAt(b[:], rand.Int64N(size)); err != nil {
+			return err
+		}
+		if b[0] == 0 {
+			return fmt.Errorf("%w: %d bytes with holes are no text", ErrTarget, size)
+		}
+	}
+	return nil
 }
 
 // readHalves reads the first half of a large file while another thread reads the second: to copy it into fresh memory is
