@@ -46,6 +46,27 @@ func TestEveryPromiseIsHeldByTests(t *testing.T) {
 	}
 }
 
+// What the other documents say is held by a test names one that exists.
+func TestTestsThatDocumentsName(t *testing.T) {
+	root := filepath.Join("..", "..")
+	for _, name := range []string{"PARQUET.md"} {
+		text, err := os.ReadFile(filepath.Join(root, "docs", name))
+		require.NoError(t, err)
+		named := 0
+		for _, line := range strings.Split(string(text), "\n") {
+			m := holderLine.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			for _, quote := range quoted.FindAllStringSubmatch(m[2], -1) {
+				require.True(t, testExists(t, filepath.Join(root, m[1]), quote[1]), "%s: %s has no test %s", name, m[1], quote[1])
+				named++
+			}
+		}
+		require.NotZero(t, named, name)
+	}
+}
+
 // testExists: TestScripts/NAME is the script of that name.
 func testExists(t *testing.T, dir, name string) bool {
 	name, script, isScript := strings.Cut(name, "/")

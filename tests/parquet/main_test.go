@@ -53,11 +53,11 @@ func TestMain(m *testing.M) {
 
 // lab is a directory with a shared file in it.
 type lab struct {
-	*testing.T
+	testing.TB
 	dir, file string
 }
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	dir := t.TempDir()
 	return &lab{t, dir, filepath.Join(dir, "results.json")}
 }

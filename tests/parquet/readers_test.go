@@ -17,7 +17,7 @@ import (
 )
 
 // peers is a directory with the programs of tests/peers/package.json, and the scripts beside them.
-func peers(t *testing.T, need ...string) (node func(script string, args ...string) []map[string]any) {
+func peers(t testing.TB, need ...string) (node func(script string, args ...string) []map[string]any) {
 	where := os.Getenv("JSONGUARD_PEERS")
 	if where == "" {
 		t.Skip("SKIPPED: JSONGUARD_PEERS names no directory in which tests/peers/package.json is installed: no second reader")
@@ -48,7 +48,7 @@ func peers(t *testing.T, need ...string) (node func(script string, args ...strin
 	}
 }
 
-func lines(t *testing.T, text []byte) (rows []map[string]any) {
+func lines(t testing.TB, text []byte) (rows []map[string]any) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	for d.More() {
@@ -95,7 +95,7 @@ func plain(v any) any {
 }
 
 // sample is a document of results with everything that columns can be, and its rows as a reader should see them.
-func sample(t *testing.T, n int) (doc []byte, rows []any) {
+func sample(t testing.TB, n int) (doc []byte, rows []any) {
 	r := rand.New(rand.NewPCG(4, 2))
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
 	models := map[string]any{}
