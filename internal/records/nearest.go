@@ -106,14 +106,13 @@ func Len(raw []byte) (n int, ok bool) {
 	case '[':
 		return elements(raw), true
 	case '{':
-		var seen names
-		seen.reset()
+		var all names
 		for i := merge.SkipSpace(raw, 1); i < len(raw) && raw[i] == '"'; {
 			end, value, err := merge.ScanName(raw, i)
 			if err != nil {
 				break
 			}
-			seen.add(raw, i, end)
+			all.add(raw[i:end])
 			behind, err := merge.ScanValue(raw, value)
 			if err != nil {
 				break
@@ -122,7 +121,7 @@ func Len(raw []byte) (n int, ok bool) {
 				i = merge.SkipSpace(raw, i+1)
 			}
 		}
-		return seen.count, true
+		return all.different(), true
 	}
 	return 0, false
 }

@@ -1,7 +1,7 @@
 // Package records goes over a JSON document and finds the records in it: the values at the places that a pattern
 // matches, such as /models/*/results/*. It reads the text once, validates all of it on the way, and makes nothing of it: what
-// it hands out are parts of that text. Beside the document it needs memory for the names of the objects that the pattern leads
-// through, and none for the records.
+// it hands out are parts of that text. Beside the document it needs eight to sixteen bytes for each name of the objects that the
+// pattern leads through, while it is in there, and none for the records.
 //
 //	s, err := records.New(src, merge.JSON, pattern, fields...)
 //	err = s.Each(func(r *records.Record) error { … r.Raw, r.Fields[0], r.At() … }, again)
@@ -28,6 +28,7 @@ type Scan struct {
 	fields *field // nil: none
 	count  int    // of fields
 
+	doubles  doubles
 	shadowed map[int]bool // where the values start whose names come again
 	nearest  nearest
 }
@@ -55,27 +56,50 @@ func New(src []byte, f merge.Format, pattern merge.Pattern, fields ...merge.Poin
 // Each calls fn for every record, in the order of the document, until fn fails; it returns that error as it is. A
 // *merge.SyntaxError says what is wrong with the document: fn may have been called for records in front of that place.
 //
-// That a name comes twice shows only at the second: records that are in the first were given to fn by then. Each then
-// calls again and starts anew, once; whoever collects drops what it has. A further Each of the same Scan knows.
+// That a name comes twice shows at the end of an object: records that are in the first of them were given to fn by then. Each
+// then calls again and starts anew, once; whoever collects drops what it has. A further Each of the same Scan knows.
 func (s *Scan) Each(fn func(*Record) error, again func()) error {
-	for {
-		s.nearest = nearest{}
-		w := walk{Scan: s, fn: fn}
-		w.record = Record{Fields: make([][]byte, s.count), src: s.src, path: &s.path}
-		if err := w.document(); err != nil {
-			if w.failed != nil {
-				return w.failed
-			}
-			if whole := merge.Valid(s.src, s.format); whole != nil { // with line and column
-				return whole
-			}
+	if s.doubles == unknown {
+		if err := s.walk(fn, noteNames); err != nil || s.doubles == none {
 			return err
 		}
-		if !w.doubles {
-			return nil
-		}
 		again()
+		if err := s.walk(nil, findDoubles); err != nil {
+			return err
+		}
 	}
+	return s.walk(fn, plain)
+}
+
+// doubles is what is known of names that come twice on the way to records.
+type doubles int
+
+const (
+	unknown doubles = iota
+	none
+	some // where the values are that do not count is in shadowed
+)
+
+func (s *Scan) walk(fn func(*Record) error, how mode) error {
+	s.nearest = nearest{}
+	w := walk{Scan: s, fn: fn, mode: how}
+	w.record = Record{Fields: make([][]byte, s.count), src: s.src, path: &s.path}
+	if err := w.document(); err != nil {
+		if w.failed != nil {
+			return w.failed
+		}
+		if whole := merge.Valid(s.src, s.format); whole != nil { // with line and column
+			return whole
+		}
+		return err
+	}
+	if how == noteNames {
+		s.doubles = none
+		if w.twice {
+			s.doubles = some
+		}
+	}
+	return nil
 }
 
 // At is where the record is.

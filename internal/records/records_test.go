@@ -113,20 +113,29 @@ func TestAgainIsCalledOnce(t *testing.T) {
 }
 
 func TestManyNamesTwice(t *testing.T) {
+	const many = 20_000
 	var doc strings.Builder
 	doc.WriteString("{")
-	for i := range 3000 {
-		fmt.Fprintf(&doc, "%q: %d, ", strconv.Itoa(i%1000), i)
+	for i := range many {
+		fmt.Fprintf(&doc, "%q: %d, ", strconv.Itoa(i), i)
 	}
-	doc.WriteString(`"last": 0}`)
-	sum := 0
-	s := scan(t, doc.String(), merge.JSON, "/*")
-	require.NoError(t, s.Each(func(r *records.Record) error {
-		n, err := strconv.Atoi(string(r.Raw))
-		sum += n
-		return err
-	}, func() { sum = 0 }))
-	require.Equal(t, (2000+2999)*1000/2, sum)
+	for _, extra := range []struct {
+		text  string
+		want  int
+		again int
+	}{{`"last": 0}`, many * (many - 1) / 2, 0}, {`"7": 100, "last": 0}`, many*(many-1)/2 + 93, 1}, {`"7": 100, "\u0037": 107, "last": 0}`, many*(many-1)/2 + 100, 1}} {
+		sum, again := 0, 0
+		s := scan(t, doc.String()+extra.text, merge.JSON, "/*")
+		require.NoError(t, s.Each(func(r *records.Record) error {
+			n, err := strconv.Atoi(string(r.Raw))
+			sum += n
+			return err
+		}, func() { sum = 0; again++ }))
+		require.Equal(t, extra.want, sum)
+		require.Equal(t, extra.again, again)
+		n, _ := records.Len([]byte(doc.String() + extra.text))
+		require.Equal(t, many+1, n)
+	}
 }
 
 func TestWildcards(t *testing.T) {

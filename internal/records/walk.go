@@ -10,13 +10,23 @@ import (
 // walk is one reading of the document.
 type walk struct {
 	*Scan
-	fn      func(*Record) error
-	failed  error // what fn said
-	record  Record
-	steps   []step  // from the document to where it is
-	names   []names // for each open object on the way
-	doubles bool    // a name came twice: this reading only looks for more of them
+	fn     func(*Record) error
+	failed error // what fn said
+	record Record
+	mode   mode
+	steps  []step  // from the document to where it is
+	names  []names // noteNames: of each open object on the way
+	twice  bool    // noteNames: a name came twice, what is found from here on would be told again
 }
+
+// mode is what a reading does about names that come twice.
+type mode int
+
+const (
+	noteNames   mode = iota // finds out whether there are any
+	findDoubles             // notes where they are, and finds no records
+	plain                   // knows
+)
 
 var (
 	errSyntax = errors.New("not JSON") // what exactly, merge.Valid says
@@ -87,7 +97,7 @@ func (w *walk) whole(i int) error {
 		list = append(list, w.src[i:end]...)
 		i = merge.SkipSpace(w.src, end)
 	}
-	inside := walk{Scan: w.Scan, fn: w.fn, record: w.record}
+	inside := walk{Scan: w.Scan, fn: w.fn, record: w.record, mode: plain}
 	inside.Scan = &Scan{src: append(list, ']'), path: w.path, fields: w.fields, count: w.count}
 	inside.record.src = inside.src
 	_, err := inside.value(0, w.path.start)
@@ -122,10 +132,16 @@ func (w *walk) object(i int, s state) (int, error) {
 		return i, errSyntax
 	}
 	w.steps = append(w.steps, step{})
-	for len(w.names) <= depth {
-		w.names = append(w.names, names{})
+	var known map[string]int // findDoubles: where the value of each name starts
+	switch w.mode {
+	case noteNames:
+		for len(w.names) <= depth {
+			w.names = append(w.names, nil)
+		}
+		w.names[depth] = w.names[depth][:0]
+	case findDoubles:
+		known = map[string]int{}
 	}
-	w.names[depth].reset()
 
 	i = merge.SkipSpace(w.src, i+1)
 	if i < len(w.src) && w.src[i] == '}' {
@@ -140,8 +156,15 @@ func (w *walk) object(i int, s state) (int, error) {
 		below := w.path.member(s, w.src[i:end])
 		if below != 0 {
 			w.steps[depth] = step{from: i, to: end}
-			if earlier, twice := w.names[depth].add(w.src, i, end); twice && !w.shadowed[earlier] {
-				w.shadow(earlier)
+			switch w.mode {
+			case noteNames:
+				w.names[depth].add(w.src[i:end])
+			case findDoubles:
+				name := merge.Unquote(w.src[i:end])
+				if earlier, twice := known[name]; twice {
+					w.shadow(earlier)
+				}
+				known[name] = value
 			}
 		}
 		if i, err = w.value(value, below); err != nil {
@@ -153,6 +176,9 @@ func (w *walk) object(i int, s state) (int, error) {
 			i = merge.SkipSpace(w.src, i+1)
 		case i < len(w.src) && w.src[i] == '}':
 			w.steps = w.steps[:depth]
+			if w.mode == noteNames && w.names[depth].different() < len(w.names[depth]) {
+				w.twice = true
+			}
 			return i + 1, nil
 		default:
 			return i, errSyntax
@@ -166,7 +192,6 @@ func (w *walk) shadow(value int) {
 		w.shadowed = map[int]bool{}
 	}
 	w.shadowed[value] = true
-	w.doubles = true
 }
 
 func (w *walk) array(i int, s state) (int, error) {
@@ -214,7 +239,7 @@ func (w *walk) found(i int) (int, error) {
 		clear(w.record.Fields)
 		end, err = w.pick(i, w.fields)
 	}
-	if err != nil || w.doubles {
+	if err != nil || w.twice || w.mode == findDoubles {
 		return end, err
 	}
 	w.record.Raw, w.record.steps = w.src[i:end], w.steps
