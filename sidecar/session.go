@@ -341,21 +341,12 @@ func (s *Session) begin(w Writer, bases Bases, skip int64, additions bool) (*Scr
 	return x, s.writeAbout(x)
 }
 
-// generation is the last one known durable. The hint is overwritten in place: who reads it in that moment finds nothing, and
-// nothing would order a change before what it was made from.
+// generation is the last one known durable, as far as can be seen without a lock: never less than was seen before, and what
+// is made now comes behind what it was made from.
 func (s *Session) generation() uint64 {
-	const attempts = 50 // an overwrite takes microseconds
-	seen := s.store.readSettled()
-	for try := 0; seen == 0 && try < attempts; try++ {
-		if _, err := s.store.guard.Stat(settledName); isMissing(err) {
-			break // no fold yet
-		}
-		time.Sleep(50 * time.Microsecond)
-		seen = s.store.readSettled()
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen = max(s.seen, seen)
+	s.seen = max(s.seen, s.store.seenGeneration())
 	return s.seen
 }
 

@@ -391,14 +391,14 @@ func TestGenerationWhileTheHintIsWritten(t *testing.T) {
 }
 
 // A supervisor is killed while it publishes what an open scratch file holds so far: before, in and behind the one step in
-// which that leaves the scratch file. A counter is added once.
+// which that leaves the scratch file. A counter is added once, and so is an element to a list.
 func TestKilledWhilePublishingAPart(test *testing.T) {
 	for step, name := range []string{"staged", "committed", "named"} {
 		test.Run(name, func(test *testing.T) {
-			t := newSessionTest(test, "a.json", `{"m":{}}`)
+			t := newSessionTest(test, "a.json", `{"m":{},"l":[]}`)
 			o := Options{Policy: &merge.Policy{Rules: []merge.Rule{{At: "/m/*/n", Merge: merge.Sum}}}}
 			s, other := t.session(o), t.session(o)
-			const base, ours = `{"m":{}}`, `{"m":{"x":{"n":1}}}`
+			const base, ours = `{"m":{},"l":[]}`, `{"m":{"x":{"n":1}},"l":["x"]}`
 			x, f := t.create(s, ours, base)
 			part, err := s.stage(Writer{PID: 1}, []byte(ours), Bases{Versions: [][]byte{[]byte(base)}}, 0, true)
 			require.NoError(t, err)

@@ -213,7 +213,7 @@ func (v *View) submit(ctx context.Context, content []byte, additions bool) (Resu
 		if err != nil {
 			return Result{}, v.g.fail("diff", err, "")
 		}
-		l := line{Generation: v.store.readSettled(), Monotonic: monotonic(), New: v.base == "", Base: v.base, Additions: additions}
+		l := line{Generation: v.store.seenGeneration(), Monotonic: monotonic(), New: v.base == "", Base: v.base, Additions: additions}
 		seq, err := v.journal.appendVersion(v.dir, l, content, v.store.perm)
 		if err != nil {
 			if seq > 0 {
