@@ -1,0 +1,61 @@
+//go:build linux
+
+package interception
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var renames = flag.Int("renames", 8, "the last rename of each thread of a supervisor at which TestKilledWhileAHeldFileIsSubmitted kills it; 40 is the campaign")
+
+// A supervisor is killed at a rename, by which what a held descriptor has written so far becomes a pending change and the base
+// of what comes: nothing that the program had made durable is missing, nothing is there twice.
+func TestKilledWhileAHeldFileIsSubmitted(t *testing.T) {
+	needs(t, "python3", "strace")
+	if out, err := exec.Command("strace", "-f", "-o", "/dev/null", "-e", "inject=renameat2:signal=CONT:when=1", "true").CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: strace cannot trace here: %s", out)
+	}
+	killed := 0
+	for n := 1; n <= *renames; n++ {
+		l := newLab(t)
+		l.write("r.json", `{"n":0,"l":[]}`)
+		l.write("jsonguard.json", `{"rules":[{"at":"/n","merge":"sum"}]}`)
+		l.write("done", "")
+		cmd := l.guarded(results, "python3", "-c", `import json,os
+f=open("r.json","r+"); d=json.load(f); done=open("done","a",buffering=1)
+for i in range(8):
+    d["n"]+=1; d["l"].append("x%d"%i); f.seek(0); json.dump(d,f); f.truncate(); f.flush(); os.fsync(f.fileno())
+    done.write("x%d\n"%i)`)
+		args := []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2", "-e", fmt.Sprintf("inject=rename,renameat,renameat2:signal=KILL:when=%d", n)}
+		cmd.Args = append(args, cmd.Args...)
+		cmd.Path, cmd.Err = exec.LookPath("strace")
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			killed++
+		} else {
+			require.NoError(t, err, "%s", out)
+		}
+		out, err = exec.Command(binary, "recover", l.path("r.json")).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		var doc struct {
+			N int
+			L []string
+		}
+		require.NoError(t, json.Unmarshal([]byte(l.read("r.json")), &doc))
+		for i, id := range doc.L {
+			require.Equal(t, fmt.Sprintf("x%d", i), id, "rename %d: %s", n, l.read("r.json"))
+		}
+		require.Len(t, doc.L, doc.N, "rename %d: %s", n, l.read("r.json"))
+		require.GreaterOrEqual(t, doc.N, strings.Count(l.read("done"), "\n"), "rename %d: %s", n, l.read("r.json"))
+	}
+	require.NotZero(t, killed)
+}
