@@ -112,8 +112,8 @@ func (b *builder) column(at string, p *Profile, wanted int64, depth int) Column 
 	return c
 }
 
-// fields are the columns of the members. Their names are all different, also to a reader that ignores case where that
-// can be had by the order alone: such readers number what comes later.
+// fields are the columns of the members. Names that differ in case only stay as they are: a reader that ignores case
+// (DuckDB) numbers them.
 func (b *builder) fields(at string, p *Profile, depth int) []Column {
 	taken := map[string]bool{}
 	for _, f := range p.Fields {
