@@ -46,17 +46,3 @@ func start(b *bench) error {
 	b.figures = append(b.figures, figure{what: "start of a verb: over a Go program that does nothing", unit: "ms", asked: 1, atMost: true, guard: 3, measured: ms})
 	return nil
 }
-
-// execStart: what exec adds to the start of a program.
-func execStart(b *bench) error {
-	path := filepath.Join(b.work, "exec.json")
-	if err := os.WriteFile(path, []byte("{\"a\": 1}\n"), 0o644); err != nil {
-		return err
-	}
-	ms, err := b.over(exec.Command("true"), exec.Command(b.command, "exec", "--file", path, "--", "true"))
-	if err != nil {
-		return err
-	}
-	b.figures = append(b.figures, figure{what: "exec: start of a program, over the bare program", unit: "ms", asked: 6, atMost: true, measured: ms})
-	return nil
-}
