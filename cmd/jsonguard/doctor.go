@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"jsonguard/internal/intercept"
 	"jsonguard/internal/probe"
 )
 
@@ -19,7 +20,8 @@ func (a *app) doctorCommand() *cobra.Command {
 	cmd := a.verb(groupProve, "doctor [DIR]", "Find out which promises a filesystem keeps",
 		`Try in DIR (the working directory) what jsonguard stands on: that a lock excludes another process, that a rename replaces
 a file at once, that files and directory can be synced, links, attributes, room; and look at the kind of filesystem, single
-files that are mounted there, and lock directories of other tools. What it made it removes.
+files that are mounted there, and lock directories of other tools; and whether this kernel lets exec intercept what programs
+do. What it made it removes.
 Exit status 74: something that is required does not hold. "weak" is no failure: the last column says what it means.`,
 		`  jsonguard doctor
   jsonguard doctor /mnt/share --json`,
@@ -53,6 +55,8 @@ func (a *app) doctor(ctx context.Context, dir string) error {
 		return &problem{op: "doctor", path: dir, err: bare(err)}
 	}
 	findings = append(findings, lockDirectories(dir))
+	seen, cannot := intercept.Probe()
+	findings = append(findings, interception(seen, cannot, findings))
 	var missing []string
 	for _, f := range findings {
 		if f.Required && f.State == probe.No {
@@ -64,6 +68,7 @@ func (a *app) doctor(ctx context.Context, dir string) error {
 		o.add("directory", dir)
 		o.add("ok", len(missing) == 0)
 		o.add("findings", findings)
+		o.add("interception", interceptionOf(seen, cannot))
 		a.println(o.String())
 	} else {
 		a.printFindings(findings)
@@ -86,6 +91,57 @@ func (a *app) printFindings(findings []probe.Finding) {
 			a.printf("%-30s → %s\n", "", f.Means)
 		}
 	}
+}
+
+// interception says what exec can do here: by the probe of the kernel, and by what was found of the filesystem.
+func interception(seen intercept.Findings, cannot error, fs []probe.Finding) probe.Finding {
+	const instead = "exec gives the program a private copy: its path has to come through {} or $JSONGUARD_FILE"
+	found := probe.Finding{Name: "interception", State: probe.OK, Means: "-"}
+	switch {
+	case errors.Is(cannot, intercept.ErrNested):
+		found.State, found.Detail, found.Means = probe.Info, cannot.Error(), "inside jsonguard exec the outer one guards for both"
+		return found
+	case cannot != nil:
+		found.State, found.Detail, found.Means = probe.Weak, cannot.Error(), instead
+		return found
+	}
+	found.Detail = fmt.Sprintf("Linux %s: calls are held and not interrupted, descriptors are put in, memory is read by %s", seen.Kernel, seen.ReadMemory)
+	var slower []string
+	if !seen.SyncWakeup {
+		slower = append(slower, "each open takes longer (no synchronous wake-up, Linux 6.6)")
+	}
+	if !seen.Children {
+		slower = append(slower, "the parents of some processes stay unknown (no list of children in procfs)")
+	}
+	if len(slower) > 0 {
+		found.State, found.Means = probe.Weak, strings.Join(slower, "; ")
+	}
+	for _, f := range fs {
+		if f.Name == probe.LockBetweenProcesses && f.State != probe.OK {
+			found.State, found.Means = probe.Weak, "not for files in this directory, where flock does not tell when a program is done: "+instead
+		}
+	}
+	return found
+}
+
+// probed is interception as --json has it.
+type probed struct {
+	Possible   bool   `json:"possible"`
+	Reason     string `json:"reason,omitempty"` // why not
+	Kernel     string `json:"kernel,omitempty"`
+	Killable   bool   `json:"killable"`
+	Inject     bool   `json:"inject"`
+	ReadMemory string `json:"read_memory,omitempty"`
+	SyncWakeup bool   `json:"sync_wakeup"`
+	Children   bool   `json:"children"`
+}
+
+func interceptionOf(seen intercept.Findings, cannot error) probed {
+	p := probed{cannot == nil, "", seen.Kernel, seen.Killable, seen.Inject, seen.ReadMemory, seen.SyncWakeup, seen.Children}
+	if cannot != nil {
+		p.Reason = cannot.Error()
+	}
+	return p
 }
 
 // lockDirectories looks for what Node's proper-lockfile makes: a directory by the name of the lock file.

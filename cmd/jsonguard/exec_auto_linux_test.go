@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,6 +83,31 @@ func TestAutoFallsBack(t *testing.T) {
 	require.Zero(t, status, out)
 	require.Contains(t, out, "not through its copy")
 	require.Contains(t, out, "needs interception, and here: interception is not supported")
+}
+
+// doctor finds the same by the same probe, says what it means, and does not fail for it.
+func TestDoctorWithoutInterception(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cmd := forbidding(t, "doctor", dir)
+	out, err := cmd.Output()
+	require.NoError(t, err, "%s", out)
+	require.Regexp(t, `(?m)^weak  interception +interception is not supported here: no seccomp`, string(out))
+	require.Contains(t, string(out), "→ exec gives the program a private copy: its path has to come through {} or $JSONGUARD_FILE")
+	cmd = forbidding(t, "doctor", "--json", dir)
+	out, err = cmd.Output()
+	require.NoError(t, err, "%s", out)
+	var found struct {
+		OK           bool
+		Interception struct {
+			Possible bool
+			Reason   string
+		}
+	}
+	require.NoError(t, json.Unmarshal(out, &found), "%s", out)
+	require.True(t, found.OK)
+	require.False(t, found.Interception.Possible)
+	require.Contains(t, found.Interception.Reason, "no seccomp user notification")
 }
 
 // With interception the same command lines are guarded by the file's own name.

@@ -152,9 +152,12 @@ func create(d vfs.Dir, name, content string) (vfs.File, error) {
 	return f, nil
 }
 
+// LockBetweenProcesses is the name of the finding that flock excludes.
+const LockBetweenProcesses = "lock between processes"
+
 // exclusion: a lock that two processes get at once is none.
 func exclusion(d vfs.Dir, elsewhere Elsewhere) Finding {
-	found := Finding{Name: "lock between processes", State: Weak,
+	found := Finding{Name: LockBetweenProcesses, State: Weak,
 		Means: "jsonguard holds a lease here (a killed holder costs 10 s); other programs' flock and jsonguard do not exclude each other"}
 	f, err := create(d, "lock", "")
 	if err != nil {

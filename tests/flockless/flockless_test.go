@@ -20,6 +20,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
 )
 
 var long = flag.Bool("long", false, "kill holders as well, which costs 10 s each")
@@ -156,16 +158,16 @@ func TestLockKeepsOut(t *testing.T) {
 	require.Contains(t, string(text), "since")
 }
 
-// Interception cannot work without flock, and says so: the write fails in the program, and nothing is lost or half done.
+// Interception cannot work without flock, and says so before the program runs.
 func TestInterceptSaysWhy(t *testing.T) {
+	if _, err := intercept.Probe(); err != nil {
+		t.Skipf("SKIPPED: %v", err)
+	}
 	path := file(t, `{"n": 0}`)
 	cmd := run(0, "exec", "--mode", "intercept", "--file", path, "--", "sh", "-c", `echo '{"n": 1}' > "$0" || exit 9`, path)
 	text, err := cmd.CombinedOutput()
-	if cmd.ProcessState.ExitCode() == 125 {
-		t.Skipf("SKIPPED: no interception here: %s", text)
-	}
 	require.Error(t, err)
-	require.NotZero(t, cmd.ProcessState.ExitCode())
+	require.Equal(t, 125, cmd.ProcessState.ExitCode(), "%s", text)
 	require.Contains(t, string(text), "flock does not exclude on this filesystem")
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -180,6 +182,9 @@ func TestDoctor(t *testing.T) {
 			text, _ := cmd.CombinedOutput()
 			require.Regexp(t, `weak +lock between processes`, string(text))
 			require.Contains(t, string(text), "lease")
+			if _, err := intercept.Probe(); err == nil {
+				require.Regexp(t, `weak +interception .*\n +→ not for files in this directory`, string(text))
+			}
 			require.Equal(t, 0, cmd.ProcessState.ExitCode(), "what is left is safe: %s", text)
 		})
 	}
@@ -205,4 +210,18 @@ func TestKilledHolder(t *testing.T) {
 		require.Greater(t, time.Since(began), 8*time.Second)
 	}
 	require.Equal(t, "2", strings.TrimSpace(mustRun(t, 0, "get", path, "/n")))
+}
+
+// Interception tells by flock when a program is done with a file: where that does not exclude, exec takes a copy by itself.
+func TestExecTakesACopy(t *testing.T) {
+	path := file(t, `{"n": 0}`)
+	cmd := run(0, "exec", "-v", "--file", path, "--", "sh", "-c", `echo '{"n": 1}' > "$0"; echo "at $0"`, "{}")
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	require.Contains(t, string(text), "exec: mode copy: ")
+	require.Contains(t, string(text), ".guard/views/")
+	if _, err := intercept.Probe(); err == nil {
+		require.Contains(t, string(text), "flock does not exclude on this filesystem")
+	}
+	require.Equal(t, "1", strings.TrimSpace(mustRun(t, 0, "get", path, "/n")))
 }
