@@ -56,7 +56,9 @@ func (l *leftBehind) wait(program string) {
 		return
 	case <-l.asked:
 	}
-	l.send(syscall.SIGTERM)
+	if err := l.super.Signal(syscall.SIGTERM); err != nil {
+		l.a.say("exec: %v", err)
+	}
 	select {
 	case <-l.super.Done():
 		return
@@ -68,14 +70,10 @@ func (l *leftBehind) wait(program string) {
 		case <-l.super.Done():
 			return
 		case <-l.asked:
-			l.send(syscall.SIGKILL)
+			if err := l.super.Kill(); err != nil {
+				l.a.say("exec: %v", err)
+			}
 		}
-	}
-}
-
-func (l *leftBehind) send(s syscall.Signal) {
-	if err := l.super.Signal(s); err != nil {
-		l.a.say("exec: %v", err)
 	}
 }
 

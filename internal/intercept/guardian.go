@@ -169,10 +169,15 @@ func guard(mark string) {
 		}
 		var n seccompNotif
 		if e := l.receive(&n); e == 0 {
-			if t, err := readTask(int(n.pid)); err == nil && l.valid(n.id) {
-				_ = unix.Kill(t.tgid, unix.SIGKILL)
-			}
+			l.killCaller(&n)
 		}
+	}
+}
+
+// killCaller kills the process of a call that waits.
+func (l listener) killCaller(n *seccompNotif) {
+	if t, err := readTask(int(n.pid)); err == nil && l.valid(n.id) {
+		_ = unix.Kill(t.tgid, unix.SIGKILL)
 	}
 }
 
@@ -261,15 +266,29 @@ func treeOf(needle []byte) map[int]stat {
 // needleOf is what stands in the environment of a tree's processes.
 func needleOf(mark string) []byte { return []byte(markName + "=" + mark + "\x00") }
 
+// tree is what can be found of the tree: by its mark, by descent, and whoever was told of to the handler.
+func (s *supervisor) tree() map[int]stat {
+	tree := treeOf(needleOf(s.mark))
+	s.processes.mu.Lock()
+	defer s.processes.mu.Unlock()
+	for pid, e := range s.processes.byPID {
+		if _, in := tree[pid]; in {
+			continue
+		}
+		if st, err := readStat(pid); err == nil && st.start == e.Start && st.state != 'Z' {
+			tree[pid] = st
+		}
+	}
+	return tree
+}
+
 func (s *supervisor) living() []Process {
 	var all []Process
-	for pid, st := range treeOf(needleOf(s.mark)) {
+	for pid, st := range s.tree() {
 		all = append(all, Process{PID: pid, Start: st.start, Command: st.command})
 	}
 	slices.SortFunc(all, func(a, b Process) int { return a.PID - b.PID })
 	return all
 }
 
-func (s *supervisor) signal(sig syscall.Signal) error {
-	return signalAll(treeOf(needleOf(s.mark)), sig)
-}
+func (s *supervisor) signal(sig syscall.Signal) error { return signalAll(s.tree(), sig) }

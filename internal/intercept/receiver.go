@@ -103,7 +103,9 @@ func (r *receiver) run() {
 				default:
 				}
 			}
-			if r.ofInterest(&r.call) {
+			if r.s.ending.Load() {
+				r.s.listener.killCaller(&r.call)
+			} else if r.ofInterest(&r.call) {
 				call := r.call
 				r.s.answers.Go(func() { r.s.answer(call) })
 			} else {

@@ -26,6 +26,7 @@ type supervisor struct {
 	root     root
 	// userNamespace of ours
 	userNamespace ID
+	ending        atomic.Bool // who calls is killed
 	views         atomic.Bool // a process changed its root or mount namespace
 	aliases       atomic.Bool // a file of interest is known to have another name
 	sameRoot      [1024]atomic.Int32
@@ -203,7 +204,8 @@ func (s *supervisor) kill() error {
 		_ = unix.Kill(s.command, unix.SIGKILL)
 	}
 	s.reaping.Unlock()
-	return killTree(s.mark)
+	s.ending.Store(true)
+	return errors.Join(s.signal(unix.SIGKILL), killTree(s.mark))
 }
 
 // A launcher is the thread that carries the filter: the command is forked from it and inherits the filter, and nobody

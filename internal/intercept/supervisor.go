@@ -56,10 +56,11 @@ func (s *Supervisor) Wait() (Status, error) { return s.s.wait() }
 // Done is closed when no process of the tree is left and the handler has been told everything (Changed, Exited).
 func (s *Supervisor) Done() <-chan struct{} { return s.s.done() }
 
-// Kill kills every process of the tree. It does not wait.
+// Kill kills every process of the tree that can be found, and the others at their next call. It does not wait.
 func (s *Supervisor) Kill() error { return s.s.kill() }
 
-// Processes are those of the tree that live now, as far as they can be found: by their environment and by descent.
+// Processes are those of the tree that live now, as far as they can be found: by their environment, by descent, and by the
+// calls that they made.
 func (s *Supervisor) Processes() []Process { return s.s.living() }
 
 // Signal sends a signal to each of Processes.
