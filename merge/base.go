@@ -1,5 +1,7 @@
 package merge
 
+import "bytes"
+
 // MadeFrom answers which of several versions ours was made from, where that is not known: the index of one of bases. They
 // are in the order of their age, the newest first, and nil is a missing document. likely is the one that the thread which
 // writes was given last; newer ones were given to others of its process.
@@ -12,7 +14,10 @@ package merge
 //
 // A version that does not parse is chosen only where none does.
 func MadeFrom(ours []byte, bases [][]byte, likely int, f Format, pol *Policy) int {
-	m := maker{ours, bases, f, pol}
+	if len(bases) < 2 {
+		return 0
+	}
+	m := maker{ours: ours, bases: bases, f: f, pol: pol, known: make([]map[editKey]int, len(bases))}
 	for likely < len(bases) && m.edits(likely) == nil {
 		likely++
 	}
@@ -26,8 +31,11 @@ func MadeFrom(ours []byte, bases [][]byte, likely int, f Format, pol *Policy) in
 	}
 	undone := m.edits(likely)
 	for older := likely + 1; older < len(bases) && len(undone) > 0; older++ {
-		others, mine := m.between(older, likely), m.edits(older)
-		if len(others) > 0 && len(mine) > 0 && fromMemory(others, mine, undone) {
+		others := m.between(older, likely)
+		if len(others) == 0 {
+			continue
+		}
+		if mine := m.edits(older); len(mine) > 0 && fromMemory(others, mine, undone) {
 			likely, undone = older, mine // and maybe from one that is older still
 		}
 	}
@@ -39,12 +47,21 @@ type maker struct {
 	bases [][]byte
 	f     Format
 	pol   *Policy
+	known []map[editKey]int // from each base to ours; nil: not asked for yet
 }
 
 // edits from a base to ours; nil if the base does not parse.
-func (m maker) edits(base int) map[editKey]int { return m.diff(m.bases[base], m.ours) }
+func (m maker) edits(base int) map[editKey]int {
+	if m.known[base] == nil {
+		m.known[base] = m.diff(m.bases[base], m.ours)
+	}
+	return m.known[base]
+}
 
 func (m maker) between(older, newer int) map[editKey]int {
+	if a, b := m.bases[older], m.bases[newer]; (a == nil) == (b == nil) && bytes.Equal(a, b) {
+		return nil
+	}
 	return m.diff(m.bases[older], m.bases[newer])
 }
 

@@ -50,9 +50,10 @@ type fold struct {
 	rejected  []rejection
 	folded    int
 	torn      []string // quarantined while adopting dead views
-	restored  []byte   // a whole version, whose derived values are what they were then
-	linked    string   // name in history/ that the file of the target was given
-	pruneDue  bool     // versions that are kept are to be looked through
+	published *Published
+	restored  []byte // a whole version, whose derived values are what they were then
+	linked    string // name in history/ that the file of the target was given
+	pruneDue  bool   // versions that are kept are to be looked through
 }
 
 // ownChange is what the caller brings in memory, acknowledged when the fold is and lost without a trace before, or
@@ -195,7 +196,7 @@ func (f *fold) noteFolded() {
 }
 
 func (f *fold) result(changed bool) Result {
-	r := Result{Changed: changed, Folded: f.folded, Conflicts: f.conflicts, Torn: f.torn}
+	r := Result{Changed: changed, Folded: f.folded, Conflicts: f.conflicts, Torn: f.torn, Published: f.published}
 	if f.last != nil {
 		r.Generation = f.last.Generation
 	}

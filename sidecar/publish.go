@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"jsonguard/internal/vfs"
 )
@@ -66,9 +67,22 @@ func (f *fold) publish() (changed bool, err error) {
 	if f.doc != nil && next.Kind != kindOverwrite {
 		f.remember(next.To.Hash)
 	}
+	f.published = f.versionIn(next)
 	// Unsynced, but for an overwrite: its record makes whoever finds it unsettled write the target again, which would undo
 	// what others wrote since.
 	return changed, f.s.writeSettled(next, next.Kind == kindOverwrite)
+}
+
+// versionIn says whose whole version a commit has published.
+func (f *fold) versionIn(c *commit) *Published {
+	if c.Kind != kindReplace || len(f.pending) != 1 || !f.own.empty() {
+		return nil
+	}
+	x := f.pending[0].scratch
+	if x == nil || !f.content.equal(pieces{x.content}) {
+		return nil
+	}
+	return &Published{f.pending[0].from.name, c.To.Inode, c.To.Size, time.Unix(0, c.To.MTime)}
 }
 
 // record writes a commit record. Whoever lost the lock meanwhile must not write over the record of its successor.

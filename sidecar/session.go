@@ -545,6 +545,38 @@ func (s *Session) Quarantine(content, base []byte) (string, error) {
 	return id + tornSuffixName, s.g.fail("quarantine", err, "")
 }
 
+// OnlyPending says whether nothing is pending for the target, of anybody, but what x holds.
+func (s *Session) OnlyPending(x *Scratch) bool {
+	journals, err := s.store.pending.Names()
+	if err != nil || len(journals) > 0 {
+		return false
+	}
+	views, err := s.store.views.Names()
+	if err != nil {
+		return false
+	}
+	for _, id := range views {
+		if !strings.HasPrefix(id, sessionPrefix) {
+			return false // a copy, or a session that is being made
+		}
+		dir, err := s.store.views.OpenDir(id)
+		if err != nil {
+			return false
+		}
+		names, err := dir.Names()
+		_ = dir.Close()
+		if err != nil {
+			return false
+		}
+		for _, name := range names {
+			if n, ok := strings.CutSuffix(name, scratchSuffix); ok && (id != s.id || n != x.n) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Alone says whether no other process has anything pending for the target, or is about to.
 func (s *Session) Alone() bool {
 	pending, err := s.store.pending.Names()
@@ -643,8 +675,11 @@ func (x *Scratch) Prepare(content []byte, bases Bases) (int, error) {
 		return 0, x.s.g.fail("diff", err, "")
 	}
 	x.s.mu.Lock()
-	defer x.s.mu.Unlock()
 	x.s.prepared[x.Sidecar()] = made
+	x.s.mu.Unlock()
+	if _, err := x.s.dir.Stat(x.n + scratchSuffix); err != nil { // another has folded it meanwhile
+		x.s.forget(x.Sidecar())
+	}
 	return i, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"jsonguard/lock"
 	"jsonguard/merge"
 )
 
@@ -440,4 +441,54 @@ func TestWhatASessionLeavesPendingOutlivesTheBoot(t *testing.T) {
 		require.NoError(t, g.Close())
 		require.Equal(t, want, st.content())
 	}
+}
+
+// OnlyPending is false as soon as anybody else has something that a fold would take.
+func TestOnlyPending(t *testing.T) {
+	st := newSessionTest(t, "a.json", `{"n": 1}`)
+	a, b := st.session(Options{}), st.session(Options{})
+	x := st.write(a, `{"n": 2}`, `{"n": 1}`)
+	require.True(t, a.OnlyPending(x))
+	y := st.write(b, `{"n": 1, "b": 1}`, `{"n": 1}`)
+	require.False(t, a.OnlyPending(x))
+	require.False(t, b.OnlyPending(y))
+	st.fold(b)
+	require.True(t, a.OnlyPending(x), "nothing is")
+
+	x = st.write(a, `{"n": 3, "b": 1}`, `{"n": 2, "b": 1}`)
+	st.write(a, `{"n": 2, "b": 2}`, `{"n": 2, "b": 1}`)
+	require.False(t, a.OnlyPending(x), "another of our own")
+	st.fold(a)
+
+	x = st.write(a, `{"n": 4, "b": 2}`, `{"n": 3, "b": 2}`)
+	held, err := lock.Acquire(t.Context(), st.target)
+	require.NoError(t, err)
+	g, err := Open(st.target, Options{Timeout: -1})
+	require.NoError(t, err)
+	_, err = g.Apply(context.Background(), merge.Op{Kind: merge.OpSet, At: "/c", Value: []byte("1")})
+	require.ErrorIs(t, err, ErrPending)
+	require.False(t, a.OnlyPending(x), "a journal")
+	require.NoError(t, held.Release())
+	require.NoError(t, g.Close())
+	require.NoError(t, a.Close(false))
+	require.NoError(t, b.Close(false))
+}
+
+// Published names the version that the target is now, byte for byte, and is silent where it was merged.
+func TestPublishedVersion(t *testing.T) {
+	st := newSessionTest(t, "a.json", `{"n": 1}`)
+	s := st.session(Options{})
+	x := st.write(s, `{"n":   2}`, `{"n": 1}`)
+	r := st.fold(s)
+	require.NotNil(t, r.Published)
+	require.Equal(t, x.Sidecar(), r.Published.Sidecar)
+	info, err := os.Stat(st.target)
+	require.NoError(t, err)
+	require.Equal(t, info.Size(), r.Published.Size)
+	require.True(t, info.ModTime().Equal(r.Published.MTime))
+
+	st.write(s, `{"n": 3}`, `{"n":   2}`)
+	require.NoError(t, os.WriteFile(st.target, []byte(`{"n":   2, "theirs": 1}`), 0o644))
+	require.Nil(t, st.fold(s).Published, "merged")
+	require.NoError(t, s.Close(false))
 }

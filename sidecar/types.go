@@ -30,6 +30,15 @@ type Result struct {
 	Conflicts  []Conflict // of the changes folded by this call
 	Rejected   []Rejected // of the changes folded by this call
 	Torn       []string   // incomplete copies of dead processes that went to quarantine
+	Published  *Published // set where the target is one pending version now, byte for byte
+}
+
+// Published is a file that the target was replaced by.
+type Published struct {
+	Sidecar string // whose version is in it
+	Inode   uint64
+	Size    int64
+	MTime   time.Time
 }
 
 // Conflict is a line of the conflict log: a value that lost, or was kept against a deletion.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -73,6 +74,9 @@ func (t *target) openRead(c *caller, p *intercept.Place, how intercept.OpenHow) 
 			}
 		}
 	}
+	if f := t.readOwn(c, p); f != nil {
+		return f, nil
+	}
 	content, overlay, err := t.current()
 	if err != nil {
 		t.tree.note("%s: read as it is: %v", t.path, err)
@@ -106,10 +110,12 @@ func (t *target) current() (content []byte, overlay bool, err error) {
 	if err := t.need(); err != nil {
 		return nil, false, err
 	}
+	t.diff(t.pending)
 	content, overlay, result, err := t.session.Current(context.Background())
 	t.note(result, t.failure)
 	if err == nil && !overlay {
 		t.folded = t.wrote
+		t.taken(slices.Clone(t.pending), result.Published)
 	}
 	return content, overlay, err
 }

@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,7 @@ func (t *Tree) upToDate(p *intercept.Place) error {
 		t.note("%s: %v", x.path, err)
 	case done:
 		x.folded = x.wrote
+		x.taken(slices.Clone(x.pending), result.Published)
 	}
 	return intercept.Continue
 }

@@ -39,16 +39,19 @@ type target struct {
 	session *sidecar.Session // nil until something of it has to be kept
 	format  merge.Format
 	heads   *Heads[*intercept.Process, *version]
-	latest  *version   // the target as it was opened last
-	kept    []*version // those with an open file
-	writers []*writer
-	robbed  bool          // a program removed what was kept beside the target, maybe with all that is there
-	gone    bool          // a program of the tree removed it, and nobody made it again; it is still there for others
-	goneAt  *version      // what it was then
-	emptied *version      // a program emptied it: what it was before
-	partial []*writer     // closed and incomplete: their program may go on
-	temps   []privateTemp // files that are to be renamed over the target
-	flocks  []*programLock
+	latest  *version // the target as it was opened last
+
+	pending   []*ownVersion // closed, and maybe not folded
+	published *version      // of those, what a fold published last
+	kept      []*version    // those with an open file
+	writers   []*writer
+	robbed    bool          // a program removed what was kept beside the target, maybe with all that is there
+	gone      bool          // a program of the tree removed it, and nobody made it again; it is still there for others
+	goneAt    *version      // what it was then
+	emptied   *version      // a program emptied it: what it was before
+	partial   []*writer     // closed and incomplete: their program may go on
+	temps     []privateTemp // files that are to be renamed over the target
+	flocks    []*programLock
 
 	wrote, folded int  // changes, and how many of them are in the target
 	due           bool // counted in the tree's due
@@ -126,7 +129,10 @@ func (t *target) add(v *version) *version {
 const keptVersions = 64
 
 func (t *target) sweep() {
-	needed := map[*version]bool{t.latest: true, t.goneAt: true, t.emptied: true}
+	needed := map[*version]bool{t.latest: true, t.goneAt: true, t.emptied: true, t.published: true}
+	for _, o := range t.pending {
+		needed[o.version], needed[o.base] = true, true
+	}
 	t.heads.Versions(func(v *version) { needed[v] = true })
 	for _, w := range t.writers {
 		for _, v := range w.bases {
@@ -225,11 +231,12 @@ func (t *target) foldAsAsked() {
 func (t *target) fold() error {
 	t.mu.Lock()
 	t.settle()
-	s, wrote := t.session, t.wrote
+	s, wrote, pending := t.session, t.wrote, slices.Clone(t.pending)
 	t.unlock()
 	if s == nil {
 		return nil
 	}
+	t.diff(pending)
 	result, err := s.Fold(t.tree.ctx)
 	t.mu.Lock()
 	defer t.unlock()
@@ -238,6 +245,7 @@ func (t *target) fold() error {
 	}
 	if err == nil {
 		t.folded = max(t.folded, wrote)
+		t.taken(pending, result.Published)
 	}
 	return err
 }
@@ -325,12 +333,7 @@ func (t *target) settleWriter(w *writer) {
 		t.drop(w)
 		return
 	}
-	bases, err := w.readBases()
-	if err != nil {
-		t.failed(w, err)
-		return
-	}
-	i, err := w.scratch.Prepare(content, bases)
+	i, diffed, err := t.madeFrom(w, content)
 	switch {
 	case errors.Is(err, sidecar.ErrTorn):
 		t.incomplete(w, content, err)
@@ -344,7 +347,7 @@ func (t *target) settleWriter(w *writer) {
 		case !known:
 			return // told with Exited
 		case ended != 0:
-			t.addOnly(w, content, bases.Versions[i])
+			t.addOnly(w, content, w.bases[i])
 			return
 		}
 		if err := w.scratch.Finish(); err != nil {
@@ -352,8 +355,20 @@ func (t *target) settleWriter(w *writer) {
 			return
 		}
 	}
-	t.knows(w, w.bases[i])
+	t.knows(w, w.bases[i], diffed)
 	t.written(w)
+}
+
+// madeFrom is which of its bases a closed scratch file was made from. Where there is one only, that needs no diff yet.
+func (t *target) madeFrom(w *writer, content []byte) (i int, diffed bool, err error) {
+	if len(w.bases) == 1 && t.format == merge.JSON {
+		return 0, false, sidecar.Complete(content, t.format)
+	}
+	bases, err := w.readBases()
+	if err == nil {
+		i, err = w.scratch.Prepare(content, bases)
+	}
+	return i, true, err
 }
 
 // settleLines decides about lines that a closed descriptor has appended.
@@ -392,7 +407,7 @@ func (t *target) giveUpLines(w *writer, lines []byte) {
 }
 
 // knows notes what a program has in its hands after it wrote.
-func (t *target) knows(w *writer, base *version) {
+func (t *target) knows(w *writer, base *version, diffed bool) {
 	var st unix.Stat_t
 	if unix.Fstat(int(w.file.Fd()), &st) != nil {
 		return
@@ -400,6 +415,7 @@ func (t *target) knows(w *writer, base *version) {
 	v := t.add(&version{file: w.file, stamp: stampOf(&st)})
 	w.file = nil // the version's now
 	t.heads.Wrote(w.process, w.tid, base, v)
+	t.closed(w, v, base, diffed)
 	t.gone, t.goneAt, t.emptied = false, nil, nil
 }
 
@@ -418,8 +434,13 @@ func (w *writer) ending() (signal syscall.Signal, known bool) {
 }
 
 // addOnly folds the beginning of a JSON Lines rewrite whose program was killed.
-func (t *target) addOnly(w *writer, content, base []byte) {
-	_, err := t.session.Publish(w.who(), content, sidecar.Bases{Versions: [][]byte{base}}, true)
+func (t *target) addOnly(w *writer, content []byte, from *version) {
+	base, err := from.read()
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	_, err = t.session.Publish(w.who(), content, sidecar.Bases{Versions: [][]byte{base}}, true)
 	if err != nil {
 		t.failed(w, err)
 		return
@@ -567,6 +588,9 @@ func (t *target) onDisk() *version {
 	if t.latest != nil && t.latest.stamp == stampOf(&st) {
 		return t.latest
 	}
+	if t.published != nil && t.published.is(stampOf(&st)) {
+		return t.published
+	}
 	f, err := os.OpenFile(t.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return missing
@@ -585,6 +609,10 @@ func (t *target) opened(f *os.File, live bool) *version {
 	live = live && t.format == merge.Lines
 	if !live && t.latest != nil && t.latest.stamp == stampOf(&st) {
 		return t.latest
+	}
+	if t.format == merge.JSON && t.published != nil && t.published.is(stampOf(&st)) {
+		t.tree.know(stampOf(&st).id, t)
+		return t.published
 	}
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
@@ -626,6 +654,7 @@ func (t *target) finish(ctx context.Context) {
 	if t.session == nil {
 		return
 	}
+	t.diff(t.pending)
 	result, err := t.session.Fold(ctx)
 	t.note(result, err)
 	if err == nil {

@@ -22,7 +22,13 @@ type version struct {
 	// live: lines are appended to the file while programs read it. file shares its offset with the descriptor that the
 	// reader was given, so that it tells how far it has read.
 	live bool
+
+	sidecar string // of what a program wrote
+	as      stamp  // of the target that a fold made of it, byte for byte
 }
+
+// is says whether the target, as it is stamped, is this version.
+func (v *version) is(s stamp) bool { return v.stamp == s || v.as == s && s != stamp{} }
 
 // missing is the version of a file that is not there.
 var missing = &version{}

@@ -1,0 +1,92 @@
+//go:build linux
+
+package session
+
+import (
+	"os"
+	"slices"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/merge"
+	"jsonguard/sidecar"
+)
+
+// ownVersion is what a program closed and no fold has taken yet, as far as we know.
+type ownVersion struct {
+	scratch *sidecar.Scratch
+	version *version
+	base    *version
+	diffed  atomic.Bool
+}
+
+// closed notes a version that is pending from now on.
+func (t *target) closed(w *writer, v, base *version, diffed bool) {
+	v.sidecar = w.scratch.Sidecar()
+	o := &ownVersion{scratch: w.scratch, version: v, base: base}
+	o.diffed.Store(diffed)
+	t.pending = append(t.pending, o)
+}
+
+// diff makes the changes of what is pending before a lock is taken for them.
+func (t *target) diff(pending []*ownVersion) {
+	for _, o := range pending {
+		if o.diffed.Swap(true) {
+			continue
+		}
+		content, err := o.version.read()
+		if err != nil {
+			continue // the fold reads it from the disk
+		}
+		base, err := o.base.read()
+		if err == nil {
+			_, _ = o.scratch.Prepare(content, sidecar.Bases{Versions: [][]byte{base}})
+		}
+	}
+}
+
+// taken drops what a fold has taken: everything that was pending before it began. Where the target is such a version now
+// it is known again as that one: a program that rewrites a file in a loop has one base, and not two of the same content.
+func (t *target) taken(before []*ownVersion, p *sidecar.Published) {
+	t.pending = slices.DeleteFunc(t.pending, func(o *ownVersion) bool { return slices.Contains(before, o) })
+	if p == nil {
+		return
+	}
+	for _, o := range before {
+		if o.version.sidecar == p.Sidecar {
+			o.version.as = stamp{intercept.ID{Dev: t.key.dir.Dev, Ino: p.Inode}, p.Size, unix.NsecToTimespec(p.MTime.UnixNano())}
+			t.published = o.version
+		}
+	}
+}
+
+// readOwn gives a reader what its side has closed last, without waiting for the fold of it: where nothing else is pending, of
+// anybody, and the target is still what that was made from, the fold will publish these very bytes.
+func (t *target) readOwn(c *caller, p *intercept.Place) *os.File {
+	if len(t.pending) != 1 || t.format != merge.JSON || p.Object == nil || t.session == nil || t.session.Guard().Policy() != nil {
+		return nil
+	}
+	o := t.pending[0]
+	var st unix.Stat_t
+	if o.version.file == nil || o.base == missing || unix.Fstat(int(p.Object.Fd()), &st) != nil || !o.base.is(stampOf(&st)) {
+		return nil
+	}
+	if !t.session.OnlyPending(o.scratch) {
+		return nil
+	}
+	if err := c.as(func() error {
+		return unix.Faccessat2(int(p.Dir.Fd()), p.Name, unix.R_OK, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW)
+	}); err != nil {
+		return nil
+	}
+	f, err := os.OpenFile(procPath(o.version.file), syscall.O_RDONLY, 0)
+	if err != nil {
+		return nil
+	}
+	t.tree.know(o.version.stamp.id, t) // it may be locked
+	t.heads.Read(c.process, c.tid, o.version)
+	return f
+}
