@@ -628,7 +628,7 @@ func TestGuardianHoldsNothing(t *testing.T) {
 	for _, fd := range fds {
 		names = append(names, fd.Name())
 	}
-	require.Equal(t, []string{"3", "4"}, names)
+	require.Equal(t, []string{"3", "4", "5"}, names)
 	require.NoError(t, s.Kill())
 	_, status := s.finish(t)
 	require.Equal(t, syscall.SIGKILL, status.Signal)

@@ -23,7 +23,8 @@ import (
 // It is a fork of the supervisor that waits for the other end of a pipe to close, holding the listener: as long as it
 // does, a trapped call waits instead of failing, so nothing of the tree gets past the supervisor's death. Then it
 // executes this program anew, in the role of kill: it finds the tree by the mark in the processes' environment and
-// by descent, and whoever is left (a daemon with an empty environment) when it makes its next call.
+// by descent, by the calls that were under way (inFlight), and whoever is left (a daemon with an empty environment) when it
+// makes its next call.
 //
 // Not a control group: only root may make one where it would be needed, and the tree would leave the one that its
 // service manager has put it into.
@@ -40,6 +41,7 @@ const guardianName = "jsonguard: guardian"
 const (
 	guardianPipe     = 3
 	guardianListener = 4
+	guardianCalls    = 5
 )
 
 func init() {
@@ -49,7 +51,7 @@ func init() {
 	}
 }
 
-func newGuardian(l listener, mark string) (*guardian, error) {
+func newGuardian(l listener, calls *inFlight, mark string) (*guardian, error) {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("pipe2", err)
@@ -68,7 +70,7 @@ func newGuardian(l listener, mark string) (*guardian, error) {
 		return nil, err
 	}
 	env := []*byte{nil}
-	pid, err := fork(&forked{pipe: pipe[0], listener: l.fd, path: path, name: name, argv: &argv[0], env: &env[0]})
+	pid, err := fork(&forked{pipe: pipe[0], listener: l.fd, calls: calls.fd, path: path, name: name, argv: &argv[0], env: &env[0]})
 	if err != nil {
 		unix.Close(pipe[1])
 		return nil, os.NewSyscallError("fork", err)
@@ -87,6 +89,7 @@ func (g *guardian) dismiss() {
 // forked is what the child of fork needs, laid out before.
 type forked struct {
 	pipe, listener int
+	calls          int
 	path, name     *byte
 	argv, env      **byte
 }
@@ -129,13 +132,21 @@ func beGuardian(f *forked) {
 	if uintptr(f.listener) > high {
 		high = uintptr(f.listener)
 	}
+	if uintptr(f.calls) > high {
+		high = uintptr(f.calls)
+	}
+	if high < guardianCalls {
+		high = guardianCalls
+	}
 	high++
 	syscall.RawSyscall(unix.SYS_DUP3, uintptr(f.pipe), high, 0)
 	syscall.RawSyscall(unix.SYS_DUP3, uintptr(f.listener), high+1, 0)
+	syscall.RawSyscall(unix.SYS_DUP3, uintptr(f.calls), high+2, 0)
 	syscall.RawSyscall(unix.SYS_DUP3, high, guardianPipe, 0)
 	syscall.RawSyscall(unix.SYS_DUP3, high+1, guardianListener, 0)
+	syscall.RawSyscall(unix.SYS_DUP3, high+2, guardianCalls, 0)
 	syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 0, guardianPipe-1, 0)
-	syscall.RawSyscall(unix.SYS_CLOSE_RANGE, guardianListener+1, uintptr(math.MaxUint32), 0)
+	syscall.RawSyscall(unix.SYS_CLOSE_RANGE, guardianCalls+1, uintptr(math.MaxUint32), 0)
 	// Not the terminal's: ^C is for the others. And who kills us all by name shall not kill it.
 	syscall.RawSyscall(unix.SYS_SETSID, 0, 0, 0)
 	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(f.name)), 0)
@@ -152,10 +163,13 @@ func beGuardian(f *forked) {
 	}
 }
 
-// guard kills the tree with this mark, and whoever still calls.
+// guard kills the tree with this mark, whoever waits for the dead, and whoever still calls.
 func guard(mark string) {
 	l := listener{guardianListener}
 	_ = killTree(mark)
+	for _, n := range readInFlight(guardianCalls) {
+		l.killCaller(&n)
+	}
 	for {
 		p := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
 		if _, err := unix.Poll(p, -1); err != nil && err != unix.EINTR {

@@ -92,10 +92,13 @@ func (r *receiver) run() {
 	blockSignals()
 	r.s.threads.Store(unix.Gettid(), nil)
 	defer r.s.threads.Delete(unix.Gettid())
+	slot := r.s.inFlight.place()
+	defer r.s.inFlight.give(slot)
 	for !r.retired.Load() {
 		r.call = seccompNotif{}
 		switch e := r.s.listener.receive(&r.call); e {
 		case 0:
+			r.s.inFlight.set(slot, &r.call)
 			r.busy.Store(r.call.id)
 			if r.s.replacer.asleep.Load() {
 				select {
@@ -106,11 +109,16 @@ func (r *receiver) run() {
 			if r.s.ending.Load() {
 				r.s.listener.killCaller(&r.call)
 			} else if r.ofInterest(&r.call) {
-				call := r.call
-				r.s.answers.Go(func() { r.s.answer(call) })
+				call, mine := r.call, r.s.inFlight.place()
+				r.s.inFlight.set(mine, &call)
+				r.s.answers.Go(func() {
+					defer r.s.inFlight.give(mine)
+					r.s.answer(call)
+				})
 			} else {
 				r.s.listener.passOn(r.call.id)
 			}
+			r.s.inFlight.clear(slot)
 			r.busy.Store(0)
 		case unix.EINTR, unix.ENOENT: // the caller was killed first, or there are no callers left
 			if r.s.listener.abandoned() {

@@ -32,6 +32,7 @@ type supervisor struct {
 	sameRoot      [1024]atomic.Int32
 	replacer      replacer
 	receivers     sync.WaitGroup
+	idle          bool     // no receiver is left
 	threads       sync.Map // ids of the receivers' threads
 	answers       sync.WaitGroup
 	events        *events
@@ -39,6 +40,7 @@ type supervisor struct {
 	launch        *launcher
 	findings      Findings
 	actors        actors
+	inFlight      *inFlight
 	guardian      *guardian
 	nested        *outer
 	mark          string // in the environment of every process of the tree
@@ -87,6 +89,7 @@ func open(public *Supervisor, h Handler) error {
 	}
 	if err != nil {
 		s.launch.close()
+		s.idle = true
 		s.closeAll()
 		return err
 	}
@@ -125,13 +128,19 @@ func (s *supervisor) open() (err error) {
 	if s.nested, err = listen(s); err != nil {
 		return err
 	}
-	s.guardian, err = newGuardian(s.listener, s.mark)
+	if s.inFlight, err = newInFlight(); err != nil {
+		return err
+	}
+	s.guardian, err = newGuardian(s.listener, s.inFlight, s.mark)
 	return err
 }
 
 func (s *supervisor) closeAll() {
 	if s.guardian != nil {
 		s.guardian.dismiss()
+	}
+	if s.inFlight != nil && s.idle {
+		s.inFlight.close()
 	}
 	if s.nested != nil {
 		s.nested.close()
@@ -169,6 +178,7 @@ func (s *supervisor) dismissReceivers() {
 		})
 		select {
 		case <-gone:
+			s.idle = true
 			return
 		case <-time.After(step):
 		}
