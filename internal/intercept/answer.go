@@ -346,7 +346,15 @@ func (n *notification) ask(c *Call, m meaning, places []*Place, text string) (in
 	case opTouch:
 		return 0, h.Touch(c, places[0])
 	case opStat:
-		return 0, h.Stat(c, places[0])
+		shown, err := h.Stat(c, places[0])
+		if shown == nil {
+			return 0, err
+		}
+		defer shown.Close()
+		if m.buffer == none { // access(2)
+			return 0, nil
+		}
+		return 0, n.show(m, shown, ID{})
 	case opTruncate:
 		return 0, h.Truncate(c, places[0], int64(d.args[m.arg]))
 	}
@@ -416,18 +424,30 @@ func (n *notification) showAs(m meaning, d Descriptor, id ID) error {
 	if id == (ID{}) || m.buffer == none {
 		return Continue
 	}
+	return n.show(m, d.File, id)
+}
+
+// show answers stat(2) with what a file of ours is, and with another identity if that is not zero.
+func (n *notification) show(m meaning, f *os.File, id ID) error {
+	data := &n.call.data
 	var answer []byte
 	if data.number == unix.SYS_STATX {
 		var st unix.Statx_t
-		if err := unix.Statx(int(d.File.Fd()), "", int(int32(data.args[m.arg]))|unix.AT_EMPTY_PATH, int(data.args[3]), &st); err != nil {
+		if err := unix.Statx(int(f.Fd()), "", int(int32(data.args[m.arg]))|unix.AT_EMPTY_PATH, int(data.args[3]), &st); err != nil {
 			return Continue
+		}
+		if id == (ID{}) {
+			id = idOfStatx(&st)
 		}
 		st.Dev_major, st.Dev_minor, st.Ino = unix.Major(id.Dev), unix.Minor(id.Dev), id.Ino
 		answer = bytesOf(&st)
 	} else {
 		var st unix.Stat_t
-		if err := unix.Fstat(int(d.File.Fd()), &st); err != nil {
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 			return Continue
+		}
+		if id == (ID{}) {
+			id = idOf(&st)
 		}
 		st.Dev, st.Ino = id.Dev, id.Ino
 		answer = bytesOf(&st)

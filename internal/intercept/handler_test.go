@@ -122,7 +122,7 @@ func (h *scratchHandler) Pending() bool {
 
 func (h *scratchHandler) Exempt(int) bool { return false }
 
-func (h *scratchHandler) Stat(*Call, *Place) error { return Continue }
+func (h *scratchHandler) Stat(*Call, *Place) (*os.File, error) { return nil, Continue }
 
 // Identity: a writer's scratch file is the guarded one to it.
 func (h *scratchHandler) Identity(_ *Call, d Descriptor) ID {

@@ -99,8 +99,9 @@ type Handler interface {
 	// that is Named, whether or not that name stands. Wait under c.Context(), and return Interrupted when that ends.
 	Lock(c *Call, d Descriptor, l LockRequest) error
 	// Stat is stat(2) and access(2), of a file that Pending may be about. What is pending for it should be in it before
-	// they are carried out. lstat(2) is not seen: it is what walks over whole trees.
-	Stat(c *Call, p *Place) error
+	// they are carried out. A file that is returned is what the caller is told about instead, and closed then: nothing is at p
+	// yet. lstat(2) is not seen: it is what walks over whole trees.
+	Stat(c *Call, p *Place) (*os.File, error)
 	// Identity is asked for fstat(2), on a descriptor as for Lock: which object it is to be shown as, so that it is the one
 	// that its name leads to. The zero ID leaves it as it is.
 	Identity(c *Call, d Descriptor) ID

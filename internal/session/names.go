@@ -415,11 +415,6 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 // Symlink in the place of a guarded file is what it is without us.
 func (t *Tree) Symlink(*intercept.Call, string, *intercept.Place) error { return intercept.Continue }
 
-// Touch is about the file itself: what was written to it has to be there first.
-func (t *Tree) Touch(_ *intercept.Call, p *intercept.Place) error {
-	return t.upToDate(p)
-}
-
 // Truncate by name is a version that was cut.
 func (t *Tree) Truncate(c *intercept.Call, p *intercept.Place, size int64) error {
 	return t.truncate(t.callerOf(c), p, size)

@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 
@@ -16,8 +17,59 @@ import (
 // Pending: see intercept.Handler.
 func (t *Tree) Pending() bool { return t.due.Load() > 0 }
 
-// Stat: a program that closed what it wrote finds the file as it left it, or as a merge made it of that.
-func (t *Tree) Stat(_ *intercept.Call, p *intercept.Place) error { return t.upToDate(p) }
+// Stat: a program that closed what it wrote finds the file as it left it, or as a merge made it of that. A new file that it
+// has not closed yet is there for it alone.
+func (t *Tree) Stat(c *intercept.Call, p *intercept.Place) (*os.File, error) {
+	if f := t.making(c.Process, p); f != nil {
+		return f, nil
+	}
+	return nil, t.upToDate(p)
+}
+
+// making opens what a process writes where nothing is yet.
+func (t *Tree) making(by *intercept.Process, p *intercept.Place) *os.File {
+	x := t.find(p)
+	if x == nil {
+		return nil
+	}
+	x.mu.Lock()
+	defer x.unlock()
+	x.settle()
+	if p.Object != nil && !x.gone {
+		return nil
+	}
+	i := slices.IndexFunc(x.writers, func(w *writer) bool { return w.process == by && !w.closed })
+	if i < 0 {
+		return nil
+	}
+	f, err := x.writers[i].scratch.Open()
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// Touch is about the file itself: what was written to it has to be there first, and the file, if its process is only about
+// to write it.
+func (t *Tree) Touch(c *intercept.Call, p *intercept.Place) error {
+	scratch := t.making(c.Process, p)
+	if scratch == nil || p.Object != nil {
+		return t.upToDate(p)
+	}
+	defer scratch.Close()
+	info, err := scratch.Stat()
+	if err != nil {
+		return err
+	}
+	f, err := openAt(t.callerOf(c), p, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, uint32(info.Mode().Perm()))
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return intercept.Continue
+}
 
 // upToDate puts what was closed into a file that somebody asks for by name, if no lock has to be waited for.
 func (t *Tree) upToDate(p *intercept.Place) error {

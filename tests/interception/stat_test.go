@@ -23,6 +23,11 @@ for i in range(12):
     assert os.path.getsize("r.json")==len(text), (i,os.path.getsize("r.json"),len(text))
     assert os.stat("r.json").st_mtime_ns>before, i
     time.sleep(.002)`},
+	"while it writes": {"python3", `import json,os
+with open("r.json","w") as f:
+    assert os.path.exists("r.json"); os.chmod("r.json",0o600); os.utime("r.json")
+    json.dump([1],f); f.flush(); assert os.fstat(f.fileno()).st_size==3
+assert os.path.getsize("r.json")>=3 and os.stat("r.json").st_mode&0o777==0o600, os.stat("r.json")`},
 	"node": {"node", `const fs=require("fs"), assert=require("assert");
 for(let i=0;i<12;i++){const s=JSON.stringify({l:Array(i).fill(i)}); fs.writeFileSync("r.json",s);
  assert(fs.existsSync("r.json")); assert.equal(fs.statSync("r.json").size,s.length)}`},
