@@ -93,6 +93,12 @@ func (a *app) stats(cmd *cobra.Command, file string, f statsFlags) error {
 	if err != nil {
 		return err
 	}
+	if q.Format == merge.Lines {
+		var cut int
+		if src, cut = records.CompleteLines(src); cut > 0 {
+			a.warn(fmt.Sprintf("%s: its last line is incomplete and not counted", file))
+		}
+	}
 	found, err := stats.Run(src, q)
 	if err != nil {
 		return statsProblem(file, f.records, err)

@@ -15,6 +15,7 @@
 package records
 
 import (
+	"bytes"
 	"strconv"
 
 	"jsonguard/merge"
@@ -184,4 +185,14 @@ func (f *field) clear(found [][]byte) {
 	for _, b := range f.below {
 		b.clear(found)
 	}
+}
+
+// CompleteLines leaves out the end of a JSON Lines document that is no value and has no newline: a line that is being
+// appended this very moment, or whose writer died. cut is its length in bytes.
+func CompleteLines(src []byte) (complete []byte, cut int) {
+	start := bytes.LastIndexByte(src, '\n') + 1
+	if start == len(src) || merge.Valid(src[start:], merge.Lines) == nil {
+		return src, 0
+	}
+	return src[:start], len(src) - start
 }

@@ -191,6 +191,16 @@ func TestLen(t *testing.T) {
 	}
 }
 
+func TestCompleteLines(t *testing.T) {
+	for src, want := range map[string]string{
+		"": "", "1\n": "1\n", "1\n2": "1\n2", "1\n{\"a\": ": "1\n", "{\"a\"": "", "1\n  ": "1\n  ", "1\nx\n": "1\nx\n", "1\n\"é": "1\n", "1\n2 3": "1\n",
+	} {
+		got, cut := records.CompleteLines([]byte(src))
+		require.Equal(t, want, string(got))
+		require.Equal(t, len(src)-len(want), cut)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	p, err := merge.ParsePattern(strings.Repeat("/*", 64))
 	require.NoError(t, err)

@@ -21,6 +21,9 @@ type sizes map[string]int64
 
 // measure reads a version. The error says what is wrong with it, or with a pattern.
 func measure(src []byte, f merge.Format, patterns []Pattern) ([]Count, []sizes, error) {
+	if f == merge.Lines { // one may be on its way
+		src, _ = records.CompleteLines(src)
+	}
 	counts, places := make([]Count, len(patterns)), make([]sizes, len(patterns))
 	for i, p := range patterns {
 		counts[i] = Count{Pattern: merge.Pointer(p.Pattern).String(), Grow: p.Grow}

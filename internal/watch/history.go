@@ -8,6 +8,7 @@ type History struct {
 	Began time.Time     `json:"began"`
 	Step  time.Duration `json:"step"` // nanoseconds
 	Steps []Step        `json:"steps"`
+	Last  int64         `json:"last"` // the newest count, which holds until there is another
 }
 
 // Step is one step of a History.
@@ -26,16 +27,19 @@ func newHistory(now time.Time) *History { return &History{Began: now, Step: firs
 
 // with returns a History that goes on to now; h stays as it is, for those who look at it.
 func (h *History) with(now time.Time, count int64, versions int, size int64) *History {
-	out := &History{Began: h.Began, Step: h.Step, Steps: append(make([]Step, 0, historySteps), h.Steps...)}
+	out := &History{Began: h.Began, Step: h.Step, Last: count, Steps: append(make([]Step, 0, historySteps), h.Steps...)}
 	place := func() int { return int(max(0, now.Sub(out.Began)) / out.Step) }
 	for place() >= historySteps {
 		out.halve()
 	}
-	at := place()
+	at, held := place(), h.Last
+	if len(h.Steps) == 0 {
+		held = count
+	}
 	for len(out.Steps) <= at { // while nothing happened nothing changed
 		next := Step{Count: count, Size: size}
 		if last := len(out.Steps) - 1; last >= 0 && len(out.Steps) < at {
-			next.Count, next.Size = out.Steps[last].Count, out.Steps[last].Size
+			next.Count, next.Size = held, out.Steps[last].Size
 		}
 		out.Steps = append(out.Steps, next)
 	}

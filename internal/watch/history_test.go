@@ -36,3 +36,30 @@ func TestHistory(t *testing.T) {
 		require.Equal(t, last, h.Steps[len(h.Steps)-1].Size)
 	})
 }
+
+// After a dip, what holds is the count that followed it; when steps are joined, the dip stays.
+func TestADipInAHistory(t *testing.T) {
+	began := time.Unix(1_000_000, 0)
+	h := newHistory(began)
+	at := func(d time.Duration, count int64) { h = h.with(began.Add(d), count, 1, 0) }
+	at(0, 50)
+	at(2100*time.Millisecond, 3)
+	at(2200*time.Millisecond, 60)
+	at(10*time.Second, 70)
+	require.Equal(t, []int64{50, 50, 50, 50, 3, 60}, countsOf(h)[:6])
+	require.Equal(t, int64(60), h.Steps[19].Count)
+	require.Equal(t, int64(70), h.Steps[20].Count)
+	at(historySteps*firstStep, 80)
+	require.Equal(t, 2*firstStep, h.Step)
+	require.Equal(t, []int64{50, 50, 3, 60}, countsOf(h)[:4])
+	at(10*historySteps*firstStep, 90)
+	require.Equal(t, 16*firstStep, h.Step)
+	require.Equal(t, []int64{3, 60, 70}, countsOf(h)[:3])
+}
+
+func countsOf(h *History) (counts []int64) {
+	for _, s := range h.Steps {
+		counts = append(counts, s.Count)
+	}
+	return counts
+}

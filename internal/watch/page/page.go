@@ -48,6 +48,7 @@ type shown struct {
 	watch.State
 	Began int64      `json:"began"`
 	Step  int64      `json:"step"`
+	Last  int64      `json:"last"`
 	Steps [][3]int64 `json:"steps"` // count, versions, size
 }
 
@@ -55,7 +56,7 @@ type shown struct {
 func (s *Server) Publish(state watch.State) {
 	out := shown{State: state, Steps: [][3]int64{}}
 	if h := state.History; h != nil {
-		out.Began, out.Step = h.Began.UnixMilli(), h.Step.Milliseconds()
+		out.Began, out.Step, out.Last = h.Began.UnixMilli(), h.Step.Milliseconds(), h.Last
 		for _, step := range h.Steps {
 			out.Steps = append(out.Steps, [3]int64{step.Count, int64(step.Versions), step.Size})
 		}

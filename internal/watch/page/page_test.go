@@ -198,8 +198,8 @@ func TestNothingSeenYet(t *testing.T) {
 func TestStateHasTheHistory(t *testing.T) {
 	s, h := served(t)
 	began := time.UnixMilli(1_700_000_000_000)
-	s.Publish(watch.State{File: "</script>", History: &watch.History{Began: began, Step: time.Second, Steps: []watch.Step{{Count: 1, Versions: 2, Size: 3}}}})
+	s.Publish(watch.State{File: "</script>", History: &watch.History{Began: began, Step: time.Second, Last: 9, Steps: []watch.Step{{Count: 1, Versions: 2, Size: 3}}}})
 	_, body := ask(t, "GET", h.URL+"/state.json", "")
-	require.Contains(t, body, fmt.Sprintf(`"began":%d,"step":1000,"steps":[[1,2,3]]}`, began.UnixMilli()))
+	require.Contains(t, body, fmt.Sprintf(`"began":%d,"step":1000,"last":9,"steps":[[1,2,3]]}`, began.UnixMilli()))
 	require.NotContains(t, body, "</script>")
 }

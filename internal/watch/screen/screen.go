@@ -221,8 +221,8 @@ func (f *frame) chart(rows int) {
 		}
 		return least
 	})
-	if len(points) > 0 && len(f.state.Counts) > 0 {
-		points[len(points)-1] = f.state.Counts[0].N // the newest, not the lowest of its step
+	if len(points) > 0 {
+		points[len(points)-1] = f.state.History.Last // the newest, not the lowest of its step
 	}
 	low, high := bounds(points)
 	for row := rows - 1; row >= 0; row-- {
@@ -280,9 +280,7 @@ func (f *frame) columns(n int, value func([]watch.Step) int64) []int64 {
 		first, last := int(from/h.Step), int((to-1)/h.Step)
 		end := len(h.Steps) - 1
 		if first > end {
-			still := h.Steps[end]
-			still.Versions = 0
-			out = append(out, value([]watch.Step{still}))
+			out = append(out, value([]watch.Step{{Count: h.Last, Size: h.Steps[end].Size}}))
 			continue
 		}
 		out = append(out, value(h.Steps[first:min(last, end)+1]))

@@ -26,6 +26,7 @@ func state() watch.State {
 		}
 		h.Steps = append(h.Steps, watch.Step{Count: n, Versions: int(i % 9), Size: 1000 * i})
 	}
+	h.Last = 833
 	return watch.State{
 		Time: noon, File: "/data/runs/results.json", Exists: true, Size: 1_234_567, Versions: 10_412, PerSecond: 61.2, Generation: 1042,
 		Counts: []watch.Count{{Pattern: "/models/*/results/*", N: 833}, {Pattern: "/models/*/results", N: 833, Grow: true}}, Grown: 793,

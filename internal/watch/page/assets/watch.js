@@ -91,7 +91,7 @@ function draw() {
   const s = state, now = Date.now() + ahead, total = Math.max(30000, now - s.began);
   const left = 76, right = 950, x = (t) => left + (right - left) * (t - s.began) / total;
   const counts = s.steps.map((p) => p[0]);
-  if (s.counts.length) counts[counts.length - 1] = s.counts[0].n; // the newest, not the lowest of its step
+  counts[counts.length - 1] = s.last; // the newest, not the lowest of its step
   const name = s.counts.length ? number : bytes;
   $("what").textContent = s.counts.length ? (s.counts[0].grow ? "in " : "") + s.counts[0].pattern : "size";
   let low = Math.min(...counts), high = Math.max(...counts);
