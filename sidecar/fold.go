@@ -52,7 +52,8 @@ type fold struct {
 	torn      []string // quarantined while adopting dead views
 	published *Published
 	restored  []byte // a whole version, whose derived values are what they were then
-	linked    string // name in history/ that the file of the target was given
+	keptAs    string // name in history/ of the version that this fold replaces
+	linked    bool   // that is a name of the target's own file
 	pruneDue  bool   // versions that are kept are to be looked through
 }
 

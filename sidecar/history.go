@@ -155,7 +155,12 @@ func (f *fold) tryToKeep(next *commit) error {
 	if h := f.g.Keeps(); h != nil {
 		f.pruneDue = f.pruneDue || h.dueBetween(f.last.Generation, next.Generation, f.target.info.Size)
 	}
-	return appendIndex(history, f.s, kept{
+	return f.noteKept(next, now)
+}
+
+// noteKept writes the line of the index.
+func (f *fold) noteKept(next *commit, now time.Time) error {
+	return appendIndex(f.s.history, f.s, kept{
 		Generation: next.Generation, Time: now, Kind: next.Kind, From: next.From, To: next.To,
 		Outside: !f.last.initial() && !next.From.same(f.last.To), By: f.authors(),
 	})
@@ -171,7 +176,7 @@ func (f *fold) keepFile(history vfs.Dir, next *commit, name string) error {
 	if next.Kind == kindReplace && f.target.info.Links <= 1+own {
 		err := f.g.parent.Link(f.g.name, history, name)
 		if err == nil {
-			f.linked = name
+			f.keptAs, f.linked = name, true
 			return nil
 		}
 		if isMissing(err) { // gone: the look before the rename says so
@@ -194,19 +199,30 @@ func (f *fold) keepCopy(history vfs.Dir, name string) error {
 	if err := writeNew(history, partName, content, f.s.perm); err != nil {
 		return err
 	}
+	f.keptAs, f.linked = name, false
 	return history.Rename(partName, name)
 }
 
-// copyLinked makes a file of its own of a version that was linked, before the target is overwritten in place: on disk, or
-// after a power cut the name may still be one of the target's.
-func (f *fold) copyLinked() error {
-	if f.linked == "" {
+// keepBeforeOverwrite keeps the version under the generation that the overwrite has, as a file of its own: on disk, or after
+// a power cut the name may still be one of the target's.
+func (f *fold) keepBeforeOverwrite(next *commit) error {
+	if f.keptAs == "" {
 		return nil
 	}
-	if err := f.keepCopy(f.s.history, f.linked); err != nil {
+	history, was, linked := f.s.history, f.keptAs, f.linked
+	now := time.Now().UTC()
+	name := f.g.keptName(next.Generation, now)
+	if linked {
+		if err := f.keepCopy(history, name); err != nil {
+			return err
+		}
+		if err := errors.Join(ignoreMissing(history.Remove(was)), history.Sync()); err != nil {
+			return err
+		}
+	} else if err := history.Rename(was, name); err != nil {
 		return err
 	}
-	return f.s.history.Sync()
+	return f.noteKept(next, now)
 }
 
 // authors lists whose changes this fold brings in.
@@ -285,7 +301,8 @@ func parseIndex(raw []byte) (lines []kept, broken int) {
 	return lines, broken
 }
 
-// forgetKept takes the name away that a fold gave which then did not happen.
+// forgetKept takes the names away that a fold gave which then did not happen: one that was about to overwrite had gone on
+// to the next generation.
 func (s *store) forgetKept(generation uint64) error {
 	files, err := s.keptIfAny()
 	if err != nil {
@@ -295,10 +312,8 @@ func (s *store) forgetKept(generation uint64) error {
 		if f.generation < generation {
 			break
 		}
-		if f.generation == generation {
-			if err := ignoreMissing(s.history.Remove(f.name)); err != nil {
-				return err
-			}
+		if err := ignoreMissing(s.history.Remove(f.name)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -159,11 +159,11 @@ func (f *fold) replaceRecorded(next *commit) error {
 	// A bind-mounted single file cannot be replaced (rename(2), EBUSY). With its new content and a record on disk
 	// it can be overwritten: whoever comes after a crash does it again.
 	f.g.warn("%s is a mount point and cannot be replaced by rename: it is overwritten in place, a reader may see a part", f.g.Target())
-	if err := f.copyLinked(); err != nil {
-		return err
-	}
 	next.Generation++
 	next.Kind = kindOverwrite
+	if err := f.keepBeforeOverwrite(next); err != nil {
+		return err
+	}
 	if err := f.recordRedo(next); err != nil {
 		return err
 	}
