@@ -113,8 +113,8 @@ func durable(b *bench) error {
 	}
 	if slices.Contains(b.procs, 17) {
 		ours := cell{journaled.name, 17}
-		b.atLeast("durable, 17 processes: jsonguard to raw append + fsync", r.over(ours, cell{rawAppend.name, 17}), 0.8, 0.45)
-		b.atLeast("durable, 17 processes: jsonguard to SQLite WAL FULL", r.over(ours, cell{sqlite.name, 17}), 3, 1.5)
+		b.atLeast("durable, 17 processes: jsonguard to raw append + fsync", r.over(ours, cell{rawAppend.name, 17}), 0.8, 0.5)
+		b.atLeast("durable, 17 processes: jsonguard to SQLite WAL FULL", r.over(ours, cell{sqlite.name, 17}), 3, 2)
 	}
 	return nil
 }
@@ -160,13 +160,13 @@ func (b *bench) visibleSmall() (table, error) {
 		return nil, err
 	}
 	ours := func(n int) cell { return cell{visibly.name, n} }
-	for n, bounds := range map[int][2]float64{17: {0.7, 0.4}, 64: {2, 0}} {
+	for n, bounds := range map[int][2]float64{17: {0.7, 0.5}, 64: {2, 0}} {
 		if r.has(visibly.name, n) && r.has(sqlite.name, n) {
 			b.atLeast(fmt.Sprintf("visible, 1 MB, %d processes: jsonguard to SQLite WAL FULL", n), r.over(ours(n), cell{sqlite.name, n}), bounds[0], bounds[1])
 		}
 	}
 	if r.has(visibly.name, 17) && r.has(python, 17) {
-		b.atLeast("visible, 1 MB, 17 processes: jsonguard to flock + Python", r.over(ours(17), cell{python, 17}), 100, 45)
+		b.atLeast("visible, 1 MB, 17 processes: jsonguard to flock + Python", r.over(ours(17), cell{python, 17}), 100, 65)
 	}
 	for _, n := range []int{17, 64} {
 		if r.has(visibly.name, n) {

@@ -146,12 +146,22 @@ func measure(o options) error {
 		if o.only != nil && !slices.Contains(o.only, g.name) || o.only == nil && o.check && !g.check {
 			continue
 		}
-		fmt.Printf("\n%s\n", g.name)
-		if err := g.run(b); err != nil {
+		before := len(b.figures)
+		err := b.run(g)
+		if err == nil && b.check && b.beyond(b.figures[before:]) > 0 { // something else may have had the machine
+			b.figures = b.figures[:before]
+			err = b.run(g)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
 		}
 	}
 	return b.finish()
+}
+
+func (b *bench) run(g group) error {
+	fmt.Printf("\n%s\n", g.name)
+	return g.run(b)
 }
 
 func (b *bench) finish() error {

@@ -56,7 +56,7 @@ func recovery(b *bench) error {
 	show(fmt.Sprintf("jsonguard recover, %d changes", owners*each), seconds[1], size)
 	asked := 3.0
 	if b.check {
-		b.atMost("recovery of 100,000 changes of 1,000 dead processes: to reading them + a rewrite", ratios[1], asked, 8)
+		b.atMost("recovery of 100,000 changes of 1,000 dead processes: to reading them + a rewrite", ratios[1], asked, 25)
 		return nil
 	}
 	b.atMost("recovery of 1,000,000 changes of 1,000 dead processes: to reading them + a rewrite", ratios[1], asked, 0)
