@@ -215,9 +215,7 @@ func (f *fold) openSidecar(name string) (*sidecarFile, error) {
 		sc.release()
 		return nil, err
 	}
-	for i := range sc.lines {
-		sc.lines[i].decode()
-	}
+	sc.decode()
 	return sc, nil
 }
 

@@ -255,6 +255,10 @@ func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
 		rest = next
 		r.end += int64(len(text)) + 1
 		if l.Seq > watermark {
+			if r.lines == nil {
+				used, _, _ := bytes.Cut(next, []byte{0})
+				r.lines = make([]line, 0, 1+bytes.Count(used, []byte("\n")))
+			}
 			r.lines = append(r.lines, l)
 		}
 	}

@@ -146,16 +146,26 @@ func (s *lineScanner) quoted() []byte {
 	return text
 }
 
-// decode turns the texts of a line into operations.
-func (l *line) decode() {
-	l.decoded = make([]merge.Op, 0, len(l.Ops))
-	for _, text := range l.Ops {
-		op, err := merge.ParseOp(text)
-		if err != nil {
-			l.decoded, l.undecoded = nil, err
-			return
+// decode turns the texts of all lines into operations, which share an array: a million of them would be much to collect.
+func (r *readJournal) decode() {
+	total := 0
+	for i := range r.lines {
+		total += len(r.lines[i].Ops)
+	}
+	all := make([]merge.Op, 0, total)
+	for i := range r.lines {
+		l, first := &r.lines[i], len(all)
+		for _, text := range l.Ops {
+			op, err := merge.ParseOp(text)
+			if err != nil {
+				l.undecoded = err
+				break
+			}
+			all = append(all, op)
 		}
-		l.decoded = append(l.decoded, op)
+		if l.undecoded == nil {
+			l.decoded = all[first:len(all):len(all)]
+		}
 	}
 }
 
