@@ -22,6 +22,8 @@ func requireAlike(t *testing.T, base, src []byte, f Format) {
 	want, wantErr := Parse(src, f)
 	got, gotErr := like.parseAlike(src, commonEnds(base, src))
 	require.Equal(t, wantErr, gotErr, "%q beside %q", src, base)
+	again, _ := Parse(src, f)
+	requireReadAlike(t, like, src, again)
 	if wantErr != nil {
 		return
 	}
@@ -35,6 +37,53 @@ func requireAlike(t *testing.T, base, src []byte, f Format) {
 	require.Equal(t, want.root.off, got.root.off)
 	requireTrue(t, got.root.ext, src)
 	requireSameTree(t, want.root, got.root)
+}
+
+// requireReadAlike holds a text that is read beside base, and not kept, to the document that it is; nil: it is none.
+func requireReadAlike(t *testing.T, base *Document, src []byte, want *Document) {
+	t.Helper()
+	c := &Change{base: base, ours: base}
+	got, err := c.ReadTheirs(bytes.NewReader(src), int64(len(src)))
+	require.NoError(t, err)
+	if got == nil {
+		return
+	}
+	readAlike++
+	require.NotNil(t, want, "%q", src)
+	require.False(t, got.Changed())
+	require.Equal(t, string(src), string(got.Bytes()))
+	require.Equal(t, *want.styleOf(), *got.styleOf())
+	require.True(t, got.is(want))
+	require.Equal(t, bytes.Equal(src, base.src), got.is(base))
+	requireSameValues(t, want.root, got.root)
+	longer, err := c.ReadTheirs(bytes.NewReader(append(src[:len(src):len(src)], ' ')), int64(len(src)))
+	require.NoError(t, err)
+	require.Nil(t, longer)
+	shorter, err := c.ReadTheirs(bytes.NewReader(src[:len(src)-1]), int64(len(src)))
+	require.NoError(t, err)
+	require.Nil(t, shorter)
+}
+
+var readAlike int
+
+func requireSameValues(t *testing.T, want, got *node) {
+	t.Helper()
+	require.Equal(t, want.kind, got.kind)
+	want.expand()
+	got.expand()
+	require.Equal(t, want.len(), got.len())
+	for i := range want.kids {
+		if want.kind == kindObject {
+			require.Equal(t, string(want.key(i)), string(got.key(i)))
+		}
+		require.Equal(t, string(want.rawChild(i)), string(got.rawChild(i)))
+		require.Equal(t, string(want.after(i)), string(got.after(i)))
+	}
+	for i := range want.kids {
+		if want.value(i).kind.container() {
+			requireSameValues(t, want.value(i), got.value(i))
+		}
+	}
 }
 
 func requireTrue(t *testing.T, x *extents, src []byte) {
@@ -128,6 +177,7 @@ func TestParsedBesideAnother(t *testing.T) {
 		}
 	}
 	require.Greater(t, valid, 100)
+	require.Greater(t, readAlike, 20)
 }
 
 func FuzzParsedBesideAnother(f *testing.F) {

@@ -96,9 +96,6 @@ func (d *Document) Merge(c *Change, policy *Policy) (Outcome, error) {
 	return Outcome{Conflicts: m.conflicts, Moves: m.moves}, nil
 }
 
-// is says whether d is that very text. One that was edited is not looked at: it would have to be put together.
-func (d *Document) is(other *Document) bool { return !d.edited && bytes.Equal(d.src, other.src) }
-
 // become takes over another text, byte for byte.
 func (d *Document) become(other *Document) {
 	changed := d.changed || d.edited || !bytes.Equal(d.src, other.src)

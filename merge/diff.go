@@ -151,14 +151,19 @@ func sameEnds(a, b *node, known *ends, same func(a *node, i int, b *node, j int)
 	b.expand()
 	n := min(len(a.kids), len(b.kids))
 	front, back = known.sameChildren(a, b)
-	for front < n && same(a, front, b, front) {
+	for front < n && (sameText(a, front, b, front) || same(a, front, b, front)) {
 		front++
 	}
 	back = min(back, n-front)
-	for back < n-front && same(a, len(a.kids)-1-back, b, len(b.kids)-1-back) {
+	for i, j := len(a.kids)-1-back, len(b.kids)-1-back; back < n-front && (sameText(a, i, b, j) || same(a, i, b, j)); i, j = i-1, j-1 {
 		back++
 	}
 	return front, back
+}
+
+// sameText says whether two children are the very same piece of one text.
+func sameText(a *node, i int, b *node, j int) bool {
+	return a.ext == b.ext && a.ext != nil && a.off == b.off && a.kids[i].isText() && a.kids[i] == b.kids[j]
 }
 
 // sameMember says whether two members are written alike.

@@ -12,11 +12,12 @@ import (
 type Document struct {
 	src    []byte
 	format Format
-	lead   []byte // byte order mark and white space before the value
-	root   *node  // nil: missing
-	trail  []byte // white space behind it
-	style  *style // of src, found when new text has to be written
-	alike  ends   // with another one that it was parsed beside
+	lead   []byte   // byte order mark and white space before the value
+	root   *node    // nil: missing
+	trail  []byte   // white space behind it
+	style  *style   // of src, found when new text has to be written
+	alike  ends     // with another one that it was parsed beside
+	pieces [][]byte // of the text, where that is not src from the beginning
 
 	names *rules // of a policy that it is under, nil: none
 

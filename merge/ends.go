@@ -32,20 +32,20 @@ func endsOf(a, b *Document) ends {
 func commonEnds(x, y []byte) ends {
 	e := ends{lenA: len(x), lenB: len(y)}
 	n := min(len(x), len(y))
-	e.prefix = alikeFor(n, func(from, to int) bool { return bytes.Equal(x[from:to], y[from:to]) })
+	e.prefix = alikeFor(n, 16<<10, func(from, to int) bool { return bytes.Equal(x[from:to], y[from:to]) })
 	room := n - e.prefix
-	e.suffix = alikeFor(room, func(from, to int) bool {
+	e.suffix = alikeFor(room, 16<<10, func(from, to int) bool {
 		return bytes.Equal(x[len(x)-to:len(x)-from], y[len(y)-to:len(y)-from])
 	})
 	e.suffixIsWhole = e.suffix < room
 	return e
 }
 
-// alikeFor returns up to where, of n bytes, all are the same: same says so of a range.
-func alikeFor(n int, same func(from, to int) bool) int {
+// alikeFor returns up to where, of n bytes, all are the same: same says so of a range, of at most a chunk.
+func alikeFor(n, chunk int, same func(from, to int) bool) int {
 	var first atomic.Int64 // that is not
 	first.Store(int64(n))
-	const chunk, some = 16 << 10, 1 << 20
+	const some = 1 << 20
 	look := func(from, to int) {
 		for ; from < to && int64(from) < first.Load(); from += chunk {
 			low, high := from, min(from+chunk, to)

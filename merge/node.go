@@ -243,14 +243,17 @@ func (n *node) at(i int) int {
 	return skipSpace(n.raw, end) + 1
 }
 
-// behindComma is at for a child that is not the first one of the text; ok is false for that one and for new ones.
-func (n *node) behindComma(i int) (at int, ok bool) {
-	if n.kids[i].isText() {
-		at = n.at(i)
-	} else if c := n.madeOf(i); c != nil {
-		at = c.at
+// behindComma is the white space in front of a child that is not the first one of the text; ok is false for that one and
+// for new ones.
+func (n *node) behindComma(i int) (space []byte, ok bool) {
+	if c := n.madeOf(i); c != nil {
+		return c.before, c.at > 1
 	}
-	return at, at > 1
+	if !n.kids[i].isText() || i == 0 {
+		return nil, false
+	}
+	at := n.at(i)
+	return n.raw[at:skipSpace(n.raw, at)], true
 }
 
 // kidOf makes a kid that is made of c.

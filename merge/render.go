@@ -176,8 +176,8 @@ func (n *node) setSpace(s *style, depth int) {
 		n.between = n.head
 	}
 	for i := len(n.kids) - 1; i >= 0; i-- {
-		if at, ok := n.behindComma(i); ok {
-			n.between = n.raw[at:skipSpace(n.raw, at)]
+		if space, ok := n.behindComma(i); ok {
+			n.between = space
 			break
 		}
 	}

@@ -3,6 +3,7 @@ package merge
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 // style is how a document is written, read off its own text, so that new text looks like its siblings.
@@ -64,6 +65,32 @@ func (s *style) fits(other *style) bool {
 		x.escape, y.escape = escapeAsGiven, escapeAsGiven
 	}
 	return x == y
+}
+
+// styleOf is readStyle for a text in pieces, of whole tokens each.
+func styleOf(pieces [][]byte, f Format) style {
+	const enough = 64 << 10
+	var head []byte
+	for _, p := range pieces {
+		head = append(head, p[:min(len(p), enough-len(head))]...)
+	}
+	s := readStyle(head, f)
+	s.escape = escapeAsGiven
+	for _, p := range slices.Backward(pieces) {
+		if i := bytes.IndexByte(p, '\n'); i >= 0 {
+			s.newline = "\n"
+			if i > 0 && p[i-1] == '\r' {
+				s.newline = "\r\n"
+			}
+		}
+		switch e := readEscape(bytes.TrimPrefix(p, utf8BOM)); {
+		case e == escapeNone:
+			s.escape = e
+		case e == escapeASCII && s.escape == escapeAsGiven:
+			s.escape = e
+		}
+	}
+	return s
 }
 
 // readStyle looks at the first containers; a document that changes its mind later is written like its beginning.

@@ -103,6 +103,14 @@ func (n *node) appendTo(out *parts) {
 
 var comma = []byte(",")
 
+// commaOf is the comma in front of a child, from where the text of the child follows if it has one.
+func (n *node) commaOf(c *child) []byte {
+	if p := n.raw[c.at-1 : c.at]; p[0] == ',' {
+		return p
+	}
+	return comma
+}
+
 // endOfRun is the last of the children from i on that are still the text they were, one behind the other.
 func (n *node) endOfRun(i int) int {
 	for i+1 < len(n.kids) && n.kids[i+1].isText() {
@@ -119,7 +127,7 @@ func (n *node) appendChild(out *parts, i int, first, last bool) {
 	case first:
 		out.add(n.head)
 	case c.at > 1:
-		out.add(n.raw[c.at-1 : c.at])
+		out.add(n.commaOf(c))
 		out.add(c.before)
 	default: // new, or the first one of the text with another in front now
 		out.add(comma)

@@ -70,10 +70,13 @@ func (f *fold) applyChanges() error {
 		}
 		return nil
 	}
-	// fn may do half of its work and then fail: it works on a document of its own.
-	trial, err := f.doc.Clone()
-	if err != nil {
-		return err
+	// fn may do half of its work and then fail: it works on a document of its own. A change is merged or not.
+	trial := f.doc
+	if f.own.change == nil {
+		var err error
+		if trial, err = f.doc.Clone(); err != nil {
+			return err
+		}
 	}
 	conflicts, err := f.own.apply(trial)
 	if err != nil {
@@ -90,11 +93,15 @@ func (f *fold) open() error {
 	if f.doc = f.target.doc; f.doc != nil {
 		return nil
 	}
+	change := f.preparedChange()
+	if done, err := f.openBeside(change); done || err != nil {
+		return err
+	}
 	content, err := f.target.read()
 	if err != nil {
 		return err
 	}
-	if change := f.preparedChange(); change != nil {
+	if change != nil {
 		f.doc, err = change.ParseTheirs(content)
 	} else {
 		f.doc, err = merge.Parse(content, f.g.format)
@@ -103,6 +110,21 @@ func (f *fold) open() error {
 		return unparsableTarget{err}
 	}
 	return nil
+}
+
+// openBeside is open for a large target that has most in common with the base of a change, and so is not kept in memory a
+// second time.
+func (f *fold) openBeside(change *merge.Change) (done bool, err error) {
+	const large = 1 << 20
+	if change == nil || f.target.missing || f.target.loaded || f.target.info.Size < large {
+		return false, nil
+	}
+	f.doc, err = change.ReadTheirs(f.target.file, f.target.info.Size)
+	if f.doc == nil || err != nil {
+		return false, err
+	}
+	f.target.content, f.target.loaded = f.doc.Parts(), true
+	return true, nil
 }
 
 // unparsableTarget is the *merge.SyntaxError of the target itself.
