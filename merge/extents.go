@@ -56,8 +56,8 @@ func (x *extents) child(end int) {
 		return
 	}
 	at := end - o.start
-	if len(x.ends) == cap(x.ends) && len(x.ends)-o.first >= wideChildren {
-		x.ends = slices.Grow(x.ends, likelyMore(len(x.ends)-o.first, at, x.size-o.start))
+	if len(x.ends) == cap(x.ends) && len(x.ends) >= wideChildren {
+		x.ends = slices.Grow(x.ends, likelyMore(len(x.ends), end, x.size))
 	}
 	x.ends = append(x.ends, uint32(at))
 	if count := len(x.ends) - o.first; count%wideChildren == 0 && at < count*narrowBytes || uint64(at) > math.MaxUint32 {

@@ -124,7 +124,7 @@ type memberPair struct {
 }
 
 func (c *comparer) add(i, j int) {
-	const atOnce = 1 << 15
+	const atOnce = 1 << 14
 	c.pairs = append(c.pairs, memberPair{i: i, j: j})
 	if len(c.pairs) == atOnce {
 		c.flush()

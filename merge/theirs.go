@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -152,7 +153,7 @@ func (n *node) takeOver(text []byte, first, behind, depth int) bool {
 		}
 		kids = append(kids, n.kidOf(&c))
 	}
-	n.kids = append(append(append(make([]kid, 0, first+len(kids)+len(n.kids)-behind), n.kids[:first]...), kids...), n.kids[behind:]...)
+	n.kids = slices.Replace(n.kids, first, behind, kids...)
 	n.renamed()
 	return true
 }
