@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"jsonguard/lock"
@@ -139,6 +140,9 @@ func (g *Guard) hintFor(err error) string {
 		if offer := g.RestoreHint(context.Background()); offer != "" {
 			return "the file was left as it is, and what is pending stays pending; " + offer
 		}
+	}
+	if errors.Is(err, syscall.ENOSPC) && g.Keeps() != nil {
+		return "nothing was changed; versions that are kept take space: \"history\" in the policy bounds it, jsonguard clean --history removes them all"
 	}
 	return hintFor(err)
 }

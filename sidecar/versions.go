@@ -19,7 +19,7 @@ var ErrNoVersion = errors.New("no such version")
 // Version is one content that the target had, or has.
 type Version struct {
 	Generation uint64    `json:"generation"`     // of the fold that made it; of the oldest one, the generation before the first fold
-	Time       time.Time `json:"time"`           // when it was made
+	Time       time.Time `json:"time"`           // when it was made; zero where it is that there was no file yet
 	Missing    bool      `json:"missing"`        // there was no file
 	Size       int64     `json:"size"`           // bytes
 	By         []Author  `json:"by"`             // whose changes that fold brought in; empty: not known
@@ -178,10 +178,15 @@ func listVersions(lines []kept, files []keptFile, now identity, generation uint6
 			v.Current = true
 		}
 		v.Missing, v.Size, v.hash = id.Missing, id.Size, id.Hash
-		v.Time = time.Unix(0, id.MTime).UTC()
+		if !id.Missing {
+			v.Time = time.Unix(0, id.MTime).UTC()
+		}
 		switch {
 		case i > 0:
 			made := lines[i-1]
+			if id.Missing { // some time after that fold
+				v.Time = made.Time
+			}
 			v.Generation = made.Generation
 			if v.Outside = id.Hash != "" && made.To.Hash != "" && id.Hash != made.To.Hash || id.Missing; !v.Outside {
 				v.Time, v.By = made.Time, notNone(made.By)

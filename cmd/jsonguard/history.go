@@ -73,8 +73,12 @@ func (a *app) history(cmd *cobra.Command, args []string) error {
 		if r.Outside {
 			who.colour = "yellow"
 		}
+		when := "-"
+		if !r.Time.IsZero() {
+			when = r.Time.Local().Format(time.DateTime)
+		}
 		lines = append(lines, []cell{
-			{text: fmt.Sprint(r.Generation), right: true}, {text: r.Time.Local().Format(time.DateTime)},
+			{text: fmt.Sprint(r.Generation), right: true}, {text: when},
 			{text: byteSize(r.Version), right: true}, who, {text: r.Summary},
 		})
 	}
