@@ -55,7 +55,7 @@ func (a *app) exportIncrement(ctx context.Context, file string, f exportFlags) e
 	if _, err := findParquetTool(); err != nil {
 		return err
 	}
-	g, in, err := a.exported(ctx, file, f.records)
+	g, _, err := a.exported(ctx, file, f.records) // mistakes are said before there is a directory
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,8 @@ func (a *app) exportIncrement(ctx context.Context, file string, f exportFlags) e
 	}
 	defer dir.Close()
 	// What was written while we waited belongs to this export too.
-	if in, err = a.readExported(ctx, g, file, f.records); err != nil {
+	in, err := a.readExported(ctx, g, file, f.records)
+	if err != nil {
 		return err
 	}
 	source, err := sourceOf(f.increments, g.Target())
