@@ -124,7 +124,7 @@ func (m mutant) mustBeCaught(t *testing.T, root, src string) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(overlay, text, 0o600))
 
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	goTool := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(ctx, "go", args...)
