@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -165,7 +166,12 @@ func between(low, high int) cobra.PositionalArgs {
 
 func unknownVerb(cmd *cobra.Command, name string) error {
 	hint := "jsonguard help lists the verbs"
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+	near := cmd.SuggestionsFor(name)
+	slices.SortStableFunc(near, func(a, b string) int { return editDistance(name, a) - editDistance(name, b) })
+	for len(near) > 1 && editDistance(name, near[len(near)-1]) > editDistance(name, near[0]) {
+		near = near[:len(near)-1]
+	}
+	if len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usage(hint, "unknown verb %q", name)

@@ -147,8 +147,13 @@ func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern,
 		})
 	}()
 	var view watchView = &lineView{a: a}
+	stops := make(chan os.Signal, 1)
+	var onScreen *screenView
 	if isTerminal(a.stdout) && !a.json {
-		view = newScreenView(a, url)
+		onScreen = newScreenView(a, url)
+		view = onScreen
+		notifyStops(stops)
+		defer signal.Stop(stops)
 	}
 	defer view.end()
 	tick := time.NewTicker(250 * time.Millisecond)
@@ -170,6 +175,8 @@ func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern,
 			show(s)
 		case now := <-tick.C:
 			view.tick(now)
+		case <-stops: // there are some on a screen only
+			onScreen.stop()
 		case err := <-ended:
 			select {
 			case s := <-newest:
@@ -310,9 +317,13 @@ func newScreenView(a *app, url string) *screenView {
 		footer += "  ·  " + url
 	}
 	v := &screenView{a: a, out: out, footer: " " + footer}
-	v.write("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J") // another screen, no cursor, no wrapping
+	v.enter()
 	return v
 }
+
+// enter takes another screen, without cursor and wrapping; leave gives the terminal back as it was.
+func (v *screenView) enter() { v.write("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J") }
+func (v *screenView) leave() { v.write("\x1b[?7h\x1b[?25h\x1b[?1049l") }
 
 func (v *screenView) write(text string) { _, _ = v.a.stdout.Write([]byte(text)) } // that it failed is known to follow
 
@@ -350,9 +361,9 @@ func terminalSize(out *os.File) (width, height int) {
 	return 80, 24
 }
 
-// end gives the terminal back as it was, and leaves the last words on it.
+// end leaves the last words on the terminal.
 func (v *screenView) end() {
-	v.write("\x1b[?7h\x1b[?25h\x1b[?1049l")
+	v.leave()
 	if v.state == nil {
 		return
 	}

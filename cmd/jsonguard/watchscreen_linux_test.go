@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,6 +119,36 @@ func TestWatchOnATerminal(t *testing.T) {
 	require.Contains(t, last, "\x1b[?7h\x1b[?25h\x1b[?1049l", "the terminal is as it was")
 	require.Contains(t, last, "/runs SHRANK from 4 to 0: 4 lost", "and the last words stay")
 	require.Contains(t, last, "results.json: ")
+}
+
+// A ^Z gives the terminal back too, and what continues takes it again.
+func TestWatchStops(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "results.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"runs": [1, 2, 3]}`), 0o644))
+	x := onTerminal(t, 80, 24, jsonguard(t, "watch", file, "--grow", "/runs"))
+	x.shows("in /runs")
+	written := func(what string) int {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return strings.Count(string(x.text), what)
+	}
+	const enters, leaves = "\x1b[?1049h", "\x1b[?7h\x1b[?25h\x1b[?1049l"
+	_, err := x.master.Write([]byte{26}) // ^Z
+	require.NoError(t, err)
+	stat := fmt.Sprintf("/proc/%d/stat", x.cmd.Process.Pid)
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(stat)
+		return err == nil && strings.Contains(string(text), ") T ")
+	}, time.Minute, 10*time.Millisecond, "it stops")
+	require.Eventually(t, func() bool { return written(leaves) == 1 }, time.Minute, 10*time.Millisecond)
+	require.Equal(t, 1, written(enters))
+	require.NoError(t, x.cmd.Process.Signal(syscall.SIGCONT))
+	require.Eventually(t, func() bool { return written(enters) == 2 }, time.Minute, 10*time.Millisecond)
+	require.NoError(t, x.cmd.Process.Signal(syscall.SIGINT))
+	x.all()
+	require.Zero(t, x.cmd.ProcessState.ExitCode())
+	require.Equal(t, 2, written(leaves))
 }
 
 // However it ends, the terminal is given back; NO_COLOR leaves colours out.

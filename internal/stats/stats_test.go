@@ -145,6 +145,51 @@ func TestParse(t *testing.T) {
 	require.Equal(t, merge.Pointer{"a=b"}, a.Field.At)
 }
 
+// Groups are those of a naive dictionary, however a value is spelled.
+func TestGroupsAgreeWithADictionary(t *testing.T) {
+	spelled := map[string]string{"": "", "1": "1", "1.0": "1", "10e-1": "1", `"1"`: `"1"`, `"a"`: `"a"`, `"\u0061"`: `"a"`, "null": "null", "true": "true", `[1,{"x":2}]`: "[1]", `[ 1.0, {"x": 2} ]`: "[1]"}
+	rapid.Check(t, func(t *rapid.T) {
+		type totals struct{ records, values, sum int }
+		want := map[string]*totals{}
+		var records []string
+		for range rapid.IntRange(1, 40).Draw(t, "records") {
+			var members []string
+			keys := []string{"", ""}
+			for i, name := range []string{"a", "b"} {
+				text := rapid.SampledFrom([]string{"", "1", "1.0", "10e-1", `"1"`, `"a"`, `"\u0061"`, "null", "true", `[1,{"x":2}]`, `[ 1.0, {"x": 2} ]`}).Draw(t, name)
+				if keys[i] = spelled[text]; text != "" {
+					members = append(members, fmt.Sprintf("%q: %s", name, text))
+				}
+			}
+			group := want[strings.Join(keys, "|")]
+			if group == nil {
+				group = &totals{}
+				want[strings.Join(keys, "|")] = group
+			}
+			group.records++
+			if rapid.Bool().Draw(t, "has a value") {
+				v := rapid.IntRange(-1000, 1000).Draw(t, "value")
+				members = append(members, fmt.Sprintf(`"v": %d`, v))
+				group.values++
+				group.sum += v
+			}
+			records = append(records, "{"+strings.Join(members, ", ")+"}")
+		}
+		doc := `[{"a": 0, "b": 0, "v": null}, ` + strings.Join(records, ", ") + "]" // each field is there once
+		r, err := stats.Run([]byte(doc), query(t, "/*", "a,b", "count,count:v,sum:v"))
+		require.NoError(t, err)
+		require.Len(t, r.Groups, len(want)+1)
+		for _, g := range r.Groups {
+			if string(g.Key[0]) == "0" {
+				continue
+			}
+			group := want[spelled[string(g.Key[0])]+"|"+spelled[string(g.Key[1])]]
+			require.NotNil(t, group)
+			require.Equal(t, fmt.Sprint(group.records, group.values, group.sum), fmt.Sprintf("%s %s %s", g.Values[0], g.Values[1], g.Values[2]), doc)
+		}
+	})
+}
+
 // A name that comes twice on the way to the records counts once, and what was counted of its first value is undone.
 func TestNamesThatComeTwice(t *testing.T) {
 	r, err := stats.Run([]byte(`{"a": [1, 2], "b": [4], "a": [8]}`), query(t, "/*/*", "@1", "sum,count"))
