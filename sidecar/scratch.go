@@ -152,12 +152,15 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 		return err
 	}
 	sc := &sidecarFile{name: sd.id + "." + n, readJournal: readJournal{header: x.about.header}}
-	if x.content, err = readFrom(file, x.about.Skip); err != nil {
+	made, known := f.g.session.preparedFor(sc.name)
+	if known = known && !x.about.Additions && int64(len(made.change.Ours())) == info.Size; known {
+		x.content = made.change.Ours() // what was closed does not change any more
+	} else if x.content, err = readFrom(file, x.about.Skip); err != nil {
 		return err
 	}
 	l := line{Seq: 1, Generation: x.about.Generation, Monotonic: max(x.about.Monotonic, monotonicOf(info.MTime)), Additions: x.about.Additions}
 	rewrite := f.g.format == merge.Lines && x.about.Skip == 0 && !x.about.Finished
-	torn := Complete(x.content, f.g.format) != nil
+	torn := !known && Complete(x.content, f.g.format) != nil
 	if x.about.Boot != f.g.boot && x.about.Skip == 0 { // lines behind a hole are whole or not there
 		whole, based, err := f.survived(x)
 		if err != nil {

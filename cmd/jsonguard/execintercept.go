@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -52,6 +53,11 @@ func (r *interceptRun) run(ctx context.Context) error {
 			r.tree.Close(ctx)
 		}
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		// What we hold are a few large documents, cheap to look through: the program has a use for the rest of the memory.
+		const percent = 15
+		defer debug.SetGCPercent(debug.SetGCPercent(percent))
 	}
 	rest := newLeftBehind(r.a, super)
 	folding, giveUp := context.WithCancel(ctx)

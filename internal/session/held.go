@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 // quietFor is how long a scratch file that is held open must not have been written before what it holds is taken, if it
 // is complete. TinyDB opens its file once and never closes it.
 const quietFor = 50 * time.Millisecond
+
+// takenSeed is of the hashes by which what was taken is known again.
+var takenSeed = maphash.MakeSeed()
 
 // touched is told of every write. It must not wait.
 func (w *writer) touched() {
@@ -46,13 +50,13 @@ func (w *writer) rested() {
 		return
 	}
 	content, err := readAll(w.file)
-	if err != nil || sidecar.Complete(content, t.format) != nil || string(content) == string(w.taken) {
+	if err != nil || sidecar.Complete(content, t.format) != nil || maphash.Bytes(takenSeed, content) == w.taken {
 		return
 	}
 	if w.initial != nil && string(content) == string(w.initial) {
 		return
 	}
-	w.taken = content
+	w.taken = maphash.Bytes(takenSeed, content)
 	t.submitContent(w, content, true)
 }
 

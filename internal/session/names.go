@@ -113,7 +113,7 @@ func (t *target) publish(c *caller, content []byte, isNew bool) error {
 		t.failed(w, err)
 		return nil
 	}
-	t.knows(w, w.bases[i], true)
+	t.knows(w, content, w.bases[i], true)
 	t.written(w)
 	return nil
 }

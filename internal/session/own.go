@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +30,38 @@ func (t *target) closed(w *writer, v, base *version, diffed bool) {
 	o := &ownVersion{scratch: w.scratch, version: v, base: base}
 	o.diffed.Store(diffed)
 	t.pending = append(t.pending, o)
+}
+
+// heldVersions is how many contents of own versions stay in memory: the newest, and the one that it was made from.
+const heldVersions = 2
+
+// heldFor is how long they stay when nothing is written.
+const heldFor = 5 * time.Second
+
+// hold keeps what was read of a closed version: a fold needs it, and the next version is made from it.
+func (t *target) hold(v *version, content []byte) {
+	v.held.Store(&content)
+	t.held = append(t.held, v)
+	for len(t.held) > heldVersions {
+		t.held[0].held.Store(nil)
+		t.held = slices.Delete(t.held, 0, 1)
+	}
+	if t.letGo == nil {
+		t.letGo = time.AfterFunc(heldFor, func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.dropHeld()
+		})
+		return
+	}
+	t.letGo.Reset(heldFor)
+}
+
+func (t *target) dropHeld() {
+	for _, v := range t.held {
+		v.held.Store(nil)
+	}
+	t.held = nil
 }
 
 // diff makes the changes of what is pending before a lock is taken for them.

@@ -43,7 +43,9 @@ type target struct {
 
 	pending   []*ownVersion // closed, and maybe not folded
 	published *version      // of those, what a fold published last
-	kept      []*version    // those with an open file
+	held      []*version    // own ones whose content is in memory
+	letGo     *time.Timer
+	kept      []*version // those with an open file
 	writers   []*writer
 	robbed    bool          // a program removed what was kept beside the target, maybe with all that is there
 	gone      bool          // a program of the tree removed it, and nobody made it again; it is still there for others
@@ -109,7 +111,7 @@ type writer struct {
 
 	opened time.Time
 	quiet  *time.Timer // runs when it has not been written for a while
-	taken  []byte      // what it held when that happened last
+	taken  uint64      // hash of what it held when that happened last; 0: it did not
 
 	looked int // how often it was not closed after all
 	exited bool
@@ -355,7 +357,7 @@ func (t *target) settleWriter(w *writer) {
 			return
 		}
 	}
-	t.knows(w, w.bases[i], diffed)
+	t.knows(w, content, w.bases[i], diffed)
 	t.written(w)
 }
 
@@ -407,7 +409,7 @@ func (t *target) giveUpLines(w *writer, lines []byte) {
 }
 
 // knows notes what a program has in its hands after it wrote.
-func (t *target) knows(w *writer, base *version, diffed bool) {
+func (t *target) knows(w *writer, content []byte, base *version, diffed bool) {
 	var st unix.Stat_t
 	if unix.Fstat(int(w.file.Fd()), &st) != nil {
 		return
@@ -415,6 +417,7 @@ func (t *target) knows(w *writer, base *version, diffed bool) {
 	v := t.add(&version{file: w.file, stamp: stampOf(&st)})
 	w.file = nil // the version's now
 	t.heads.Wrote(w.process, w.tid, base, v)
+	t.hold(v, content)
 	t.closed(w, v, base, diffed)
 	t.gone, t.goneAt, t.emptied = false, nil, nil
 }
@@ -691,6 +694,7 @@ func (t *target) withdraw(ctx context.Context) error {
 func (t *target) close() {
 	t.mu.Lock()
 	defer t.unlock()
+	t.dropHeld()
 	for _, v := range t.kept {
 		v.close()
 	}
