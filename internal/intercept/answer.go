@@ -81,6 +81,9 @@ func (n *notification) decide() (int, error) {
 	}
 	interest := false
 	for _, p := range places {
+		if p.Object == nil && (m.op == opRemove || m.op == opRmdir) {
+			interest = true
+		}
 		if n.s.interested(p) {
 			interest = true
 			if m.op == opLink || !n.s.handler.Named(lastOf(p.Given)) {

@@ -127,6 +127,11 @@ func (m meaning) onlyReads(d *seccompData) bool {
 	return m.op == opOpen && d.args[m.arg]&changes == unix.O_RDONLY
 }
 
+// opensDirectory says that a call can open nothing else.
+func (m meaning) opensDirectory(d *seccompData) bool {
+	return m.op == opOpen && d.args[m.arg]&unix.O_DIRECTORY != 0
+}
+
 // dirOf is the directory that a path starts from, as the caller names it.
 func dirOf(d *seccompData, index int8) int {
 	if index == none {

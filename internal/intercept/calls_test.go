@@ -97,7 +97,7 @@ var calls = []struct{ python, want string }{
 	{`os.unlink("sub/../guarded.json")`, "remove guarded.json false"},
 	{`os.rmdir("sub")`, "remove sub true"},
 	{`os.rmdir("sub/")`, "remove sub true"},
-	{`os.rmdir("none")`, ""},
+	{`os.rmdir("none")`, "remove none? true"},
 	{`os.link("guarded.json", "x")`, "link guarded.json x?"},
 	{`os.link("link", "x")`, ""},
 	{`os.link("link", "x", src_dir_fd=D, follow_symlinks=True)`, "link guarded.json x?"},

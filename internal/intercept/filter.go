@@ -102,8 +102,8 @@ func filter() []unix.SockFilter {
 	for _, o := range trappedOpens {
 		a.label(o.name)
 		a.load(offArgs + 8*o.flags)
-		// O_TMPFILE has the bit of O_DIRECTORY in it; a file without a name is nobody's yet.
-		a.anyBit(unix.O_DIRECTORY|unix.O_PATH, "allow", "notify")
+		// A file without a name is nobody's yet. O_TMPFILE has the bit of O_DIRECTORY in it.
+		a.anyBit(unix.O_PATH|unix.O_TMPFILE&^unix.O_DIRECTORY, "allow", "notify")
 	}
 	for _, s := range trappedStats {
 		a.label(s.name)

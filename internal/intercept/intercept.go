@@ -78,7 +78,8 @@ type Handler interface {
 	// before them. The handler may be waiting for it.
 	Exempt(pid int) bool
 
-	// Open is open(2), openat(2), openat2(2) and creat(2). The descriptor becomes the caller's; the file is closed
+	// Open is open(2), openat(2), openat2(2) and creat(2), of a directory as well while something is Pending: it may be listed.
+	// The descriptor becomes the caller's; the file is closed
 	// here before the caller goes on, and must be the only one of its open file description in this process if its
 	// closing is to be seen. The file's flags and offset are the caller's to use.
 	Open(c *Call, p *Place, how OpenHow) (*os.File, error)

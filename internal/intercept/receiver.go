@@ -168,7 +168,10 @@ func (r *receiver) ofInterest(n *seccompNotif) bool {
 	if r.foreign(tid) {
 		return true
 	}
-	how := look{follow: m.follows(&n.data), nameOnly: m.onlyReads(&n.data) && !r.s.aliases.Load()}
+	if m.opensDirectory(&n.data) && !r.s.handler.Pending() {
+		return false
+	}
+	how := look{follow: m.follows(&n.data), nameOnly: m.onlyReads(&n.data) && !r.s.aliases.Load() && !r.s.handler.Pending(), absent: m.op == opRemove || m.op == opRmdir}
 	if r.pathOfInterest(tid, dirOf(&n.data, m.dir), n.data.args[m.path], how) {
 		return true
 	}
@@ -186,8 +189,9 @@ type look struct {
 	follow bool // a symlink at its end
 	// nameOnly: by its name alone. So are reads, as long as the tree is not known to have other names for a file of
 	// interest: who reads one by a name from before gets the file itself, which is a complete version. Looking at what
-	// is there makes half of what a call can cost.
+	// is there makes half of what a call can cost. While something is pending they are looked at: a directory may be listed.
 	nameOnly bool
+	absent   bool // what is not there matters: a handler may have removed it
 }
 
 func (r *receiver) pathOfInterest(tid, dir int, address uint64, how look) bool {
@@ -213,7 +217,7 @@ func (r *receiver) pathOfInterest(tid, dir int, address uint64, how look) bool {
 	const mask = unix.STATX_TYPE | unix.STATX_INO
 	if e := statxBytes(at, flags, mask, &st); e != 0 {
 		// Of what the caller can see and we cannot, the slow way finds out more.
-		return e != unix.ENOENT && e != unix.ENOTDIR && e != unix.ENAMETOOLONG
+		return how.absent && e == unix.ENOENT || e != unix.ENOENT && e != unix.ENOTDIR && e != unix.ENAMETOOLONG
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFLNK && how.follow {
 		return true

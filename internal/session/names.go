@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -32,6 +33,11 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 		return intercept.Continue
 	case x == nil:
 		return source.moveAway(c, from, to, flags)
+	case source != nil: // what is moved is what was written last
+		source.mu.Lock()
+		source.settleEndings()
+		source.foldNow()
+		source.unlock()
 	}
 	x.mu.Lock()
 	defer x.unlock()
@@ -67,9 +73,13 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 	if !t.named && sidecar.Complete(content, t.format) != nil {
 		return intercept.Continue // no JSON: as it is
 	}
-	if err := t.publish(c, content, to.Object == nil && !t.gone); err != nil {
+	if !t.named && to.Object == nil && !t.gone && temp == nil && t.lone() {
+		return intercept.Continue // a new file, and nobody to merge with
+	}
+	if err := t.publish(c, content, to.Object == nil && !t.gone, from.Mode); err != nil {
 		return err
 	}
+	t.foldNow() // a rename is for others to see
 	others := from.Object == nil || temp != nil && temp.id != from.ID
 	t.dropTemp(temp)
 	if others {
@@ -78,8 +88,8 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 	return c.as(func() error { return ignoreMissing(unix.Unlinkat(int(from.Dir.Fd()), from.Name, 0)) })
 }
 
-// publish takes content as a version that the caller's thread wrote. isNew: there was none.
-func (t *target) publish(c *caller, content []byte, isNew bool) error {
+// publish takes content as a version that the caller's thread wrote. isNew: there was none, and it gets these mode bits.
+func (t *target) publish(c *caller, content []byte, isNew bool, mode uint32) error {
 	if err := t.need(); err != nil {
 		return t.refuse(err)
 	}
@@ -107,6 +117,9 @@ func (t *target) publish(c *caller, content []byte, isNew bool) error {
 	}
 	if w.file, err = w.scratch.Open(); err != nil {
 		return nil // folded already, by another
+	}
+	if isNew {
+		_ = w.file.Chmod(os.FileMode(mode & 0o777)) // which the fold takes over
 	}
 	i, err := w.scratch.Prepare(content, bases)
 	if err != nil {
@@ -256,7 +269,7 @@ func (t *target) alone() (bool, error) {
 // lastToKnow says that no other process of the tree has the target in its hands, nor changed it since this one saw it, if it
 // did: else what is written after the name was taken away is not all there is to be.
 func (t *target) lastToKnow(by *intercept.Process) bool {
-	if !t.shared() {
+	if !t.named || !t.shared() { // a guessed file is as without us, where nobody outside the tree has a hand on it
 		return true
 	}
 	t.reap()
@@ -291,6 +304,9 @@ func (t *Tree) Remove(c *intercept.Call, p *intercept.Place, directory bool) err
 }
 
 func (t *Tree) unlink(c *caller, p *intercept.Place) error {
+	if p.Object == nil && (t.inGuard(p.Path) || strings.HasSuffix(p.Name, ".jsonguard-tmp")) {
+		return nil // a program that removes all there is has listed what a fold has removed since
+	}
 	x := t.target(p)
 	if x == nil || p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
 		return intercept.Continue
@@ -316,6 +332,14 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 	x.starting(c.process)
 	x.remove()
 	return nil
+}
+
+// inGuard says whether a path leads into the guard directory of one of our targets.
+func (t *Tree) inGuard(path string) bool {
+	if !strings.Contains(path, ".guard/") {
+		return false
+	}
+	return slices.ContainsFunc(t.all(), func(x *target) bool { return strings.HasPrefix(path, sidecar.GuardDir(x.path)+"/") })
 }
 
 // moveDir is the removal, or the move, of a directory: what is kept beside the files in it must not be in the way, and is
@@ -392,7 +416,7 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 			return err
 		}
 		x.starting(c.process)
-		return x.publish(c, content, !x.gone)
+		return x.publish(c, content, !x.gone, from.Mode)
 	}
 	source.mu.Lock()
 	defer source.unlock()
@@ -457,7 +481,7 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 	cut := make([]byte, size)
 	copy(cut, content)
 	x.heads.Read(c.process, c.tid, v)
-	return x.publish(c, cut, false)
+	return x.publish(c, cut, false, 0)
 }
 
 // privateTemp is a file that a program will rename over the target: lowdb calls it .db.json.tmp in every process.

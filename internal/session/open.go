@@ -42,6 +42,9 @@ func (t *Tree) Open(c *intercept.Call, p *intercept.Place, how intercept.OpenHow
 func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.File, error) {
 	const other = unix.O_PATH | unix.O_DIRECTORY
 	const tmpfile = unix.O_TMPFILE &^ unix.O_DIRECTORY
+	if p.Object != nil && p.Mode&unix.S_IFMT == unix.S_IFDIR {
+		t.listing(p)
+	}
 	if how.Flags&(other|tmpfile) != 0 || p.Object != nil && p.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, intercept.Continue
 	}
@@ -172,7 +175,10 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 		return nil, unix.ENOENT
 	case exists && exclusive:
 		return nil, unix.EEXIST
-	case exclusive && !t.named:
+	case exclusive && !t.named && !t.gone:
+		if t.lone() { // git removes a file and makes it anew: what anybody knew of it is of no use any more
+			t.heads, t.remade = NewHeads[*intercept.Process, *version](), true
+		}
 		return nil, intercept.Continue // a temporary file, or a lock
 	case p.Object != nil && p.Links > 1 && p.Links > 1+sidecar.OwnLinks(t.path, p.ID.Ino):
 		t.tree.warn("%s has %d hard links and is not guarded", t.path, p.Links)

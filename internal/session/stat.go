@@ -83,19 +83,43 @@ func (t *Tree) upToDate(p *intercept.Place) error {
 	if x.gone {
 		return unix.ENOENT
 	}
-	if x.wrote == x.folded || x.session == nil {
-		return intercept.Continue
+	x.foldNow()
+	return intercept.Continue
+}
+
+// listing is told of a directory that may be listed: what was closed is in it then, and what is kept beside a file that nobody
+// named goes, if it is of no use any more. Who removes a whole tree has listed it.
+func (t *Tree) listing(p *intercept.Place) {
+	for _, x := range t.all() {
+		if x.key.dir != p.ID {
+			continue
+		}
+		x.mu.Lock()
+		x.settleEndings()
+		x.foldNow()
+		if !x.named && x.session != nil && x.lone() && x.wrote == x.folded && !x.gone && len(x.partial)+len(x.flocks) == 0 {
+			if err := x.session.Rest(context.Background()); err == nil {
+				x.leave()
+			}
+		}
+		x.unlock()
 	}
-	done, result, err := x.session.Try(context.Background())
-	x.note(result, x.failure)
+}
+
+// foldNow folds what was closed, if no program's lock has to be waited for.
+func (t *target) foldNow() {
+	if t.wrote == t.folded || t.session == nil {
+		return
+	}
+	done, result, err := t.session.Try(context.Background())
+	t.note(result, t.failure)
 	switch {
 	case err != nil:
-		t.note("%s: %v", x.path, err)
+		t.tree.note("%s: %v", t.path, err)
 	case done:
-		x.folded = x.wrote
-		x.taken(slices.Clone(x.pending), result.Published)
+		t.folded = t.wrote
+		t.taken(slices.Clone(t.pending), result.Published)
 	}
-	return intercept.Continue
 }
 
 // Identity: to a program that writes the target, its scratch file is the target. vim compares the file that it has opened

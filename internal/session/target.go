@@ -554,11 +554,16 @@ func (t *target) starting(p *intercept.Process) {
 		t.starting(up)
 	}
 	start := t.onDisk()
-	if !t.named && start != missing && changedSince(t.path, p.Start, t.tree.began) {
+	if !t.named && start != missing && !t.lone() && changedSince(t.path, p.Start, t.tree.began) {
 		// Nobody looked when it started, and what it was then is gone: what it writes unread is added, and deletes nothing.
 		start = missing
 	}
 	t.heads.Start(p, p.Parent, p.PID, start)
+}
+
+// lone: nobody outside this tree has a hand on the target, and nothing of ours is open.
+func (t *target) lone() bool {
+	return !t.shared() || t.session != nil && t.session.Alone() && len(t.writers) == 0
 }
 
 func (t *target) exit(p *intercept.Process) {
@@ -659,6 +664,11 @@ func (t *target) finish(ctx context.Context) {
 	}
 	t.diff(t.pending)
 	result, err := t.session.Fold(ctx)
+	if err != nil {
+		if t.checkSession(); t.session == nil { // all there was has been removed
+			return
+		}
+	}
 	t.note(result, err)
 	if err == nil {
 		err = t.withdraw(ctx)
