@@ -47,6 +47,7 @@ type target struct {
 	letGo     *time.Timer
 	kept      []*version // those with an open file
 	writers   []*writer
+	remade    bool          // a program of the tree made it anew, unguarded
 	robbed    bool          // a program removed what was kept beside the target, maybe with all that is there
 	gone      bool          // a program of the tree removed it, and nobody made it again; it is still there for others
 	goneAt    *version      // what it was then
@@ -554,7 +555,7 @@ func (t *target) starting(p *intercept.Process) {
 		t.starting(up)
 	}
 	start := t.onDisk()
-	if !t.named && start != missing && !t.lone() && changedSince(t.path, p.Start, t.tree.began) {
+	if !t.named && start != missing && !t.remade && changedSince(t.path, p.Start, t.tree.began) {
 		// Nobody looked when it started, and what it was then is gone: what it writes unread is added, and deletes nothing.
 		start = missing
 	}
