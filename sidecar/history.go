@@ -281,7 +281,8 @@ func appendIndex(history vfs.Dir, s *store, k kept) error {
 	return nil
 }
 
-// parseIndex returns the lines that are whole, and how many are not.
+// parseIndex returns the lines that are whole, and how many are damaged. One that ends early, or in zeros, was torn by a
+// crash or a full disk, and is none.
 func parseIndex(raw []byte) (lines []kept, broken int) {
 	for text := range bytes.Lines(raw) {
 		text = bytes.TrimSuffix(text, []byte("\n"))
@@ -291,7 +292,9 @@ func parseIndex(raw []byte) (lines []kept, broken int) {
 		var k kept
 		object, ok := unsealed(text)
 		if !ok || json.Unmarshal(object, &k) != nil {
-			broken++
+			if n := len(text) - sealSize; n > 0 && bytes.HasPrefix(text[n:], []byte(`,"crc":"`)) && bytes.HasSuffix(text, []byte(`"}`)) {
+				broken++
+			}
 			continue
 		}
 		if k.Generation > 0 { // else it is the head

@@ -40,8 +40,11 @@ func (g *Guard) Restore(ctx context.Context, v Version, at string) (Result, erro
 // PreviewRestore is the content that Restore would leave, if nobody wrote meanwhile.
 func (g *Guard) PreviewRestore(ctx context.Context, v Version, at string) ([]byte, error) {
 	r, err := g.restoration(ctx, v, at)
-	if err != nil || len(r.at) == 0 {
-		return nilIfError(r, err), g.fail("restore", err, "")
+	if err != nil {
+		return nil, g.fail("restore", err, "")
+	}
+	if len(r.at) == 0 {
+		return r.content, nil
 	}
 	f := &fold{g: g, own: ownChange{restore: r}}
 	defer f.close()
@@ -52,13 +55,6 @@ func (g *Guard) PreviewRestore(ctx context.Context, v Version, at string) ([]byt
 		return nil, g.fail("restore", err, g.hintFor(err))
 	}
 	return f.doc.Bytes(), nil
-}
-
-func nilIfError(r *restoration, err error) []byte {
-	if err != nil {
-		return nil
-	}
-	return r.content
 }
 
 func (g *Guard) restoration(ctx context.Context, v Version, at string) (*restoration, error) {

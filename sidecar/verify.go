@@ -120,8 +120,8 @@ func (g *Guard) verifyCommits(s *store) (*commit, []Finding) {
 	found.OK = true
 	findings := []Finding{found}
 	other := commitName(last.Generation + 1)
-	if raw, err := readFile(s.guard, other); err != nil || parseCommit(raw) == nil {
-		findings = append(findings, Finding{Check: "commit", Path: filepath.Join(g.GuardDir(), other),
+	if raw, err := readFile(s.guard, other); err != nil || parseCommit(raw) == nil { // as a crash leaves it, too
+		findings = append(findings, Finding{Check: "commit", Path: filepath.Join(g.GuardDir(), other), OK: true,
 			Detail: "the older of the two records cannot be read; nothing depends on it, and the next fold writes it again"})
 	}
 	return last, findings
@@ -235,7 +235,7 @@ func (g *Guard) isLost(k kept, files []keptFile) bool {
 	return err == nil && slices.ContainsFunc(versions, func(v Version) bool { return v.until == k.Generation })
 }
 
-// readIndex returns the lines of the index and how many cannot be read; the last one may be torn by a power cut.
+// readIndex returns the lines of the index and how many are damaged.
 func (s *store) readIndex() (lines []kept, broken int, err error) {
 	raw, err := readFile(s.history, indexName)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +115,7 @@ func TestVerifyFindsEachKindOfDamage(t *testing.T) {
 		damage  func(w *ward)
 		check   string // of the finding; "": none
 		says    string
+		fine    string // what is said, and is no damage
 		left    string // check of what a repair leaves
 		n       string // in the target after the repair
 		kept    string // pattern of what is in quarantine then
@@ -139,9 +141,15 @@ func TestVerifyFindsEachKindOfDamage(t *testing.T) {
 		{name: "newest commit record gone", pending: 2, damage: func(w *ward) { newest, _ := w.newestCommit(); require.NoError(w, os.Remove(newest)) },
 			check: "commit", says: "is damaged, the newest valid one is", n: "6"},
 		{name: "older commit record", pending: 2, damage: func(w *ward) { _, older := w.newestCommit(); w.flip(older, 9) },
-			check: "commit", says: "the older of the two", n: "6"},
+			fine: "the older of the two", n: "6"},
 		{name: "older commit record gone", damage: func(w *ward) { _, older := w.newestCommit(); require.NoError(w, os.Remove(older)) },
-			check: "commit", says: "the older of the two", n: "4"},
+			fine: "the older of the two", n: "4"},
+		{name: "a torn line of the index", damage: func(w *ward) {
+			index := filepath.Join(w.guard, historyName, indexName)
+			info, err := os.Stat(index)
+			require.NoError(w, err)
+			require.NoError(w, os.Truncate(index, info.Size()-20)) // as a full disk or a power cut leaves it
+		}, n: "4"},
 		{name: "both commit records gone", damage: func(w *ward) {
 			a, b := w.newestCommit()
 			require.NoError(w, os.Remove(a))
@@ -205,7 +213,12 @@ func TestVerifyFindsEachKindOfDamage(t *testing.T) {
 			if c.damage != nil {
 				c.damage(w)
 			}
-			found := bad(w.verify(false))
+			all := w.verify(false)
+			found := bad(all)
+			if c.fine != "" {
+				require.True(t, slices.ContainsFunc(all, func(f Finding) bool { return strings.Contains(f.Detail, c.fine) }), "%+v", all)
+				require.True(t, slices.ContainsFunc(w.verify(true), func(f Finding) bool { return f.Repaired && f.Check == "commit" }))
+			}
 			if c.check == "" {
 				require.Empty(t, found)
 			} else {
