@@ -46,7 +46,7 @@ func (e *ends) parse(src []byte, like *Document) *Document {
 	}
 	to, around := like.root.firstEndFrom(e.lenA - e.suffix)
 	shift := len(src) - e.lenA
-	end, met, err := scanOn(src, from, kindsOf(open), true, &meeting{to + shift, kindsOf(around)}, ext)
+	end, met, err := scanOn(src, from, kindsOf(open), true, &meeting{at: to + shift, open: kindsOf(around)}, ext)
 	switch {
 	case err != nil || !met && skipSpace(src, end) < len(src):
 		return nil

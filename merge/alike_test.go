@@ -64,7 +64,22 @@ func requireReadAlike(t *testing.T, base *Document, src []byte, want *Document) 
 	require.Nil(t, shorter)
 }
 
-var readAlike int
+var readAlike, inHalves int
+
+// requireHalves: what two readers take for valid is, and their index is true.
+func requireHalves(t *testing.T, src []byte) {
+	t.Helper()
+	middle := endInTheMiddle(src)
+	if middle < 0 {
+		return
+	}
+	if x := indexFromBoth(src, middle); x != nil {
+		inHalves++
+		require.NoError(t, Valid(src, JSON), "%q", src)
+		x.seal()
+		requireTrue(t, x, src)
+	}
+}
 
 func requireSameValues(t *testing.T, want, got *node) {
 	t.Helper()
@@ -172,12 +187,14 @@ func TestParsedBesideAnother(t *testing.T) {
 			src = edit(src)
 		}
 		requireAlike(t, []byte(base), []byte(src), f)
+		requireHalves(t, []byte(strings.ReplaceAll(src, ", ", " ,\n")))
 		if Valid([]byte(src), f) == nil && !bytes.Equal([]byte(base), []byte(src)) {
 			valid++
 		}
 	}
 	require.Greater(t, valid, 100)
 	require.Greater(t, readAlike, 20)
+	require.Greater(t, inHalves, 100)
 }
 
 func FuzzParsedBesideAnother(f *testing.F) {
@@ -185,11 +202,13 @@ func FuzzParsedBesideAnother(f *testing.F) {
 	f.Add([]byte(`["p", ", ", "q"]`), []byte(`[", ", "q"]`), false)
 	f.Add([]byte("1\n[2]\n3\n"), []byte("1\n[2]\n[2]\n3\n"), true)
 	f.Add([]byte(`[[1, 2], [1, 2]]`), []byte(`[[1, 2]]`), false)
+	f.Add([]byte(`1`), []byte("{\"a\": [1, {\"b\": 1,\n\"c\": 2}, 3], \"d\": 4}"), false)
 	f.Fuzz(func(t *testing.T, base, src []byte, lines bool) {
 		if lines {
 			requireAlike(t, base, src, Lines)
 		} else {
 			requireAlike(t, base, src, JSON)
+			requireHalves(t, src)
 		}
 	})
 }

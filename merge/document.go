@@ -29,9 +29,15 @@ type Document struct {
 // Parse validates src whole and returns it as a document that shares its bytes. Text without any value is a missing
 // document, which the first set creates. The error is a *SyntaxError with line and column.
 func Parse(src []byte, f Format) (*Document, error) {
-	ext := &extents{size: len(src)}
-	if err := validate(src, f, ext); err != nil {
-		return nil, err
+	var ext *extents
+	if f == JSON {
+		ext = indexHalves(src)
+	}
+	if ext == nil {
+		ext = &extents{size: len(src)}
+		if err := validate(src, f, ext); err != nil {
+			return nil, err
+		}
 	}
 	ext.seal()
 	d := &Document{src: src, format: f}

@@ -14,6 +14,8 @@ type extents struct {
 	stack []opening
 	ends  []uint32 // of the children of what is open, each from the start of its container
 	size  int      // of the text
+
+	deepest int // number of containers that were open at once
 }
 
 // wide is where the children of a container end that has many of them: else that is read again to go down one level.
@@ -47,6 +49,7 @@ const (
 
 func (x *extents) open(i int) {
 	x.stack = append(x.stack, opening{start: i, first: len(x.ends)})
+	x.deepest = max(x.deepest, len(x.stack))
 }
 
 // child notes the end of a value in the container that is open.

@@ -118,8 +118,9 @@ func scan(src []byte, i int, ext *extents) (int, error) {
 // meeting is a place in a text of which the rest is known: whoever comes to the end of a value there, with the same
 // containers open, needs to read no further.
 type meeting struct {
-	at   int
-	open []byte // '{' or '[' of each open container
+	at       int
+	open     []byte // '{' or '[' of each open container
+	anywhere bool   // whatever is open
 }
 
 // scanOn goes on at src[i], where a value starts or, with ended, where one ended in the containers that are open. It keeps
@@ -184,7 +185,7 @@ func scanOn(src []byte, i int, stack []byte, ended bool, m *meeting, ext *extent
 				if !ended {
 					ext.child(i)
 				}
-				if m != nil && i == m.at && bytes.Equal(stack, m.open) {
+				if m != nil && i == m.at && (m.anywhere || bytes.Equal(stack, m.open)) {
 					return i, true, nil
 				}
 			}
