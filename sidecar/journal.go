@@ -234,6 +234,28 @@ func parseJournal(raw []byte, watermark uint64) (readJournal, error) {
 // they are valid and their seqs follow each other. Lines below the watermark may be missing: they were folded, and a
 // power cut took what was not on disk.
 func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
+	for {
+		previous, rest = r.parseRun(rest, watermark, previous)
+		if r.damage != "" {
+			return
+		}
+		// The last line may be torn across sectors, or not be there at all. What is valid behind it is one that follows, or
+		// means damage.
+		at := nextValid(rest)
+		if at < 0 {
+			return
+		}
+		if at == 0 {
+			r.damage = fmt.Sprintf("line after seq %d is none, and has a checksum", max(previous, watermark))
+			return
+		}
+		rest = rest[at:]
+		r.end += int64(at)
+	}
+}
+
+// parseRun is parseLines up to the first line that is not whole. It returns the seq in front of that, and where it begins.
+func (r *readJournal) parseRun(rest []byte, watermark, previous uint64) (uint64, []byte) {
 	for len(rest) > 0 && rest[0] != 0 {
 		text, next, complete := bytes.Cut(rest, []byte("\n"))
 		if !complete {
@@ -244,8 +266,8 @@ func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
 			break
 		}
 		if last := max(previous, watermark); l.Seq <= previous || l.Seq > last+1 {
-			r.damage = fmt.Sprintf("seq %d follows %d", l.Seq, last)
-			return
+			r.damage = fmt.Sprintf("seq %d follows %d: what was between them is not there, or does not match its checksum", l.Seq, last)
+			break
 		}
 		previous = l.Seq
 		r.seqEnd = l.Seq
@@ -262,10 +284,7 @@ func (r *readJournal) parseLines(rest []byte, watermark, previous uint64) {
 			r.lines = append(r.lines, l)
 		}
 	}
-	// The last line may be torn across sectors, or not be there at all; valid ones behind it mean damage.
-	if anyValid(rest) {
-		r.damage = fmt.Sprintf("line after seq %d does not match its checksum", max(previous, watermark))
-	}
+	return previous, rest
 }
 
 // readJournalFile reads a file of pending/. One that is no sidecar is not read into memory: a terabyte costs nothing to make.
@@ -288,17 +307,20 @@ func readJournalFile(file vfs.File) ([]byte, vfs.Info, error) {
 	return readAll(file)
 }
 
-// anyValid looks for a line, also for one in front of which a sector was lost.
-func anyValid(raw []byte) bool {
-	for len(raw) > 0 {
-		raw = raw[leadingZeros(raw):]
-		text, next, complete := bytes.Cut(raw, []byte("\n"))
-		if _, ok := checked(text[bytes.LastIndexByte(text, 0)+1:]); ok && complete {
-			return true
+func anyValid(raw []byte) bool { return nextValid(raw) >= 0 }
+
+// nextValid is where the next valid line begins, also one in front of which a sector was lost; negative: there is none.
+func nextValid(raw []byte) int {
+	for at := 0; at < len(raw); {
+		at += leadingZeros(raw[at:])
+		text, _, complete := bytes.Cut(raw[at:], []byte("\n"))
+		begin := bytes.LastIndexByte(text, 0) + 1
+		if _, ok := checked(text[begin:]); ok && complete {
+			return at + begin
 		}
-		raw = next
+		at += len(text) + 1
 	}
-	return false
+	return -1
 }
 
 func leadingZeros(raw []byte) (n int) {

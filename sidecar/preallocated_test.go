@@ -132,6 +132,19 @@ func TestZerosInASidecar(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, r.lines, gone)
 			require.NotEmpty(t, r.damage, "line %d, whole %v", gone, whole)
+
+			// What was folded is not missed. Nobody synced it, and a power cut took it.
+			for watermark := range uint64(5) {
+				r, err := parseJournal(append(append(bytes.Clone(head), hole...), zeros(100)...), watermark)
+				require.NoError(t, err)
+				if watermark <= uint64(gone) {
+					require.Len(t, r.lines, max(0, gone-int(watermark)))
+					require.NotEmpty(t, r.damage, "line %d, whole %v, watermark %d", gone, whole, watermark)
+					continue
+				}
+				require.Empty(t, r.damage, "line %d, whole %v, watermark %d", gone, whole, watermark)
+				require.Len(t, r.lines, 4-int(watermark))
+			}
 		}
 	}
 }
