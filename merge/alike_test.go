@@ -197,6 +197,23 @@ func TestParsedBesideAnother(t *testing.T) {
 	require.Greater(t, inHalves, 100)
 }
 
+// Each half is well formed, the whole is not.
+func TestHalvesThatDoNotFit(t *testing.T) {
+	for _, src := range []string{
+		"[[1,\n\"key\": 2}]", "[[1,\n2], 3}", "[1,\n\"key\": 2}", "{\"a\": 1,\n2, 3]", "[1,\n2]]", "[[1,\n2, 3]",
+		"[1,\n2], 3", "[\"a,\n\", 1]", "[1,\n2,]", "[1,\n2] x", "{\"a\": 1,\n\"b\": 2, 3}",
+	} {
+		src += strings.Repeat(" ", len(src)) // the line ends in the first half
+		require.GreaterOrEqual(t, endInTheMiddle([]byte(src)), 0, "%q", src)
+		require.Error(t, Valid([]byte(src), JSON), "%q", src)
+		require.Nil(t, indexFromBoth([]byte(src), endInTheMiddle([]byte(src))), "%q", src)
+	}
+	deep := strings.Repeat("[", maxDepth-1) + "1,\n" + strings.Repeat("[", 2) + strings.Repeat("]", maxDepth+1)
+	require.Error(t, Valid([]byte(deep), JSON))
+	require.Nil(t, indexFromBoth([]byte(deep), maxDepth))
+	requireHalves(t, []byte("[[1,\n2, {\"a\": 3}], 4]         "))
+}
+
 func FuzzParsedBesideAnother(f *testing.F) {
 	f.Add([]byte(`{"a": [1, 2, {"b": "x"}], "c": 1}`), []byte(`{"a": [1, 2, {"b": "x\", \"y"}], "c": 1}`), false)
 	f.Add([]byte(`["p", ", ", "q"]`), []byte(`[", ", "q"]`), false)
