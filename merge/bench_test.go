@@ -141,6 +141,6 @@ func TestMemoryOfAMerge(t *testing.T) {
 	const size = 4 << 20
 	base, ours, theirs := results(size, prompt), results(size, changedAt(7_000)), results(size, changedAt(1234))
 	restyled := bytes.ReplaceAll(ours, []byte("\n"), []byte("\n "))
-	require.Less(t, allocatedPerByte(t, base, ours, theirs), 1.5)
-	require.Less(t, allocatedPerByte(t, base, restyled, theirs), 2.5)
+	require.Less(t, allocatedPerByte(t, base, ours, theirs), 1.2)
+	require.Less(t, allocatedPerByte(t, base, restyled, theirs), 1.4)
 }

@@ -14,8 +14,8 @@
 //   - merge(b, b, t) is t, merge(b, o, b) is o and, unless a rule accumulates (sum, append, renumber), merge(b, x, x) is x:
 //     byte for byte.
 //   - Numbers are exact at any size.
-//   - Time grows with the size of the three texts, however they are nested. A merge takes about as much memory as the
-//     outcome is long; a long array of very short elements takes several times that.
+//   - Time grows with the size of the three texts, however they are nested. Beside the three texts a merge
+//     takes a word or two for each child of what it goes into: little, but for a long array of very short elements.
 //
 // It does not know what values mean: two writers that both count 5 → 6 end at 6, unless the policy says sum. In an array
 // it cannot tell an element that was changed beyond recognition from one that took another's place. A Document and a
