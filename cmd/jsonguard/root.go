@@ -30,8 +30,8 @@ and leave half-written files. jsonguard keeps the file, its format and the progr
 
 FILE is the shared file, POINTER a place in it by RFC 6901 (/models/gpt/runs/0; "" is the whole document).
 Exit status: 0; 1 no such pointer (get), a difference (diff), no such record or something missing (stats), something
-that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused change; 66 no such file; 73 cannot create; 74 I/O error; 75 lock timeout, or
-kept pending; 77 permission. exec returns the program's own.`,
+that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused change; 66 no such file; 73 cannot create;
+74 I/O error; 75 lock timeout, or kept pending; 77 permission. exec returns the program's own.`,
 		Example: `  jsonguard exec --file results.json -- python3 runner.py --db {}
   jsonguard set results.json /models/gpt/runs 12
   jsonguard incr results.json /total
