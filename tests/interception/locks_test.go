@@ -74,6 +74,7 @@ func TestProgramsThatLockStayExact(t *testing.T) {
 	for name, script := range lockers {
 		for supervisors := 1; supervisors <= 2; supervisors++ {
 			t.Run(fmt.Sprintf("%s, supervisors %d", name, supervisors), func(t *testing.T) {
+				t.Parallel()
 				l := newLab(t)
 				l.write("r.json", `{"n": 0}`)
 				l.write("w.py", script)

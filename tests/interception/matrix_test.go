@@ -114,6 +114,7 @@ func TestEveryWriterMerges(t *testing.T) {
 	python.script = beforePython + python.script
 	for name, w := range writers {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			needs(t, w.needs, python.needs)
 			l := newLab(t)
 			l.write("r.json", "{\n \"n\": 0\n}\n")
