@@ -42,7 +42,7 @@ func (b *bench) publish(file string) error {
 			fmt.Fprintf(&block, "![%s](%s/%s.svg)\n\n", c.title, charts, c.file())
 		}
 	}
-	fmt.Fprintf(&block, "Measured on %s by `cd bench && go run . -readme ../README.md`, on %s.\n\n", b.began.Format("2006-01-02"), b.machine())
+	fmt.Fprintf(&block, "Measured on %s by `cd bench && go run . %s`, on %s.\n\n", b.began.Format("2006-01-02"), strings.Join(os.Args[1:], " "), b.machine())
 	block.WriteString("| figure | asked | measured | |\n|---|---|---|---|\n")
 	for _, f := range b.figures {
 		fmt.Fprintf(&block, "| %s | %s %s | %s | %s |\n", f.what, f.sign(), f.number(f.asked), f.number(f.measured), f.verdict())
