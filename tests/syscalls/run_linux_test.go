@@ -146,7 +146,9 @@ var callLine = regexp.MustCompile(`^(\d+) +([a-z]\w*)\((.*)`)
 // points runs a command once, to its end, and lists its calls: those of its main thread, and where it serves a program
 // those of every thread.
 func (r *run) points(trace string, args ...string) ([]point, error) {
-	_ = r.traced(trace, nil, args...).Run() // its status is not the question
+	if _, err := finish(r.traced(trace, nil, args...)); err != nil { // its status is not the question
+		return nil, err
+	}
 	text, err := os.ReadFile(filepath.Join(r.dir, "trace"))
 	if err != nil {
 		return nil, err
