@@ -100,7 +100,7 @@ func (r *restReader) read() bool {
 			if i, err = scan(src, i, r.ext); err != nil {
 				return false
 			}
-			l.add(i - r.from)
+			l.add(i-r.from, len(src)-r.from)
 		case '}', ']':
 			if open := c - 2; l.kind == 0 {
 				l.kind = open
@@ -111,16 +111,20 @@ func (r *restReader) read() bool {
 			l.end = i
 			r.levels = append(r.levels, l)
 			l = level{}
-			l.add(i - r.from)
+			l.add(i-r.from, len(src)-r.from)
 		default:
 			return false
 		}
 	}
 }
 
-func (l *level) add(end int) {
+// add notes the end of a child, in a rest of that size.
+func (l *level) add(end, size int) {
 	if l.many {
 		return
+	}
+	if have := len(l.ends); have >= wideChildren && have == cap(l.ends) {
+		l.ends = slices.Grow(l.ends, likelyMore(have, end, size))
 	}
 	l.ends = append(l.ends, uint32(end))
 	if count := len(l.ends); uint64(end) > math.MaxUint32 || count%wideChildren == 0 && end < count*narrowBytes {
