@@ -307,8 +307,6 @@ func readJournalFile(file vfs.File) ([]byte, vfs.Info, error) {
 	return readAll(file)
 }
 
-func anyValid(raw []byte) bool { return nextValid(raw) >= 0 }
-
 // nextValid is where the next valid line begins, also one in front of which a sector was lost; negative: there is none.
 func nextValid(raw []byte) int {
 	for at := 0; at < len(raw); {
