@@ -26,36 +26,60 @@ import (
 	"jsonguard/merge"
 )
 
-// kinds are the doors through which a worker comes.
-var kinds = []string{"update", "apply", "journal", "verbs", "batch", "exec"}
+// careful are the doors through which a worker comes that says what it changes.
+var careful = []string{"update", "apply", "journal", "verbs", "batch"}
 
+// all doors: under exec (as auto decides, and with a copy) a program writes all of the file in a style of its own.
+var all = append(careful[:len(careful):len(careful)], "exec", "copy")
+
+const (
+	untouched = "{\n  \"rate\": 1.10,\n  \"caf\\u00e9\": \"a\\/b\",\n"
+	rest      = "  \"counter\": 0,\n  \"log\": []\n}\n"
+)
+
+// What nobody changed keeps its value: its bytes may become a program's where that wrote alone for a moment (ADR 15).
 func TestNothingIsLostOrDoubled(t *testing.T) {
-	untouched := "{\n  \"rate\": 1.10,\n  \"caf\\u00e9\": \"a\\/b\",\n"
-	runCampaign(t, "results.json", untouched, "  \"counter\": 0,\n  \"log\": []\n}\n")
+	raw := runCampaign(t, "results.json", all, untouched+rest)
+	doc, err := merge.Parse(raw, merge.JSON)
+	require.NoError(t, err)
+	rate, err := doc.Get(merge.Pointer{"rate"})
+	require.NoError(t, err)
+	require.JSONEq(t, "1.10", string(rate))
+	cafe, err := doc.Get(merge.Pointer{"café"})
+	require.NoError(t, err)
+	require.JSONEq(t, `"a/b"`, string(cafe))
+}
+
+func TestBytesNobodyChanged(t *testing.T) {
+	raw := runCampaign(t, "results.json", careful, untouched+rest)
+	require.True(t, bytes.HasPrefix(raw, []byte(untouched)), "untouched lines changed:\n%.200s", raw)
 }
 
 // JSON Lines are appended in place, not replaced.
 func TestNothingIsLostOrDoubledInLines(t *testing.T) {
-	runCampaign(t, "results.jsonl", "{\"rate\": 1.10, \"caf\\u00e9\": \"a\\/b\"}\n", "")
+	const line = "{\"rate\": 1.10, \"caf\\u00e9\": \"a\\/b\"}\n"
+	raw := runCampaign(t, "results.jsonl", all, line)
+	require.True(t, bytes.HasPrefix(raw, []byte(line)), "untouched line changed:\n%.200s", raw)
 }
 
-func runCampaign(t *testing.T, name, untouched, rest string) {
+// runCampaign returns what the file holds in the end.
+func runCampaign(t *testing.T, name string, doors []string, content string) []byte {
 	t.Logf("seed %d", *seed)
 	dir := *place
 	if dir == "" {
 		dir = t.TempDir()
 	}
 	file := filepath.Join(dir, name)
-	require.NoError(t, os.WriteFile(file, []byte(untouched+rest), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
 	c := &campaign{t: t, file: file, random: rand.New(rand.NewPCG(*seed, 1)), tried: map[string]bool{}, acked: map[string]bool{}}
 	if isLines(file) {
 		c.format = merge.Lines
 	}
 	observer := c.observe()
-	c.work()
+	c.work(doors)
 	observer()
 	c.recover()
-	c.check(untouched)
+	return c.check()
 }
 
 // campaign is one run: its processes and what they said.
@@ -75,7 +99,7 @@ type campaign struct {
 	kills  int
 }
 
-func (c *campaign) work() {
+func (c *campaign) work(doors []string) {
 	c.live = map[int]*exec.Cmd{}
 	stop := make(chan struct{})
 	var killer sync.WaitGroup
@@ -84,7 +108,7 @@ func (c *campaign) work() {
 	}
 	var workers sync.WaitGroup
 	for n := range *procs {
-		kind := kinds[n%len(kinds)]
+		kind := doors[n%len(doors)]
 		workers.Go(func() { c.runWorker(n, kind) })
 	}
 	workers.Wait()
@@ -123,9 +147,10 @@ func (c *campaign) runOnce(name, kind string, first int) (tried int, killed bool
 		cmd = exec.Command("sh", append([]string{"-c", verbScript, binary}, args...)...)
 	case "batch":
 		cmd = exec.Command(binary, "batch", "--timeout", "2m", c.file)
-	case "exec":
+	case "exec", "copy":
 		role = "naive"
-		cmd = exec.Command(binary, append([]string{"exec", "-q", "--timeout", "2m", "--file", c.file, "--", self, "{}"}, args[1:4]...)...)
+		mode := map[string]string{"exec": "auto", "copy": "copy"}[kind]
+		cmd = exec.Command(binary, append([]string{"exec", "-q", "--mode", mode, "--timeout", "2m", "--file", c.file, "--", self, "{}"}, args[1:4]...)...)
 	default:
 		cmd = exec.Command(self, args...)
 	}
@@ -326,13 +351,12 @@ func (c *campaign) guard() string {
 	return filepath.Join(filepath.Dir(c.file), "."+filepath.Base(c.file)+".guard")
 }
 
-func (c *campaign) check(untouched string) {
+func (c *campaign) check() []byte {
 	t := c.t
 	raw, err := os.ReadFile(c.file)
 	require.NoError(t, err)
 	doc, err := merge.Parse(raw, c.format)
 	require.NoError(t, err)
-	require.True(t, bytes.HasPrefix(raw, []byte(untouched)), "untouched lines changed:\n%.200s", raw)
 
 	var counts map[string]int
 	if c.format == merge.Lines {
@@ -364,6 +388,7 @@ func (c *campaign) check(untouched string) {
 	require.NotZero(t, c.reads.Load())
 	t.Logf("tried %d, acknowledged %d, in the file %d, lost %d, doubled %d, kills %d, reads %d", len(c.tried), len(c.acked), len(counts), lost, doubled, c.kills, c.reads.Load())
 	require.Zero(t, lost+doubled+unknown, "seed %d", *seed)
+	return raw
 }
 
 // countRecords counts the ids in a JSON document, and checks that the counter went with the list.
