@@ -23,7 +23,7 @@ var exampleFiles = map[string]string{
 	"config.json":  `{"debug": true, "port": 80}`,
 	"queue.json":   `{"jobs": [{"done": true}, {"done": false}]}`,
 	"log.jsonl":    "{\"event\": \"stop\"}\n",
-	"tests.json":   `{"models": {"gpt": {"results": [{"prompt_type": "plain", "success": true, "seconds": 1.5}, {"prompt_type": "plain", "success": false, "seconds": 2}]}, "claude": {"results": [{"prompt_type": "plain", "success": true}, {"prompt_type": "plain", "success": true}]}}}`,
+	"tests.json":   `{"models": {"gpt": {"results": [{"prompt_type": "plain", "success": true, "seconds": 1.5}, {"prompt_type": "plain", "success": false, "seconds": 2}]}, "falcon": {"results": [{"prompt_type": "plain", "success": true}, {"prompt_type": "plain", "success": true}]}}}`,
 	"base.json":    `{"a": 1}`,
 	"ours.json":    `{"a": 1, "b": 2}`,
 	"theirs.json":  `{"a": 1, "c": 3}`,

@@ -48,7 +48,7 @@ they have. A member or column "count" is how many records there should be; --exp
 Exit status 1: no such record or field; with --expect, something is missing or incomplete.`,
 		`  jsonguard stats tests.json --records '/models/*/results/*' --by model=@1,prompt_type --agg mean:success,count
   jsonguard stats tests.json --records '/models/*/results/*' --by model=@1 --agg rate=mean:success,p90:seconds --csv
-  jsonguard stats tests.json --records '/models/*/results/*' --by model=@1,prompt_type --expect model=gpt,claude --expect-count 2
+  jsonguard stats tests.json --records '/models/*/results/*' --by model=@1,prompt_type --expect model=gpt,falcon --expect-count 2
   jsonguard stats log.jsonl --by event`,
 		between(1, 1), nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.stats(cmd, args[0], f) }

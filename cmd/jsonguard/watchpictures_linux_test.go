@@ -32,7 +32,7 @@ for i in range(tests):
         json.dump(data, f, indent=2)
 `
 
-var runnersOf = []string{"claude-opus", "claude-sonnet", "command-r", "DeepSeek-R1-0528", "DeepSeek-V3-0324", "gemini-pro", "gemma-3-27b", "gpt-4o", "gpt-4o-mini",
+var runnersOf = []string{"falcon-180b", "falcon-40b", "command-r", "DeepSeek-R1-0528", "DeepSeek-V3-0324", "gemini-pro", "gemma-3-27b", "gpt-4o", "gpt-4o-mini",
 	"grok-3", "Llama-3.3-70B-Instruct", "mistral-large", "o3-mini", "phi-4", "qwen2.5-32b-instruct", "qwen2.5-72b-instruct", "yi-large"}
 
 // The pictures are made by
