@@ -23,6 +23,13 @@ func monotonic() int64 {
 	return ts.Nano()
 }
 
+// isMountPoint: a single file may be one, and cannot be replaced by rename then. Before Linux 5.8 nobody tells.
+func isMountPoint(path string) bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_STATX_DONT_SYNC, 0, &st)
+	return err == nil && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
 // umask is read from /proc, because umask(2) can only be read by changing it for every thread.
 func umask() fs.FileMode {
 	status, _ := os.ReadFile("/proc/self/status")

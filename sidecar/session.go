@@ -117,6 +117,9 @@ func NewSession(target string, o Options) (*Session, error) {
 // errFlockless: a Session cannot be had where a lease stands for flock.
 var errFlockless = fmt.Errorf("flock does not exclude on this filesystem, and nothing else tells when a program is done: %w", errors.ErrUnsupported)
 
+// errMountPoint: a version that a program has read is a descriptor, and its content must stay as it was.
+var errMountPoint = fmt.Errorf("the file is a mount point, which is overwritten in place under whoever reads it: %w", errors.ErrUnsupported)
+
 // CheckSession says why NewSession would fail, or why nothing could be merged into target, and makes nothing that stays.
 func CheckSession(target string, o Options) error {
 	g, err := Open(target, o)
@@ -131,8 +134,12 @@ func CheckSession(target string, o Options) error {
 	if isMissing(err) {
 		found, err = lock.Probe(g.dirPath)
 	}
-	if err == nil && !found.Excludes {
+	switch {
+	case err != nil:
+	case !found.Excludes:
 		err = errFlockless
+	case isMountPoint(g.Target()):
+		err = errMountPoint
 	}
 	return g.fail("make session", err, "")
 }
@@ -159,8 +166,11 @@ func (s *Session) make() (err error) {
 		return err
 	}
 	st := s.store
-	if st.flockless {
+	switch {
+	case st.flockless:
 		return errFlockless
+	case isMountPoint(s.g.Target()):
+		return errMountPoint
 	}
 	host, _ := os.Hostname()
 	s.id = fmt.Sprintf("%s%s.%d.%s", sessionPrefix, fileSafe(host), os.Getpid(), newID())

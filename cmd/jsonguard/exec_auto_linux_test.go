@@ -238,3 +238,38 @@ func filterThisThread(code []unix.SockFilter) error {
 	}
 	return nil
 }
+
+// A file that is a mount point is overwritten in place, under whoever reads it: nothing that a program saw would stay.
+func TestAMountPointIsNotIntercepted(t *testing.T) {
+	t.Parallel()
+	if _, err := intercept.Probe(); err != nil {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	dir := t.TempDir()
+	file, outside := filepath.Join(dir, "a.json"), filepath.Join(t.TempDir(), "outside.json")
+	for _, f := range []string{file, outside} {
+		require.NoError(t, os.WriteFile(f, []byte("{}\n"), 0o644))
+	}
+	if out, err := exec.Command("mount", "--bind", outside, file).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: no mount to be had: %s", out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", file).Run() })
+	run := func(want int, args ...string) string {
+		cmd := jsonguard(t, append([]string{"exec", "-v"}, args...)...)
+		cmd.Dir = dir
+		out, _ := cmd.CombinedOutput()
+		require.Equal(t, want, cmd.ProcessState.ExitCode(), "%s", out)
+		return string(out)
+	}
+	write := []string{"--", "sh", "-c", `echo '{"x": 1}' > "$1"`, "sh", "{}"}
+	out := run(statusBefore, append([]string{"--mode", "intercept", "--file", file}, write...)...)
+	require.Contains(t, out, "mount point")
+	out = run(0, append([]string{"--file", file}, write...)...)
+	require.Contains(t, out, "exec: mode copy: ")
+	requireContent(t, file, "{\"x\": 1}\n")
+	out = run(0, "--", "sh", "-c", `echo '{"x": 2}' > a.json`)
+	require.Contains(t, out, "a.json is not guarded: make session")
+	requireContent(t, file, "{\"x\": 2}\n")
+	out = run(1, "--", "python3", "-c", "import os; open('t.json','w').write('{}'); os.rename('t.json', 'a.json')")
+	require.Contains(t, out, "Device or resource busy")
+}

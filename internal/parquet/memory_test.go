@@ -54,5 +54,5 @@ func TestMemoryIsThatOfARowGroup(t *testing.T) {
 	one := liveWhileEncoding(t, rowsOfGroup)
 	five := liveWhileEncoding(t, 5*rowsOfGroup)
 	t.Logf("%d MB with one row group, %d MB with five", one>>20, five>>20)
-	require.Less(t, five, 2*one)
+	require.Less(t, five, 4*one) // all of it would be five times; what is garbage for the moment varies
 }
