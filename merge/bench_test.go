@@ -138,6 +138,9 @@ func allocatedPerByte(t testing.TB, base, ours, theirs []byte) float64 {
 
 // What a merge allocates is bounded by the size of the document, whoever restyled it.
 func TestMemoryOfAMerge(t *testing.T) {
+	if instrumented {
+		t.Skip("the race detector allocates, too")
+	}
 	const size = 4 << 20
 	base, ours, theirs := results(size, prompt), results(size, changedAt(7_000)), results(size, changedAt(1234))
 	restyled := bytes.ReplaceAll(ours, []byte("\n"), []byte("\n "))
