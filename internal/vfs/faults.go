@@ -135,7 +135,7 @@ func (d *faultyDir) Link(oldName string, dst Dir, newName string) error {
 	if err := d.x.fail("link", d.at(oldName)); err != nil {
 		return err
 	}
-	if to, ok := dst.(*faultyDir); ok {
+	if to, ok := linkable(dst).(*faultyDir); ok {
 		dst = to.d
 	}
 	return d.d.Link(oldName, dst, newName)

@@ -29,10 +29,15 @@ func (d flocklessDir) OpenFile(name string, flag int, perm fs.FileMode) (File, e
 }
 
 func (d flocklessDir) Link(oldName string, dst Dir, newName string) error {
-	if to, ok := dst.(flocklessDir); ok {
-		dst = to.Dir
-	}
 	return d.Dir.Link(oldName, dst, newName)
+}
+
+// linkable is the directory that another one of its filesystem can link into.
+func linkable(dst Dir) Dir {
+	if to, ok := dst.(flocklessDir); ok {
+		return to.Dir
+	}
+	return dst
 }
 
 type flocklessFile struct {

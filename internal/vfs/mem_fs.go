@@ -284,7 +284,7 @@ func (n *node) isEmpty() bool {
 func (d *memDir) Link(oldName string, dst Dir, newName string) error {
 	to := d
 	if dst != nil {
-		to = dst.(*memDir)
+		to = linkable(dst).(*memDir)
 	}
 	return d.do("link", func(m *Mem, n *node) error {
 		i := n.lookup(oldName)

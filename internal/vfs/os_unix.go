@@ -170,7 +170,7 @@ func (d *osDir) Rename(oldName, newName string) error {
 func (d *osDir) Link(oldName string, dst Dir, newName string) error {
 	to := d
 	if dst != nil {
-		to = dst.(*osDir)
+		to = linkable(dst).(*osDir)
 	}
 	return d.fail("link", oldName, unix.Linkat(d.fd(), oldName, to.fd(), newName, 0))
 }
