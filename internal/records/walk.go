@@ -170,18 +170,16 @@ func (w *walk) object(i int, s state) (int, error) {
 		if i, err = w.value(value, below); err != nil {
 			return i, err
 		}
-		i = merge.SkipSpace(w.src, i)
-		switch {
-		case i < len(w.src) && w.src[i] == ',':
-			i = merge.SkipSpace(w.src, i+1)
-		case i < len(w.src) && w.src[i] == '}':
+		var more bool
+		if i, more, err = next(w.src, i, '}'); err != nil {
+			return i, err
+		}
+		if !more {
 			w.steps = w.steps[:depth]
 			if w.mode == noteNames && w.names[depth].different() < len(w.names[depth]) {
 				w.twice = true
 			}
-			return i + 1, nil
-		default:
-			return i, errSyntax
+			return i, nil
 		}
 	}
 }
@@ -213,15 +211,13 @@ func (w *walk) array(i int, s state) (int, error) {
 		if i, err = w.value(i, w.path.element(s, index)); err != nil {
 			return i, err
 		}
-		i = merge.SkipSpace(w.src, i)
-		switch {
-		case i < len(w.src) && w.src[i] == ',':
-			i = merge.SkipSpace(w.src, i+1)
-		case i < len(w.src) && w.src[i] == ']':
+		var more bool
+		if i, more, err = next(w.src, i, ']'); err != nil {
+			return i, err
+		}
+		if !more {
 			w.steps = w.steps[:depth]
-			return i + 1, nil
-		default:
-			return i, errSyntax
+			return i, nil
 		}
 	}
 }
@@ -288,14 +284,9 @@ func (w *walk) pickMembers(i int, f *field) (int, error) {
 		if err != nil {
 			return i, err
 		}
-		i = merge.SkipSpace(src, i)
-		switch {
-		case i < len(src) && src[i] == ',':
-			i = merge.SkipSpace(src, i+1)
-		case i < len(src) && src[i] == '}':
-			return i + 1, nil
-		default:
-			return i, errSyntax
+		var more bool
+		if i, more, err = next(src, i, '}'); !more {
+			return i, err
 		}
 	}
 }
@@ -316,16 +307,23 @@ func (w *walk) pickElements(i int, f *field) (int, error) {
 		if err != nil {
 			return i, err
 		}
-		i = merge.SkipSpace(src, i)
-		switch {
-		case i < len(src) && src[i] == ',':
-			i = merge.SkipSpace(src, i+1)
-		case i < len(src) && src[i] == ']':
-			return i + 1, nil
-		default:
-			return i, errSyntax
+		var more bool
+		if i, more, err = next(src, i, ']'); !more {
+			return i, err
 		}
 	}
+}
+
+// next skips what stands behind a value in an object or array: a comma, or the end.
+func next(src []byte, i int, end byte) (behind int, more bool, err error) {
+	i = merge.SkipSpace(src, i)
+	switch {
+	case i < len(src) && src[i] == ',':
+		return merge.SkipSpace(src, i+1), true, nil
+	case i < len(src) && src[i] == end:
+		return i + 1, false, nil
+	}
+	return i, false, errSyntax
 }
 
 func (f *field) member(raw []byte) *field {
