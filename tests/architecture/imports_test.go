@@ -2,7 +2,9 @@
 package architecture
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -94,6 +96,20 @@ func TestTheCommandCarriesNoParquet(t *testing.T) {
 	require.Contains(t, string(out), "jsonguard/sidecar")
 	require.NotContains(t, string(out), "parquet-go")
 	require.NotContains(t, string(out), "blackfriday", "Markdown for manual pages takes as long to start as half a verb")
+}
+
+// Tests that run the command as a process get it from tests/command, which knows how a mutant reaches it: built in another
+// way, it would be what the mutant was made from, and the test green.
+func TestTheCommandIsBuiltInOnePlace(t *testing.T) {
+	files, err := filepath.Glob("../*/*.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if dir := filepath.Base(filepath.Dir(file)); dir != "command" && dir != "architecture" {
+			require.NotContains(t, string(source), `"jsonguard/cmd/`, "%s: use tests/command", file)
+		}
+	}
 }
 
 func imports(t *testing.T, platform, pkg string) []string {

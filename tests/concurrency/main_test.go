@@ -15,10 +15,10 @@ package concurrency
 import (
 	"flag"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"jsonguard/tests/command"
 )
 
 var (
@@ -43,26 +43,5 @@ func TestMain(m *testing.M) {
 		os.Exit(naiveWorker(os.Args[1:]))
 	}
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "jsonguard-concurrency-*")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "jsonguard")
-	build := exec.Command("go", "build", "-o", binary, "jsonguard/cmd/jsonguard")
-	build.Args = append(build.Args[:2:2], append(buildFlags(), build.Args[2:]...)...)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-// buildFlags lets a mutant reach the processes under test: the overlay it is built with is named here.
-func buildFlags() []string {
-	if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" {
-		return []string{"-overlay", overlay}
-	}
-	return nil
+	os.Exit(command.Run(m, &binary))
 }

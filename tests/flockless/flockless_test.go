@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/tests/command"
 )
 
 var long = flag.Bool("long", false, "kill holders as well, which costs 10 s each")
@@ -39,23 +40,7 @@ func TestMain(m *testing.M) {
 		os.Exit(99)
 	}
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "jsonguard-flockless-*")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "jsonguard")
-	build := exec.Command("go", "build")
-	if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" {
-		build.Args = append(build.Args, "-overlay", overlay)
-	}
-	build.Args = append(build.Args, "-o", binary, "jsonguard/cmd/jsonguard")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(command.Run(m, &binary))
 }
 
 func run(errno syscall.Errno, args ...string) *exec.Cmd {

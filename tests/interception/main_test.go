@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/tests/command"
 )
 
 // binary is the real command, built once.
@@ -27,24 +28,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "SKIPPED: tests/interception:", err)
 		os.Exit(0)
 	}
-	dir, err := os.MkdirTemp("", "jsonguard-interception-*")
-	if err != nil {
-		panic(err)
-	}
-	_ = os.Chmod(dir, 0o755)
-	binary = filepath.Join(dir, "jsonguard")
-	args := []string{"build", "-o", binary, "jsonguard/cmd/jsonguard"}
-	if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" { // a mutant
-		args = append([]string{"build", "-overlay", overlay}, args[1:]...)
-	}
-	build := exec.Command("go", args...)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(command.Run(m, &binary))
 }
 
 // needs skips a test loudly where a program is missing.

@@ -216,7 +216,7 @@ func TestAStoppedHolder(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.hasTried())
 
-	cmd := command("incr", "--timeout", "500ms", a.file, "/alone")
+	cmd := jsonguard("incr", "--timeout", "500ms", a.file, "/alone")
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err, "%s", out)
 	require.Equal(t, 75, cmd.ProcessState.ExitCode(), "%s", out)
@@ -241,7 +241,7 @@ func TestAStoppedHolder(t *testing.T) {
 	}, patience, 5*time.Millisecond)
 	a.end()
 	require.NoError(t, a.check())
-	get := command("get", a.file, "/alone")
+	get := jsonguard("get", a.file, "/alone")
 	_ = get.Run()
 	require.Equal(t, want, get.ProcessState.ExitCode(), "%s", out)
 }

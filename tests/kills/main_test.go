@@ -6,9 +6,10 @@ import (
 	"flag"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"jsonguard/tests/command"
 )
 
 var (
@@ -24,23 +25,7 @@ func TestMain(m *testing.M) {
 		os.Exit(work(role, os.Args[1], os.Args[2]))
 	}
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "jsonguard-kills-*")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "jsonguard")
-	argv := []string{"build", "-o", binary}
-	if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" {
-		argv = append(argv, "-overlay", overlay)
-	}
-	build := exec.Command("go", append(argv, "jsonguard/cmd/jsonguard")...)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(command.Run(m, &binary))
 }
 
-func command(args ...string) *exec.Cmd { return exec.Command(binary, args...) }
+func jsonguard(args ...string) *exec.Cmd { return exec.Command(binary, args...) }

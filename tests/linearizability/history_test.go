@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -206,38 +205,23 @@ func checkKeys(t *testing.T, calls []call, killed int) {
 
 // checkOrder: a change that was asked for after another had been acknowledged is in a later version. One pass over time.
 func checkOrder(t *testing.T, calls []call) {
-	type moment struct {
-		at      int64
-		call    *call
-		return_ bool
-	}
-	var moments []moment
+	var moments []moment[*call]
 	for i := range calls {
 		c := &calls[i]
 		if c.answer == nil || c.generation == 0 {
 			continue // a read, or nobody knows
 		}
-		moments = append(moments, moment{c.At, c, false}, moment{c.returned, c, true})
+		moments = append(moments, moment[*call]{c.At, c, false}, moment[*call]{c.returned, c, true})
 	}
-	slices.SortFunc(moments, func(a, b moment) int {
-		switch {
-		case a.at != b.at:
-			return int(max(-1, min(1, a.at-b.at)))
-		case a.return_ == b.return_:
-			return 0
-		case a.return_: // at the same moment nothing is known of their order
-			return 1
-		}
-		return -1
-	})
+	sortByTime(moments)
 	var settled uint64
 	atCall := map[*call]uint64{}
 	for _, m := range moments {
-		if m.return_ {
-			require.Greater(t, m.call.generation, atCall[m.call], "call %d of client %d is in a version that was there before it was made", m.call.ID, m.call.client)
-			settled = max(settled, m.call.generation)
+		if m.returns {
+			require.Greater(t, m.of.generation, atCall[m.of], "call %d of client %d is in a version that was there before it was made", m.of.ID, m.of.client)
+			settled = max(settled, m.of.generation)
 		} else {
-			atCall[m.call] = settled
+			atCall[m.of] = settled
 		}
 	}
 	t.Logf("%d changes in %d versions", len(moments)/2, settled)

@@ -225,52 +225,37 @@ func liveInOrder(self, file string, client, dies int) ([]*deed, error) {
 // is in a later version. What a reader got is one version: that of the newest generation in it, or a later one that
 // changed none of its keys, and none older than what had been acknowledged before it looked.
 func inOrder(deeds []*deed) error {
-	type moment struct {
-		at      int64
-		d       *deed
-		returns bool
-	}
-	moments := make([]moment, 0, 2*len(deeds))
+	moments := make([]moment[*deed], 0, 2*len(deeds))
 	written := map[int64]*deed{}
 	for _, d := range deeds {
 		switch {
 		case d.Seen != nil:
-			moments = append(moments, moment{d.At, d, false})
+			moments = append(moments, moment[*deed]{d.At, d, false})
 		case d.Returned == 0:
 			written[d.Value] = d // it may be seen; nobody knows when it came
 		case d.Generation == 0:
 			return fmt.Errorf("%d was acknowledged without a generation", d.Value)
 		default:
 			written[d.Value] = d
-			moments = append(moments, moment{d.At, d, false}, moment{d.Returned, d, true})
+			moments = append(moments, moment[*deed]{d.At, d, false}, moment[*deed]{d.Returned, d, true})
 		}
 	}
-	slices.SortFunc(moments, func(a, b moment) int {
-		switch {
-		case a.at != b.at:
-			return int(max(-1, min(1, a.at-b.at)))
-		case a.returns == b.returns:
-			return 0
-		case a.returns: // at the same moment nothing is known of their order
-			return 1
-		}
-		return -1
-	})
+	sortByTime(moments)
 	versions := newVersions(deeds)
 	var acknowledged uint64
 	atCall := map[*deed]uint64{}
 	for _, m := range moments {
 		switch {
-		case m.d.Seen != nil:
-			if err := versions.holds(m.d, written, acknowledged); err != nil {
+		case m.of.Seen != nil:
+			if err := versions.holds(m.of, written, acknowledged); err != nil {
 				return err
 			}
 		case !m.returns:
-			atCall[m.d] = acknowledged
-		case m.d.Generation <= atCall[m.d]:
-			return fmt.Errorf("%d is in version %d, and version %d had been acknowledged before it was asked for", m.d.Value, m.d.Generation, atCall[m.d])
+			atCall[m.of] = acknowledged
+		case m.of.Generation <= atCall[m.of]:
+			return fmt.Errorf("%d is in version %d, and version %d had been acknowledged before it was asked for", m.of.Value, m.of.Generation, atCall[m.of])
 		default:
-			acknowledged = max(acknowledged, m.d.Generation)
+			acknowledged = max(acknowledged, m.of.Generation)
 		}
 	}
 	return nil

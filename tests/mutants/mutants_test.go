@@ -23,6 +23,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
+
+	"jsonguard/tests/command"
 )
 
 var (
@@ -129,7 +131,7 @@ func (m mutant) mustBeCaught(t *testing.T, root, src string) {
 	goTool := func(args ...string) (string, error) {
 		cmd := exec.CommandContext(ctx, "go", args...)
 		cmd.Dir = root
-		cmd.Env = append(os.Environ(), "MUTANT_OVERLAY="+overlay) // for tests that build the command
+		cmd.Env = append(os.Environ(), command.Overlay+"="+overlay)
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sort"
 	"strings"
 	"testing"
@@ -20,35 +19,14 @@ import (
 
 	"jsonguard/internal/parquet"
 	"jsonguard/internal/table"
+	"jsonguard/tests/command"
 )
 
 // binary is the real command, built once, with jsonguard-parquet beside it.
 var binary string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "jsonguard-parquet-*")
-	if err != nil {
-		panic(err)
-	}
-	exe := ""
-	if runtime.GOOS == "windows" {
-		exe = ".exe"
-	}
-	binary = filepath.Join(dir, "jsonguard"+exe)
-	for _, name := range []string{"jsonguard", "jsonguard-parquet"} {
-		args := []string{"build", "-o", filepath.Join(dir, name+exe), "jsonguard/cmd/" + name}
-		if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" { // a mutant
-			args = append([]string{"build", "-overlay", overlay}, args[1:]...)
-		}
-		build := exec.Command("go", args...)
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			panic(err)
-		}
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(command.Run(m, &binary, "jsonguard-parquet"))
 }
 
 // lab is a directory with a shared file in it.

@@ -8,12 +8,12 @@ package policy
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"jsonguard/tests/command"
 )
 
 var (
@@ -28,27 +28,7 @@ var binary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "jsonguard-policy-*")
-	if err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "jsonguard")
-	args := []string{"build", "-o", binary}
-	if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" { // a mutant reaches the command under test
-		args = append(args, "-overlay", overlay)
-	}
-	build := exec.Command("go", append(args, "jsonguard/cmd/jsonguard")...)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+	os.Exit(command.Run(m, &binary))
 }
 
 // python finds an interpreter, or skips.

@@ -20,28 +20,13 @@ import (
 
 	"jsonguard/merge"
 	"jsonguard/sidecar"
+	"jsonguard/tests/command"
 )
 
 var binary string // the command
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "jsonguard-security-*")
-	if err != nil {
-		panic(err)
-	}
-	binary = filepath.Join(dir, "jsonguard")
-	argv := []string{"build", "-o", binary}
-	if overlay := os.Getenv("MUTANT_OVERLAY"); overlay != "" {
-		argv = append(argv, "-overlay", overlay)
-	}
-	build := exec.Command("go", append(argv, "jsonguard/cmd/jsonguard")...)
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		panic(err)
-	}
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(command.Run(m, &binary))
 }
 
 // shared is a directory with a file whose guard directory has everything that there can be in one, and somebody's own files

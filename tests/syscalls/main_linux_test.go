@@ -1,7 +1,6 @@
 package syscalls
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"jsonguard/tests/command"
 )
 
 var (
@@ -48,34 +49,18 @@ func build(run func() int) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(place)
-	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	if mutant := os.Getenv("MUTANT_OVERLAY"); mutant != "" {
-		text, err := os.ReadFile(mutant)
-		if err != nil {
-			return 0, err
-		}
-		if err := json.Unmarshal(text, &overlay); err != nil {
-			return 0, err
-		}
-	}
-	command, err := filepath.Abs("../../cmd/jsonguard")
+	// One more file keeps its main goroutine on one thread.
+	more, err := filepath.Abs("../../cmd/jsonguard/onethread.go")
 	if err != nil {
 		return 0, err
 	}
-	if overlay.Replace[filepath.Join(command, "onethread.go")], err = filepath.Abs("testdata/onethread.go.txt"); err != nil {
-		return 0, err
-	}
-	text, err := json.Marshal(overlay)
+	source, err := filepath.Abs("testdata/onethread.go.txt")
 	if err != nil {
-		return 0, err
-	}
-	file := filepath.Join(place, "overlay.json")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return 0, err
 	}
 	binary = filepath.Join(place, "jsonguard")
-	if out, err := exec.Command("go", "build", "-overlay", file, "-o", binary, "jsonguard/cmd/jsonguard").CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, out)
+	if err := command.Build(binary, "jsonguard", map[string]string{more: source}); err != nil {
+		return 0, err
 	}
 	return run(), nil
 }
