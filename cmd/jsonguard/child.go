@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -86,11 +88,26 @@ func (c *child) wait() (ended, error) {
 	return endingOf(c.cmd.ProcessState), nil
 }
 
-// fill replaces every {} in the arguments of a program, also inside one (--db={}).
+// braces is an argument that stands for the file: {} alone, or as the value of an option (--db={}). Any other {} is the
+// program's own text, as in python3 -c 'd={}'.
+var braces = regexp.MustCompile(`^(--?[A-Za-z0-9][A-Za-z0-9._-]*=)?\{\}$`)
+
+// bracesOf are programs to which {} means something else.
+var bracesOf = []string{"find", "xargs", "parallel"}
+
+// fill puts a path where the arguments of a program have braces.
 func fill(argv []string, path string) []string {
-	out := append([]string(nil), argv...)
+	out := slices.Clone(argv)
+	if slices.Contains(bracesOf, filepath.Base(argv[0])) {
+		return out
+	}
 	for i := range out[1:] {
-		out[i+1] = strings.ReplaceAll(out[i+1], "{}", path)
+		if arg := out[i+1]; braces.MatchString(arg) {
+			out[i+1] = strings.TrimSuffix(arg, "{}") + path
+		}
 	}
 	return out
 }
+
+// filled says whether there is a place for a path in the arguments.
+func filled(argv []string) bool { return !slices.Equal(fill(argv, ""), argv) }

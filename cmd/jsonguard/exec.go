@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -39,9 +38,10 @@ name, ** for directories) and be given more than once. Without --file the policy
 left alone.
 
 Where that is not possible, CMD gets a private copy of the one FILE (--mode copy), which is merged at each complete write,
-and when CMD ends. So that one command line serves both: a {} in the arguments, and the environment variable JSONGUARD_FILE
-(--env names another), are FILE under interception and its copy otherwise. -v says which it is and why; --mode intercept
-fails where it is not possible.
+and when CMD ends. So that one command line serves both: an argument that is {}, or --NAME={}, and the environment variable
+JSONGUARD_FILE (--env names another) are FILE under interception and its copy otherwise. Any other {} is CMD's own text
+and stays, and so does each of find, xargs and parallel. -v says which mode it is and why. --mode intercept fails where it
+is not possible, and leaves every argument as it is.
 
 Programs under interception gain no privileges: setuid and file capabilities have no effect (no_new_privs). Write sudo
 jsonguard exec …, not jsonguard exec … sudo. It is no sandbox.
@@ -186,8 +186,7 @@ func (a *app) runGuarded(ctx context.Context, o execOptions, program *child) (*e
 // prefersCopy: a program that gains privileges (sudo) loses them under interception, and takes a copy instead where
 // it is told of one.
 func (o execOptions) prefersCopy(program *child) bool {
-	told := slices.ContainsFunc(program.argv[1:], func(arg string) bool { return strings.Contains(arg, "{}") })
-	return told && o.checkCopy() == nil && gainsPrivileges(program.path)
+	return filled(program.argv) && o.checkCopy() == nil && gainsPrivileges(program.path)
 }
 
 // statusOfEnd: exec's outcome is ended once the program ran.

@@ -127,6 +127,26 @@ func TestAutoIntercepts(t *testing.T) {
 	require.Contains(t, string(out), "exec: mode intercept: Linux ")
 	requireContent(t, file, "{\"x\": 1}\n")
 
+	// A program's own text is not touched; nor is any argument where interception was asked for.
+	for _, own := range [][]string{
+		{"auto", "python3", "-c", "d={}; d['k']={}; open('a.json','w').write(str(d).replace(chr(39),chr(34)))"},
+		{"auto", "find", ".", "-name", "a.json", "-exec", "sh", "-c", `printf '{"k": {%s' '}}' > "$0"`, "{}", ";"},
+		{"intercept", "sh", "-c", `echo "{\"k\": $0}" > a.json`, "{}"},
+	} {
+		if _, err := exec.LookPath(own[1]); err != nil {
+			t.Logf("SKIPPED: %v", err)
+			continue
+		}
+		require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o644))
+		cmd = jsonguard(t, append([]string{"exec", "--mode", own[0], "--file", "a.json", "--"}, own[1:]...)...)
+		cmd.Dir = dir
+		out, err = cmd.CombinedOutput()
+		require.NoError(t, err, "%q: %s", own, out)
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.JSONEq(t, `{"k": {}}`, string(content), "%q: %s", own, out)
+	}
+
 	// A pattern is nobody's name.
 	cmd = jsonguard(t, "exec", "--file", "*.json", "--", "echo", "[{}]")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "JSONGUARD_FILE=mine")

@@ -20,7 +20,7 @@ import (
 
 // runIntercepted returns cannotIntercept before anything was done.
 func (a *app) runIntercepted(ctx context.Context, o execOptions, program *child) (*execReport, error) {
-	r := &interceptRun{a: a, program: program, options: o, began: time.Now()}
+	r := &interceptRun{a: a, program: program, options: o, exact: o.mode == modeIntercept, began: time.Now()}
 	outcome := r.run(ctx)
 	if errors.Is(outcome, intercept.ErrNested) {
 		r.options.mode = modeNested
@@ -37,6 +37,7 @@ type interceptRun struct {
 	a       *app
 	program *child
 	options execOptions
+	exact   bool // the program's arguments stay as they are
 	began   time.Time
 
 	tree    *session.Tree
@@ -145,13 +146,16 @@ func (a *app) streams() []*os.File {
 	return files
 }
 
-// environment puts the file's own name where mode copy puts the copy's: one command line serves both.
+// environment puts the file's own name where mode copy puts the copy's: one command line serves both. Who asks for
+// interception alone needs that in no argument, and has all of them exact.
 func (r *interceptRun) environment() []string {
 	if len(r.options.files) != 1 || isPattern(r.options.files[0]) {
 		return nil
 	}
 	file := absolute(r.options.files[0])
-	r.program.argv = fill(r.program.argv, file)
+	if !r.exact {
+		r.program.argv = fill(r.program.argv, file)
+	}
 	return []string{r.options.env + "=" + file}
 }
 
@@ -218,7 +222,9 @@ func (r *interceptRun) tell() error {
 		case err != nil:
 			r.a.complain(nil, err, statusIO)
 		case len(f.Torn) > 0:
-			err = &problem{op: "exec", path: f.Path, err: fmt.Errorf("%w: %s", sidecar.ErrTorn, f.Torn[0]), status: statusData}
+			err = &problem{op: "exec", path: f.Path, status: statusData, err: fmt.Errorf("%w; it is in quarantine: %s", sidecar.ErrTorn, strings.Join(f.Torn, ", ")),
+				hint: "jsonguard recover --salvage " + shellQuote(f.Path) + " takes its complete records"}
+			r.a.complain(nil, err, statusData)
 		case len(f.Rejected) > 0:
 			err = &problem{op: "exec", path: f.Path, err: fmt.Errorf("%w: %s", sidecar.ErrRejected, f.Rejected[0].Reason), status: statusData}
 			r.a.complain(nil, err, statusData)
@@ -254,7 +260,7 @@ func (r *interceptRun) nameUnwritten() {
 	for _, name := range r.options.files {
 		written := false
 		for _, f := range r.files {
-			written = written || f.Writes > 0 && (sameFile(name, f.Path) || session.Matches(resolved(name), f.Path))
+			written = written || f.Writes+len(f.Torn) > 0 && (sameFile(name, f.Path) || session.Matches(resolved(name), f.Path))
 		}
 		if !written {
 			r.a.warn(unwritten(name))

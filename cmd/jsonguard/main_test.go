@@ -180,8 +180,12 @@ func TestNegativeNumbersAreValues(t *testing.T) {
 	require.Equal(t, []string{"set", "--", "-5", "/n", "1"}, keepNegatives([]string{"set", "--", "-5", "/n", "1"}))
 }
 
-func TestFillReplacesEveryOccurrenceButTheProgram(t *testing.T) {
-	require.Equal(t, []string{"{}", "x", "--db=/c", "/c:/c"}, fill([]string{"{}", "x", "--db={}", "{}:{}"}, "/c"))
+func TestFillLeavesTheProgramsOwnTextAlone(t *testing.T) {
+	require.Equal(t, []string{"{}", "x", "/c", "--db=/c", "-f=/c"}, fill([]string{"{}", "x", "{}", "--db={}", "-f={}"}, "/c"))
+	for _, own := range []string{"d={}", "{}:{}", "print({})", "--eval=d={}", "-={}", "--a b={}", "{} ", "--db={}:{}", "{}\n"} {
+		require.Equal(t, []string{"{}", own}, fill([]string{"{}", own}, "/c"), "the program's own text")
+	}
+	require.Equal(t, []string{"/usr/bin/find", ".", "-exec", "cat", "{}", ";"}, fill([]string{"/usr/bin/find", ".", "-exec", "cat", "{}", ";"}, "/c"))
 }
 
 func TestExecFailuresBeforeTheProgramAre125(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -204,6 +205,15 @@ func TestIncompleteAtTheEnd(t *testing.T) {
 	require.Equal(t, 65, cmd.ProcessState.ExitCode(), "%s", out)
 	require.Contains(t, string(out), "quarantine")
 	require.Equal(t, `{"a":1}`, l.read("r.json"))
+	// Quiet is about notes: an error says which file, what happened and what to do.
+	cmd = l.guarded(results, "sh", "-c", `printf '{"a":' > r.json`)
+	cmd.Args = slices.Insert(cmd.Args, 2, "-q")
+	out, err = cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Equal(t, 65, cmd.ProcessState.ExitCode(), "%s", out)
+	for _, part := range []string{l.path("r.json"), "incomplete write", "quarantine", "recover --salvage"} {
+		require.Contains(t, string(out), part)
+	}
 	// One that goes on with it is not.
 	l.together(l.guarded(results, "sh", "-c", `printf '{"a":' > r.json; printf '2}' >> r.json; grep -q 2 r.json`))
 	require.JSONEq(t, `{"a":2}`, l.read("r.json"))
