@@ -50,12 +50,13 @@ type heldLocks struct {
 	store    *store
 }
 
+// release gives the guard's back last: who waits for that, because a fold is under way, finds the target's free then.
 func (h *heldLocks) release() {
-	if h.guard != nil {
-		_ = h.guard.Close() // closing the only descriptor releases its flock (flock(2))
-	}
 	for _, l := range slices.Backward(h.targets) {
 		_ = l.Release()
+	}
+	if h.guard != nil {
+		_ = h.guard.Close() // closing the only descriptor releases its flock (flock(2))
 	}
 }
 

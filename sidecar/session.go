@@ -720,22 +720,35 @@ func (s *Session) forget(sidecar string) {
 // Fold brings everything that is pending into the target, of anybody. Where nothing is, it touches nothing. ErrPending: its
 // lock was not to be had.
 func (s *Session) Fold(ctx context.Context) (Result, error) {
-	if !s.g.somethingPending() {
-		return Result{}, nil
+	// Where there is nothing to wait for, under the turn of those who may not wait: they would take the lock of another
+	// Guard of ours for a program's.
+	done, result, err := s.tryOnce(ctx)
+	if !done && err == nil {
+		result, err = s.g.Flush(ctx)
 	}
-	result, err := s.g.Flush(ctx)
 	if errors.Is(err, lock.ErrTimeout) || errors.Is(err, context.Canceled) {
 		err = s.g.fail("fold", pendingError{err}, "")
 	}
 	return result, err
 }
 
+func (s *Session) tryOnce(ctx context.Context) (done bool, result Result, err error) {
+	g := s.reader
+	if err := g.enter(ctx, g.deadline()); err != nil {
+		return false, Result{}, err
+	}
+	defer g.turn.give()
+	return g.foldNow(ctx)
+}
+
 // Rest waits for a fold of this session that is under way.
 func (s *Session) Rest(ctx context.Context) error {
-	if err := s.g.enter(ctx, s.g.deadline()); err != nil {
-		return err
+	for _, g := range []*Guard{s.g, s.reader} {
+		if err := g.enter(ctx, g.deadline()); err != nil {
+			return err
+		}
+		g.turn.give()
 	}
-	s.g.turn.give()
 	return nil
 }
 
@@ -756,24 +769,22 @@ func (s *Session) Current(ctx context.Context) (content []byte, overlay bool, re
 	return content, overlay, Result{}, g.fail("read", err, hintFor(err))
 }
 
-// Try folds everything that is pending, whoever wrote it, unless the target's lock is not to be had (done is false). It waits
-// for no lock of a program, at most for a fold that is under way.
-func (s *Session) Try(ctx context.Context) (done bool, result Result, err error) {
-	g := s.reader
-	if err := g.enter(ctx, g.deadline()); err != nil {
-		return false, Result{}, err
-	}
-	defer g.turn.give()
-	const attempts = 4 // others may fold again and again
-	for range attempts {
-		if done, result, err = g.foldNow(ctx); done || err != nil {
-			break
+// Try folds everything that is pending, whoever wrote it, unless a program has the target's lock (done is false). It waits
+// for a fold that is under way. patient: who holds the lock while nobody folds may be about to fold, and is given a moment
+// to get there; it costs that moment where it is a program.
+func (s *Session) Try(ctx context.Context, patient bool) (done bool, result Result, err error) {
+	// A folder needs microseconds from one lock to the other, but on a busy machine it may have to wait for a processor in
+	// between. All in all an eighth of a second.
+	const longest = 64 * time.Millisecond
+	for pause := time.Duration(0); ; pause = max(time.Millisecond, 2*pause) {
+		if done, result, err = s.tryOnce(ctx); done || err != nil || pause > longest || !patient && pause > 0 {
+			return done, result, err
 		}
 		if err = s.excluded(ctx, func() error { return nil }); err != nil { // a fold is no program
-			break
+			return false, result, err
 		}
+		time.Sleep(pause)
 	}
-	return done, result, err
 }
 
 func (g *Guard) foldNow(ctx context.Context) (done bool, result Result, err error) {

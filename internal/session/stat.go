@@ -111,7 +111,9 @@ func (t *target) foldNow() {
 	if t.wrote == t.folded || t.session == nil {
 		return
 	}
-	done, result, err := t.session.Try(context.Background())
+	patient := t.tried != t.wrote // once for each change, where a program has the lock
+	t.tried = t.wrote
+	done, result, err := t.session.Try(context.Background(), patient)
 	t.note(result, t.failure)
 	switch {
 	case err != nil:

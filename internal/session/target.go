@@ -57,6 +57,7 @@ type target struct {
 	flocks    []*programLock
 
 	wrote, folded int  // changes, and how many of them are in the target
+	tried         int  // the change for which a lock was waited for a moment: see foldNow
 	due           bool // counted in the tree's due
 
 	stats   Stats
