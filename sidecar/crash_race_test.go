@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -71,6 +72,11 @@ type scheduler struct {
 	change int // the next one
 	cut    bool
 	trace  []string
+	family bool  // the others are children of the first process, and go on under its hold
+	parent *life // that holds <target>.lock; nil: nobody of them does
+	// asleep is not granted a call before wake, as a process that was stopped between two of them.
+	asleep *life
+	wake   int
 }
 
 // life is one process from its start to its end.
@@ -90,7 +96,7 @@ type killed struct{}
 func newScheduler(run int) *scheduler {
 	r := rand.New(rand.NewPCG(*crashSeed, uint64(run)))
 	return &scheduler{
-		w: newWorld(racing[r.IntN(len(racing))]), r: r, order: vfs.Order(r.IntN(2)),
+		w: newWorld(racing[r.IntN(len(racing))]), r: r, order: vfs.Order(r.IntN(2)), family: r.IntN(3) == 0,
 		asking: make(chan *life), ended: make(chan *life),
 	}
 }
@@ -107,7 +113,7 @@ func (s *scheduler) run() error {
 		if s.calls++; s.calls > limit {
 			return errors.New("no end: somebody waits for ever")
 		}
-		i := s.r.IntN(len(s.parked))
+		i := s.pick()
 		l := s.parked[i]
 		switch {
 		case kills > 0 && s.r.IntN(150) == 0:
@@ -150,6 +156,21 @@ func (s *scheduler) run() error {
 	check(s.w.settled())
 	check(s.w.cleaned())
 	return s.w.verify(s.cut)
+}
+
+// pick chooses who goes on. Now and then one sleeps while the others do much.
+func (s *scheduler) pick() int {
+	i := s.r.IntN(len(s.parked))
+	if s.asleep == nil && s.r.IntN(50) == 0 {
+		s.asleep, s.wake = s.parked[i], s.calls+s.r.IntN(500)
+	}
+	if s.calls >= s.wake || len(s.parked) == 1 {
+		s.asleep = nil
+	}
+	for s.parked[i] == s.asleep {
+		i = s.r.IntN(len(s.parked))
+	}
+	return i
 }
 
 func (s *scheduler) log(l *life, what string) {
@@ -282,7 +303,46 @@ func (l *life) open() *Guard {
 	g, err := guardOn(l.fs(), l.s.w.script.target, Options{Command: l.name, Timeout: time.Hour})
 	check(err)
 	g.boot = "boot" + l.s.w.boot
+	if l.s.family {
+		g.seams.lockTarget = l.lockInFamily(g.parent)
+	}
 	return g
+}
+
+// lockInFamily is flock for the parent, which does not wait for its children at all; they go on under its hold.
+func (l *life) lockInFamily(dir vfs.Dir) func(context.Context, string, time.Duration) (targetLock, error) {
+	return func(ctx context.Context, name string, wait time.Duration) (targetLock, error) {
+		f, err := dir.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		free, err := f.TryLock()
+		if err == nil && !free {
+			if p := l.s.parent; p != nil && !p.dead && p != l {
+				return heldByTree{}, f.Close()
+			}
+			err = waitLock(ctx, f, wait)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if l.name == "P0" {
+			l.s.parent = l
+		}
+		return &familyLock{memLock{f}, l}, nil
+	}
+}
+
+type familyLock struct {
+	memLock
+	l *life
+}
+
+func (f *familyLock) Release() error {
+	if f.l.s.parent == f.l {
+		f.l.s.parent = nil
+	}
+	return f.memLock.Release()
 }
 
 // next is a change that nobody made yet.
