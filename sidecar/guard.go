@@ -41,6 +41,7 @@ type Guard struct {
 	swept      bool            // under turn: this Guard looked for temporary files of dead folds
 	hopeless   map[string]bool // under turn: torn documents of which nothing is complete
 	remembered remembered      // under turn
+	pruning    sync.WaitGroup  // under turn: versions that are kept are being looked through
 
 	// mu guards what follows. Nobody waits for another process while holding it, so that a journaled change never does: but
 	// for the one that is just making the guard directory.
@@ -68,6 +69,8 @@ type seams struct {
 	flockless    func() bool // nil: flock excludes
 	// lockPlaces takes the lock of every pointer, if nobody holds one. nil: there are none.
 	lockPlaces func() (release func() error, ok bool, err error)
+	// later does what no caller waits for, before Close returns. nil: at once.
+	later func(do func())
 }
 
 // targetLock is what the fold needs of a *lock.Lock.
@@ -151,6 +154,7 @@ func Open(target string, o Options) (*Guard, error) {
 		}
 		return l.Release, true, nil
 	}
+	g.seams.later = g.inBackground
 	g.seams.flockless = func() bool { return !lock.Excludes(resolved) }
 	g.seams.writable = func() error { return writable(resolved) }
 	if _, err := g.checkTarget(); err != nil && !isMissing(err) {
@@ -354,9 +358,7 @@ func (g *Guard) Close() error {
 		}
 	}
 	g.mu.Unlock()
-	if stop != nil {
-		g.background.Wait()
-	}
+	g.background.Wait()
 	g.turn <- struct{}{}
 	defer g.turn.give()
 	defer g.remembered.drop()
@@ -377,6 +379,27 @@ func (g *Guard) Close() error {
 	}
 	g.store, g.replaced = nil, nil
 	return errors.Join(err, g.parent.Close())
+}
+
+// later does what no caller waits for.
+func (g *Guard) later(do func()) {
+	if g.seams.later == nil {
+		do()
+		return
+	}
+	g.seams.later(do)
+}
+
+func (g *Guard) inBackground(do func()) {
+	g.mu.Lock()
+	closed := g.closed
+	if !closed {
+		g.background.Go(do)
+	}
+	g.mu.Unlock()
+	if closed { // Close waits for nothing more
+		do()
+	}
 }
 
 // holdsPending says whether this process's sidecar holds changes that are not in the target for good.

@@ -21,38 +21,47 @@ func (h *History) dueBetween(from, to uint64, size int64) bool {
 	return from/n != to/n
 }
 
-// pruneHistory removes the versions that are beyond the bounds, the oldest first. Nothing is synced: one that a power cut
-// brings back goes the next time.
+// pruneHistory sees to it that the versions go that are beyond the bounds. Nothing is synced: one that a power cut brings
+// back goes the next time. To free a file takes as long as a fifth of a fold and more, so that nobody waits for it: neither
+// the caller nor, with the locks, everybody else. Only the index is replaced under them, because other folds append to it.
 func (f *fold) pruneHistory() error {
-	h := f.g.Keeps()
+	h, now := f.g.Keeps(), time.Now()
 	if !f.pruneDue || h == nil {
 		return nil
 	}
 	f.pruneDue = false
-	_, err := f.s.prune(h, time.Now())
-	return err
+	if err := f.s.compactIndex(h, now); err != nil {
+		return err
+	}
+	history := f.s.history
+	f.g.pruning.Wait() // folds do not outrun it
+	f.g.pruning.Add(1)
+	f.g.later(func() {
+		defer f.g.pruning.Done()
+		if err := prune(history, h, now); err != nil {
+			f.g.warn("not tidied up: %v", err)
+		}
+	})
+	return nil
 }
 
-// prune returns the names of the versions it removed.
-func (s *store) prune(h *History, now time.Time) (removed []string, err error) {
-	if _, err := s.openHistory(); err != nil {
-		return nil, err
-	}
-	files, err := keptFiles(s.history)
+// prune removes the oldest versions, down to the bounds. It needs no lock: a fold keeps newer ones, and a reader that finds
+// one gone is told so.
+func prune(history vfs.Dir, h *History, now time.Time) error {
+	files, err := keptFiles(history)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	from, err := h.firstWithin(s.history, files, now)
+	from, err := h.firstWithin(history, files, now)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, f := range files[:from] {
-		if err := ignoreMissing(s.history.Remove(f.name)); err != nil {
-			return removed, err
+		if err := ignoreMissing(history.Remove(f.name)); err != nil {
+			return err
 		}
-		removed = append(removed, f.name)
 	}
-	return removed, s.compactIndex(h, now)
+	return nil
 }
 
 // firstWithin is the index of the oldest file that is within the bounds.
@@ -158,8 +167,11 @@ func (g *Guard) cleanHistory(s *store) error {
 	if err != nil || len(files) == 0 || h == nil {
 		return err
 	}
-	_, err = s.prune(h, time.Now())
-	return err
+	now := time.Now()
+	if err := prune(s.history, h, now); err != nil {
+		return err
+	}
+	return s.compactIndex(h, now)
 }
 
 // ForgetHistory removes every version that is kept, and returns their paths.
