@@ -120,7 +120,7 @@ func TestMutantsAreCaught(t *testing.T) {
 
 func (m mutant) mustBeCaught(t *testing.T, root, src string) {
 	mutated := filepath.Join(t.TempDir(), filepath.Base(m.file))
-	require.NoError(t, os.WriteFile(mutated, []byte(strings.Replace(src, m.old, m.new, 1)), 0o600))
+	require.NoError(t, os.WriteFile(mutated, []byte(m.mutate(src)), 0o600))
 	overlay := filepath.Join(t.TempDir(), "overlay.json")
 	text, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, m.file): mutated}})
 	require.NoError(t, err)
@@ -141,6 +141,8 @@ func (m mutant) mustBeCaught(t *testing.T, root, src string) {
 	require.Error(t, err, "survived: %s\n%s", m.breaks, out)
 	require.Contains(t, out, "--- FAIL", "must fail in a test:\n%s", out)
 }
+
+func (m mutant) mutate(src string) string { return strings.Replace(src, m.old, m.new, 1) }
 
 func read(t *testing.T, path string) mutant {
 	archive, err := txtar.ParseFile(path)
