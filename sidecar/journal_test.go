@@ -242,17 +242,45 @@ func FuzzParseJournal(f *testing.F) {
 	f.Add([]byte("{}\n"), uint64(0))
 	head, _ := header{Version: 1, ID: "x"}.marshal()
 	f.Add(append(head, sealed([]byte(`{"seq":1,"ops":["{}"]}`))...), uint64(0))
+	f.Add([]byte(`{"jsonguard":1,"id":"x"}`+"\n"+`{"seq":1,"generation":0,"monotonic":1,"ops":["{}"]}`+"\n"+`{"seq":2,"generation":0,"monotonic":2,"ours":"1.ours","base":"base"}`+"\n"), uint64(1))
 	f.Fuzz(func(t *testing.T, raw []byte, watermark uint64) {
-		r, err := parseJournal(raw, watermark)
-		if err != nil {
-			return
-		}
-		require.LessOrEqual(t, r.end, int64(len(raw)))
-		for i, l := range r.lines {
-			require.Greater(t, l.Seq, watermark)
-			if i > 0 {
-				require.Equal(t, r.lines[i-1].Seq+1, l.Seq)
+		checkJournal(t, raw, watermark)
+		whole := sealedLines(raw)
+		lines := checkJournal(t, whole, watermark)
+		// A torn last line takes nothing away from those before it.
+		for _, cut := range []int{1, 2, len(whole) / 3} {
+			before := checkJournal(t, whole[:max(0, len(whole)-cut)], watermark)
+			require.LessOrEqual(t, len(before), len(lines))
+			for i := range before {
+				require.Equal(t, lines[i], before[i])
 			}
 		}
 	})
+}
+
+// sealedLines gives each line that can have one the checksum that belongs to it: no fuzzer finds those.
+func sealedLines(raw []byte) (whole []byte) {
+	for text := range bytes.Lines(raw) {
+		if object, ended := bytes.CutSuffix(text, []byte("\n")); ended && bytes.HasSuffix(object, []byte("}")) {
+			text = sealed(bytes.Clone(object))
+		}
+		whole = append(whole, text...)
+	}
+	return whole
+}
+
+// checkJournal reads a journal, however wrong it is.
+func checkJournal(t *testing.T, raw []byte, watermark uint64) []line {
+	r, err := parseJournal(raw, watermark)
+	if err != nil {
+		return nil
+	}
+	require.LessOrEqual(t, r.end, int64(len(raw)))
+	for i, l := range r.lines {
+		require.Greater(t, l.Seq, watermark)
+		if i > 0 {
+			require.Equal(t, r.lines[i-1].Seq+1, l.Seq)
+		}
+	}
+	return r.lines
 }

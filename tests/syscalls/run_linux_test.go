@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -257,20 +256,12 @@ func (r *run) recovered() (n int, content []byte, err error) {
 		return 0, nil, fmt.Errorf("%w: %s", err, content)
 	}
 	findings, err := g.Verify(ctx, r.s.repair)
-	if err == nil && slices.ContainsFunc(findings, halfWritten) {
-		findings, err = g.Verify(ctx, true) // mends it
-	}
 	for _, f := range findings {
 		if !f.OK && !f.Repaired && !(r.s.torn && f.Check == "quarantine") {
 			err = errors.Join(err, fmt.Errorf("verify: %s %s: %s", f.Check, f.Path, f.Detail))
 		}
 	}
 	return n, content, err
-}
-
-// halfWritten is what a write that was cut short may leave: a line of history, or the commit record that nothing depends on.
-func halfWritten(f sidecar.Finding) bool {
-	return !f.OK && (f.Check == "history" || f.Check == "commit")
 }
 
 // count is how often somebody added 1.
