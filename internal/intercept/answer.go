@@ -23,14 +23,16 @@ type notification struct {
 	task *task
 	mem  memory
 
+	begins bool // see receiver
+
 	mu     sync.Mutex
 	cancel context.CancelCauseFunc
 	ctx    context.Context
 }
 
 // answer looks at a call closely, asks the handler if it is of interest, and answers.
-func (s *supervisor) answer(call seccompNotif) {
-	n := &notification{s: s, call: call}
+func (s *supervisor) answer(call seccompNotif, begins bool) {
+	n := &notification{s: s, call: call, begins: begins}
 	defer n.end()
 	result, err := n.decide()
 	switch e, isErrno := errnoOf(err); {
@@ -70,6 +72,11 @@ func (n *notification) decide() (int, error) {
 	if m.descriptor() {
 		return 0, n.decideDescriptor(m)
 	}
+	if n.begins {
+		if err := n.catchUp(true); err != nil {
+			return 0, err
+		}
+	}
 	places, err := n.places(m)
 	defer func() {
 		for _, p := range places {
@@ -101,6 +108,11 @@ func (n *notification) decide() (int, error) {
 		}
 	}
 	if !interest {
+		if m.writes(&n.call.data) && n.s.handler.Pending() {
+			if err := n.catchUp(false); err != nil {
+				return 0, err
+			}
+		}
 		return 0, Continue
 	}
 	// What was read is the caller's only if it still waits: else another process may have got its number.
@@ -307,6 +319,19 @@ func (n *notification) prepare() (*Call, error) {
 		return nil, n.unseen(err)
 	}
 	return &Call{Supervisor: n.s.public, Process: p, TID: n.task.tid, n: n}, nil
+}
+
+// catchUp tells the handler of a call that only waits for what is due.
+func (n *notification) catchUp(begins bool) error {
+	if !n.alive() {
+		return Continue
+	}
+	c, err := n.prepare()
+	if err != nil {
+		return err
+	}
+	n.s.handler.Behind(c, begins)
+	return nil
 }
 
 func (n *notification) ask(c *Call, m meaning, places []*Place, text string) (int, error) {

@@ -127,6 +127,11 @@ func (m meaning) onlyReads(d *seccompData) bool {
 	return m.op == opOpen && d.args[m.arg]&changes == unix.O_RDONLY
 }
 
+// writes says that a call opens a file to write it. openat2's flags are not at hand.
+func (m meaning) writes(d *seccompData) bool {
+	return m.op == opCreat || m.op == opOpen && d.args[m.arg]&unix.O_ACCMODE != unix.O_RDONLY
+}
+
 // opensDirectory says that a call can open nothing else.
 func (m meaning) opensDirectory(d *seccompData) bool {
 	return m.op == opOpen && d.args[m.arg]&unix.O_DIRECTORY != 0

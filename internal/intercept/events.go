@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,9 @@ type events struct {
 	s       *supervisor
 	poll    int // epoll
 	inotify int
+
+	closes  atomic.Uint32 // by writers, that were told
+	telling atomic.Bool   // changes have been read, or are about to be, and not told
 
 	draining sync.Mutex // held while changes are told, so that a drain ends only when they have been
 	buffer   []byte
@@ -152,6 +156,8 @@ func (e *events) run() {
 func (e *events) drain() {
 	e.draining.Lock()
 	defer e.draining.Unlock()
+	e.telling.Store(true)
+	defer e.telling.Store(false)
 	for {
 		n, err := unix.Read(e.inotify, e.buffer)
 		if err == unix.EINTR {
@@ -163,6 +169,13 @@ func (e *events) drain() {
 		e.tell(e.buffer[:n])
 	}
 	e.lookAgain()
+}
+
+// untold says whether there are changes that have not been told (FIONREAD, see inotify(7), which terminals call TIOCINQ).
+// If not, closes counts all there were.
+func (e *events) untold() bool {
+	n, err := unix.IoctlGetInt(e.inotify, unix.TIOCINQ)
+	return err == nil && n > 0 || e.telling.Load() // in this order: they are read while telling
 }
 
 // lookAgain tells of the files whose last writer has gone since.
@@ -233,6 +246,7 @@ func (e *events) tell(raw []byte) {
 		}
 		var what Change
 		if mask&unix.IN_CLOSE_WRITE != 0 {
+			e.closes.Add(1)
 			what |= Closed
 		}
 		if mask&unix.IN_MODIFY != 0 {

@@ -122,6 +122,10 @@ func (h *scratchHandler) Pending() bool {
 
 func (h *scratchHandler) Exempt(int) bool { return false }
 
+func (h *scratchHandler) Behind(c *Call, begins bool) {
+	h.note("behind %v", begins)
+}
+
 func (h *scratchHandler) Stat(*Call, *Place) (*os.File, error) { return nil, Continue }
 
 // Identity: a writer's scratch file is the guarded one to it.

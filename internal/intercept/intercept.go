@@ -13,7 +13,7 @@
 // another name (a symlink, a hard link) that the file had before the start, until somebody in the tree writes by such a
 // name or makes one: that reader gets the file itself. A call that waits to be received, for some microseconds, is
 // interrupted by signals: open(2) may then fail with EINTR in a program that handles signals without SA_RESTART. lstat(2)
-// is not seen: just after a close, and until the handler has been told of it, it describes what was before.
+// is not seen: just after a close, and until the handler has been told of it, it describes what was before (but see Behind).
 //
 // The mechanism is seccomp's user notification (Linux 5.19 or newer, amd64 and arm64). Elsewhere Start and Probe
 // return ErrUnsupported.
@@ -77,6 +77,12 @@ type Handler interface {
 	// Exempt says that a process is one of the handler's own kind: its calls pass, whatever they are about, and nothing is told
 	// before them. The handler may be waiting for it.
 	Exempt(pid int) bool
+
+	// Behind is told of calls that concern nothing of interest, while something is Pending: the first one of a thread, or of a
+	// program that it executes (begins), and the first one after each close by which a thread opens a file for writing. What
+	// is due to be seen then should be, because lstat(2), which is not trapped, may come next: of tar(1), started right behind a
+	// write, or of a program that packs what it has just written. The call waits.
+	Behind(c *Call, begins bool)
 
 	// Open is open(2), openat(2), openat2(2) and creat(2), of a directory as well while something is Pending: it may be listed.
 	// The descriptor becomes the caller's; the file is closed

@@ -25,6 +25,7 @@ type receiver struct {
 	mem     memory
 	path    [pathMax]byte
 	at      [pathMax + 64]byte // a path as we reach it
+	begins  bool               // the call is the first one of a thread or a program, while something is pending
 	busy    atomic.Uint64      // the call being looked at; 0 none
 	retired atomic.Bool
 }
@@ -109,11 +110,11 @@ func (r *receiver) run() {
 			if r.s.ending.Load() {
 				r.s.listener.killCaller(&r.call)
 			} else if r.ofInterest(&r.call) {
-				call, mine := r.call, r.s.inFlight.place()
+				call, begins, mine := r.call, r.begins, r.s.inFlight.place()
 				r.s.inFlight.set(mine, &call)
 				r.s.answers.Go(func() {
 					defer r.s.inFlight.give(mine)
-					r.s.answer(call)
+					r.s.answer(call, begins)
 				})
 			} else {
 				r.s.listener.passOn(r.call.id)
@@ -153,6 +154,7 @@ func (l listener) abandoned() bool {
 
 // ofInterest says whether somebody should look closer. It errs on that side.
 func (r *receiver) ofInterest(n *seccompNotif) bool {
+	r.begins = false
 	m := meaningOf(&n.data)
 	if m.op == opView {
 		r.s.views.Store(true)
@@ -164,6 +166,10 @@ func (r *receiver) ofInterest(n *seccompNotif) bool {
 	tid := int(n.pid)
 	if m.descriptor() {
 		return r.descriptorOfInterest(tid, int(int32(n.data.args[0])))
+	}
+	if r.s.starts(tid) && r.s.handler.Pending() {
+		r.begins = true
+		return true
 	}
 	if r.foreign(tid) {
 		return true
@@ -181,8 +187,30 @@ func (r *receiver) ofInterest(n *seccompNotif) bool {
 	case opSymlink:
 		return r.pathOfInterest(tid, unix.AT_FDCWD, n.data.args[m.text], look{nameOnly: true})
 	}
-	return false
+	return m.writes(&n.data) && r.s.handler.Pending() && r.s.lags(tid)
 }
+
+// starts says that a thread has not called before. Of two with like numbers it may say so again.
+func (s *supervisor) starts(tid int) bool {
+	seen := &s.begun[tid%len(s.begun)]
+	if seen.Load() == int32(tid) {
+		return false
+	}
+	seen.Store(int32(tid))
+	return true
+}
+
+// lags says that a writer has closed since a thread was asked about last.
+func (s *supervisor) lags(tid int) bool {
+	if s.events.untold() {
+		return true
+	}
+	seen, now := &s.behind[tid%len(s.behind)], uint64(tid)<<32|uint64(s.events.closes.Load())
+	return seen.Swap(now) != now
+}
+
+// loader is what the dynamic linker opens first in a program that a thread executes (ld.so(8)).
+const loader = "ld.so.cache"
 
 // look says how closely to look at a path.
 type look struct {
@@ -206,6 +234,10 @@ func (r *receiver) pathOfInterest(tid, dir int, address uint64, how look) bool {
 	trimmed := bytes.TrimRight(path, "/")
 	last := trimmed[bytes.LastIndexByte(trimmed, '/')+1:]
 	if r.s.handler.Named(string(last)) || throughProcess(path, last) {
+		return true
+	}
+	if string(last) == loader && r.s.handler.Pending() {
+		r.begins = true
 		return true
 	}
 	if len(trimmed) == 0 || how.nameOnly {

@@ -30,6 +30,8 @@ type supervisor struct {
 	views         atomic.Bool // a process changed its root or mount namespace
 	aliases       atomic.Bool // a file of interest is known to have another name
 	sameRoot      [1024]atomic.Int32
+	begun         [1024]atomic.Int32  // threads that made a call
+	behind        [1024]atomic.Uint64 // thread and number of closes when it opened a file for writing
 	replacer      replacer
 	receivers     sync.WaitGroup
 	idle          bool     // no receiver is left

@@ -53,6 +53,9 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 	}
 	x := t.target(p)
 	if x == nil {
+		if how.Write() && t.Pending() {
+			t.behind(c.process, false)
+		}
 		return t.openTemp(c, p, how)
 	}
 	x.mu.Lock()

@@ -106,6 +106,37 @@ func (t *Tree) listing(p *intercept.Place) {
 	}
 }
 
+// Behind: what a program closed is in the file before a program that starts goes on, and before one that wrote it, or whose
+// descendant did, opens something else for writing.
+func (t *Tree) Behind(c *intercept.Call, begins bool) {
+	t.callerOf(c)
+	t.behind(c.Process, begins)
+}
+
+func (t *Tree) behind(p *intercept.Process, begins bool) {
+	for _, x := range t.all() {
+		x.mu.Lock()
+		if x.session != nil && len(x.writers) > 0 || x.wrote > x.folded {
+			x.settle()
+			if begins || descends(x.lastBy, p) {
+				x.settleEndings()
+				x.foldNow()
+			}
+		}
+		x.unlock()
+	}
+}
+
+// descends says whether a process is another one, or comes of it.
+func descends(p, from *intercept.Process) bool {
+	for ; p != nil; p = p.Parent {
+		if p == from {
+			return true
+		}
+	}
+	return false
+}
+
 // foldNow folds what was closed, if no program's lock has to be waited for.
 func (t *target) foldNow() {
 	if t.wrote == t.folded || t.session == nil {

@@ -56,9 +56,10 @@ type target struct {
 	temps     []privateTemp // files that are to be renamed over the target
 	flocks    []*programLock
 
-	wrote, folded int  // changes, and how many of them are in the target
-	tried         int  // the change for which a lock was waited for a moment: see foldNow
-	due           bool // counted in the tree's due
+	wrote, folded int                // changes, and how many of them are in the target
+	tried         int                // the change for which a lock was waited for a moment: see foldNow
+	lastBy        *intercept.Process // the last change
+	due           bool               // counted in the tree's due
 
 	stats   Stats
 	failure error
@@ -425,6 +426,7 @@ func (t *target) knows(w *writer, content []byte, base *version, diffed bool) {
 }
 
 func (t *target) written(w *writer) {
+	t.lastBy = w.process
 	t.drop(w)
 	t.changed()
 }

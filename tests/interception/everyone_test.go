@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -97,15 +95,9 @@ if __name__=="__main__":
 				other := l.guarded(results, "python3", "-c", "import w\nfor i in range(3): w.add('other%d'%i)")
 				for _, cmd := range []*exec.Cmd{one, other} {
 					cmd.Env = append(os.Environ(), "PATH="+l.dir+":"+os.Getenv("PATH"), "PYTHONDONTWRITEBYTECODE=1", "HOME="+l.dir)
-					if nobody {
-						cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-					}
 				}
 				if nobody {
-					for dir := l.dir; dir != os.TempDir() && strings.HasPrefix(dir, os.TempDir()); dir = filepath.Dir(dir) {
-						require.NoError(t, os.Chmod(dir, 0o777))
-					}
-					require.NoError(t, os.Chown(l.path("r.json"), 65534, 65534))
+					l.asNobody(one, other)
 				}
 				l.together(one, other)
 				doc := l.object("r.json")

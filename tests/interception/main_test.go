@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,6 +114,28 @@ func (l *lab) together(commands ...*exec.Cmd) {
 	}
 	for _, r := range all {
 		l.wait(r)
+	}
+}
+
+// asNobody has commands run as a user without any privilege, who may write in the lab. The test skips where that takes root.
+func (l *lab) asNobody(commands ...*exec.Cmd) {
+	const nobody = 65534
+	if os.Geteuid() != 0 {
+		l.Skip("SKIPPED: needs root")
+	}
+	for dir := l.dir; dir != os.TempDir() && strings.HasPrefix(dir, os.TempDir()); dir = filepath.Dir(dir) {
+		require.NoError(l, os.Chmod(dir, 0o777))
+	}
+	entries, err := os.ReadDir(l.dir)
+	require.NoError(l, err)
+	for _, e := range entries {
+		require.NoError(l, os.Lchown(l.path(e.Name()), nobody, nobody))
+	}
+	for _, cmd := range commands {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		if cmd.Env == nil {
+			cmd.Env = append(os.Environ(), "HOME="+l.dir)
+		}
 	}
 }
 

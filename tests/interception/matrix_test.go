@@ -107,35 +107,41 @@ func argvOf(needs, script, name string, n int) []string {
 	return []string{"sh", "-c", script, "sh", name, fmt.Sprint(n)}
 }
 
-// Every kind of writer, twice under one supervisor and once beside a Python writer under another.
+// Every kind of writer, twice under one supervisor and once beside a Python writer under another; as root and as nobody.
 func TestEveryWriterMerges(t *testing.T) {
 	const each = 4
 	python := writers["python open w"]
 	python.script = beforePython + python.script
 	for name, w := range writers {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			needs(t, w.needs, python.needs)
-			l := newLab(t)
-			l.write("r.json", "{\n \"n\": 0\n}\n")
-			if !strings.Contains(w.script, "ready.") { // it does not wait for the others, who do not wait for it
-				l.write("ready.1", "")
-				l.write("ready.2", "")
-			}
-			l.together(
-				l.guarded(results, argvOf(w.needs, w.script, "a", each)...),
-				l.guarded(results, argvOf(w.needs, w.script, "b", each)...),
-				l.guarded(results, argvOf(python.needs, python.script, "p", each)...),
-			)
-			doc := l.object("r.json")
-			for _, who := range []string{"a", "b", "p"} {
-				for i := range each {
-					require.Contains(t, doc, fmt.Sprintf("%s%d", who, i), "%s", l.read("r.json"))
+		for _, user := range []string{"", ", as nobody"} {
+			t.Run(name+user, func(t *testing.T) {
+				t.Parallel()
+				needs(t, w.needs, python.needs)
+				l := newLab(t)
+				l.write("r.json", "{\n \"n\": 0\n}\n")
+				if !strings.Contains(w.script, "ready.") { // it does not wait for the others, who do not wait for it
+					l.write("ready.1", "")
+					l.write("ready.2", "")
 				}
-			}
-			require.Len(t, doc, 3*each+1)
-			l.clean("r.json")
-		})
+				all := []*exec.Cmd{
+					l.guarded(results, argvOf(w.needs, w.script, "a", each)...),
+					l.guarded(results, argvOf(w.needs, w.script, "b", each)...),
+					l.guarded(results, argvOf(python.needs, python.script, "p", each)...),
+				}
+				if user != "" {
+					l.asNobody(all...)
+				}
+				l.together(all...)
+				doc := l.object("r.json")
+				for _, who := range []string{"a", "b", "p"} {
+					for i := range each {
+						require.Contains(t, doc, fmt.Sprintf("%s%d", who, i), "%s", l.read("r.json"))
+					}
+				}
+				require.Len(t, doc, 3*each+1)
+				l.clean("r.json")
+			})
+		}
 	}
 }
 

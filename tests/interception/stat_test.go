@@ -3,6 +3,7 @@
 package interception
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,6 +44,25 @@ for i in range(12):
 assert len(json.load(open("r.json")))>=12`},
 	"make": {"make", `printf 'r.json: source\n\t@echo built >> log; cat source > r.json\n' > Makefile; echo '{"a":1}' > source; : > log
 make -s && make -s && [ $(wc -l < log) = 1 ] || exit 1; touch -d '+1 hour' source; make -s 2>/dev/null; [ $(wc -l < log) = 2 ]`},
+	// lstat(2) is not trapped. What a program does first, or opens for writing, waits for what was closed.
+	"tar": {"tar", packed("tar cf a.tar r.json", "tar xOf a.tar r.json")},
+	"find in the place of the shell": {"find", `i=0; while [ $i -lt 12 ]; do
+n=$(sh -c 'printf "{\"k\": \"%0'$((i*5%8+1))'d\"}" 1 > r.json; exec find r.json -printf %s'); [ "$n" = "$(cat r.json | wc -c)" ] || exit 1; i=$((i+1)); done`},
+	"cp -p": {"cp", packed("cp -p r.json copy", "cat copy")},
+	"cp -a": {"cp", packed("cp -a r.json copy", "cat copy")},
+	"rsync": {"rsync", packed("rsync -a --checksum r.json copy", "cat copy")},
+	"tarfile": {"python3", `import json,os,tarfile
+for i in range(12):
+    text=json.dumps({"k":"x"*(i*977%3000)})
+    with open("r.json","w") as f: f.write(text)
+    with tarfile.open("a.tar","w") as t: t.add("r.json")
+    assert tarfile.open("a.tar").extractfile("r.json").read().decode()==text, i
+os.remove("a.tar")`},
+}
+
+// packed writes versions of different lengths and packs each at once: what was packed is what is there.
+func packed(pack, unpack string) string {
+	return fmt.Sprintf(`i=0; while [ $i -lt 8 ]; do sh -c 'printf "{\"k\": \"%%0'$((i*5%%8+1))'d\"}" 1 > r.json; %s' || exit 1; %s | cmp - r.json || exit 2; i=$((i+1)); done`, pack, unpack)
 }
 
 func TestProgramsThatLookAtWhatTheyWrote(t *testing.T) {
