@@ -129,6 +129,26 @@ func (g *Guard) lockStore(ctx context.Context, h *heldLocks, create bool, until 
 	}
 }
 
+// alone does something that is no fold while nobody folds; s is nil where there is no guard directory.
+func (g *Guard) alone(ctx context.Context, op string, do func(s *store) error) error {
+	until := g.deadline()
+	if err := g.enter(ctx, until); err != nil {
+		return err
+	}
+	defer g.turn.give()
+	return g.underLocks(ctx, op, until, do)
+}
+
+// underLocks is alone for who has g.turn.
+func (g *Guard) underLocks(ctx context.Context, op string, until time.Time, do func(s *store) error) error {
+	held, err := g.lockAll(ctx, false, until)
+	if err != nil {
+		return g.fail(op, err, "")
+	}
+	defer held.release()
+	return g.fail(op, do(held.store), "")
+}
+
 // patience is how long to wait for locks, all in all; 0 means trying once.
 func (g *Guard) patience() time.Duration {
 	if g.options.Timeout == 0 {

@@ -176,38 +176,28 @@ func (g *Guard) cleanHistory(s *store) error {
 
 // ForgetHistory removes every version that is kept, and returns their paths.
 func (g *Guard) ForgetHistory(ctx context.Context) (removed []string, err error) {
-	until := g.deadline()
-	if err := g.enter(ctx, until); err != nil {
-		return nil, err
-	}
-	defer g.turn.give()
-	held, err := g.lockAll(ctx, false, until)
-	if err != nil {
-		return nil, g.fail("forget history", err, "")
-	}
-	defer held.release()
-	s := held.store
-	if s == nil {
-		return nil, nil
-	}
-	files, err := s.keptIfAny()
-	if err != nil {
-		return nil, g.fail("forget history", err, "")
-	}
-	for _, f := range files {
-		if err := ignoreMissing(s.history.Remove(f.name)); err != nil {
-			return removed, g.fail("forget history", err, "")
+	err = g.alone(ctx, "forget history", func(s *store) error {
+		if s == nil {
+			return nil
 		}
-		removed = append(removed, filepath.Join(g.GuardDir(), historyName, f.name))
-	}
-	if s.history != nil {
+		files, err := s.keptIfAny()
+		if err != nil || s.history == nil {
+			return err
+		}
+		for _, f := range files {
+			if err := ignoreMissing(s.history.Remove(f.name)); err != nil {
+				return err
+			}
+			removed = append(removed, filepath.Join(g.GuardDir(), historyName, f.name))
+		}
 		for _, name := range []string{indexName, indexNewName, partName} {
 			if err := ignoreMissing(s.history.Remove(name)); err != nil {
-				return removed, g.fail("forget history", err, "")
+				return err
 			}
 		}
-	}
-	return removed, nil
+		return nil
+	})
+	return removed, err
 }
 
 // keptIfAny lists the versions; where no history/ is, none is made.

@@ -109,3 +109,48 @@ func (f *fold) versionOf(p pendingLine) ([]byte, error) {
 	}
 	return f.s.readVersion(p.from.name, p.Ours)
 }
+
+// moveToQuarantine takes a sidecar out of pending/, and the versions that it names out of views/, after they are on disk
+// in quarantine/.
+func (s *store) moveToQuarantine(name, suffix string) error {
+	if err := s.linkTo(name, name+suffix); err != nil {
+		return err
+	}
+	view, err := s.views.OpenDir(name)
+	if err == nil {
+		defer view.Close()
+		var names []string
+		if names, err = view.Names(); err != nil {
+			return err
+		}
+		for _, n := range names {
+			if info, err := view.Stat(n); err == nil && info.Mode.IsRegular() {
+				if err := ignoreExists(view.Link(n, s.quarantine, name+suffix+"."+n)); err != nil {
+					return err
+				}
+			}
+		}
+	} else if !isMissing(err) {
+		return err
+	}
+	if err := s.quarantine.Sync(); err != nil {
+		return err
+	}
+	if err := s.pending.Remove(name); err != nil {
+		return err
+	}
+	return s.pending.Sync()
+}
+
+// linkTo gives a sidecar a name in quarantine/; where links are not to be had, it is copied.
+func (s *store) linkTo(name, to string) error {
+	err := ignoreExists(s.pending.Link(name, s.quarantine, to))
+	if err == nil {
+		return nil
+	}
+	content, rerr := readFile(s.pending, name)
+	if rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return s.keep(to, content)
+}

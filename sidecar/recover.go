@@ -35,9 +35,13 @@ func (g *Guard) Recover(ctx context.Context, salvage bool) (Result, []Salvaged, 
 	if err != nil || !salvage {
 		return result, nil, err
 	}
-	salvaged, err := g.salvage(ctx, until)
+	var salvaged []Salvaged
+	err = g.underLocks(ctx, "salvage", until, func(s *store) error {
+		salvaged, err = g.salvage(s)
+		return err
+	})
 	if err != nil || len(salvaged) == 0 {
-		return result, nil, g.fail("salvage", err, "")
+		return result, nil, err
 	}
 	torn := result.Torn
 	result, err = g.fold(ctx, ownChange{}, until)
@@ -47,13 +51,7 @@ func (g *Guard) Recover(ctx context.Context, salvage bool) (Result, []Salvaged, 
 
 // salvage turns each torn document into a sidecar of a dead process. The sidecar's name comes from the document's,
 // and it is on disk before the document counts as salvaged: a kill between the two repeats only what is there.
-func (g *Guard) salvage(ctx context.Context, until time.Time) ([]Salvaged, error) {
-	held, err := g.lockAll(ctx, false, until)
-	if err != nil {
-		return nil, err
-	}
-	defer held.release()
-	s := held.store
+func (g *Guard) salvage(s *store) ([]Salvaged, error) {
 	if s == nil {
 		return nil, nil
 	}
@@ -167,21 +165,19 @@ func (g *Guard) Clean(ctx context.Context) (removed []string, err error) {
 	if _, err := g.fold(ctx, ownChange{}, until); err != nil {
 		return nil, err
 	}
-	held, err := g.lockAll(ctx, false, until)
-	if err != nil {
-		return nil, g.fail("clean", err, "")
-	}
-	defer held.release()
-	if held.store != nil {
-		if err := held.store.removeOrphans(); err != nil {
-			return nil, g.fail("clean", err, "")
+	err = g.underLocks(ctx, "clean", until, func(s *store) (err error) {
+		if s != nil {
+			err = s.removeOrphans()
+			if err == nil {
+				err = g.cleanHistory(s)
+			}
 		}
-		if err := g.cleanHistory(held.store); err != nil {
-			return nil, g.fail("clean", err, "")
+		if err == nil {
+			removed, err = g.removeGuard(s)
 		}
-	}
-	removed, err = g.removeGuard(held.store)
-	return removed, g.fail("clean", err, "")
+		return err
+	})
+	return removed, err
 }
 
 // removeGuard removes the guard directory if nothing in it is worth keeping: no sidecar (live ones included), no
