@@ -74,7 +74,7 @@ func (f realFault) test(t *testing.T) {
 		{[]string{"append", "FILE", "/list", "1"}, 0},
 		{[]string{"recover", "FILE"}, 0},
 		{[]string{"verify", "--repair", "FILE"}, 0},
-		{under("copy", `printf '{"keep": 1.10, "n": 0}' > {}`), 0},
+		{under("copy", `printf '{"keep": 1.10, "n": 0}' > "$0"`), 0},
 	} {
 		argv := append(slices.Clone(f.run), append([]string{binary}, r.args(verb.args)...)...)
 		o, err := finish(r.environment(exec.Command(argv[0], argv[1:]...)))

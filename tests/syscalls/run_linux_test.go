@@ -344,10 +344,12 @@ func refused(t *testing.T, r *run) {
 }
 
 // deadRunner leaves the finished copy of a runner whose wrapper was killed.
-func deadRunner(t *testing.T, r *run) { r.leaveRunner(t, "cp next.json {}; kill -9 $PPID") }
+func deadRunner(t *testing.T, r *run) {
+	r.leaveRunner(t, `cp next.json "$0"; kill -9 $PPID`)
+}
 
 func tornRunner(t *testing.T, r *run) {
-	r.leaveRunner(t, `printf '{"keep": 1.10, "n": 1, "cut": ' > {}; kill -9 $PPID`)
+	r.leaveRunner(t, `printf '{"keep": 1.10, "n": 1, "cut": ' > "$0"; kill -9 $PPID`)
 }
 
 // tornAddition is torn behind something that the file did not have: salvaging adds, and changes nothing.
@@ -357,7 +359,7 @@ func tornAddition(t *testing.T, r *run) {
 }
 
 func (r *run) leaveRunner(t *testing.T, script string) {
-	cmd := r.command("exec", "-q", "--mode", "copy", "--file", "FILE", "--", "sh", "-c", script)
+	cmd := r.command("exec", "-q", "--mode", "copy", "--file", "FILE", "--", "sh", "-c", script, "{}")
 	out, err := cmd.StdoutPipe() // ends with the runner
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

@@ -48,9 +48,9 @@ var scenarios = []scenario{
 	{name: "lines, alone", file: "log.jsonl", args: line, adds: 1},
 	{name: "lines rewritten", file: "log.jsonl", prepare: pending(2, 1), args: []string{"update", "FILE", ". + [1]"}, before: 2, adds: 1},
 
-	{name: "exec, copy", args: under("copy", "cp next.json {} && : > finished"), adds: 1, runner: true},
-	{name: "exec, copy, others", prepare: policy(summed, pending(2, 1)), args: under("copy", oneMore+" {} > t.tmp && cp t.tmp {} && : > finished"), before: 2, adds: 1, runner: true},
-	{name: "exec, copy, quarantine", args: under("copy", `printf '{"keep": 1.10, "cut": ' > {}`), torn: true, runner: true},
+	{name: "exec, copy", args: under("copy", `cp next.json "$0" && : > finished`), adds: 1, runner: true},
+	{name: "exec, copy, others", prepare: policy(summed, pending(2, 1)), args: under("copy", oneMore+` "$0" > t.tmp && cp t.tmp "$0" && : > finished`), before: 2, adds: 1, runner: true},
+	{name: "exec, copy, quarantine", args: under("copy", `printf '{"keep": 1.10, "cut": ' > "$0"`), torn: true, runner: true},
 	{name: "exec, intercepted", args: under("intercept", "cp next.json FILE && : > finished"), adds: 1, runner: true},
 	{name: "exec, intercepted, rename", prepare: policy(summed, pending(2, 1)), args: under("intercept", oneMore+" FILE > t.tmp && mv t.tmp FILE && : > finished"), before: 2, adds: 1, runner: true},
 	{name: "exec, intercepted, lines", file: "log.jsonl", prepare: pending(1, 1), args: under("intercept", "echo 1 >> FILE && : > finished"), before: 1, adds: 1, runner: true},
@@ -71,7 +71,7 @@ const (
 	oneMore = `awk '/"n"/ {sub(/[0-9]+/, $2+1)} 1'` // whatever /n was when it was read
 )
 
-// under is a shell script under exec.
+// under is a shell script under exec; $0 is the file, or its copy.
 func under(mode, script string) []string {
-	return []string{"exec", "--mode", mode, "--file", "FILE", "--", "sh", "-c", script}
+	return []string{"exec", "--mode", mode, "--file", "FILE", "--", "sh", "-c", script, "{}"}
 }
