@@ -20,12 +20,18 @@ import (
 //	word 0: turn, counted on by each fold that is settled; waiters sleep on it
 //	word 1: asked, counted on by each change that waits in a sidecar; the folder sleeps on it
 //	word 2: folding, 1 while a process folds for everybody; that process holds the flock of the board's file
+//	word 3: begun, counted on by each fold that got its locks
+//	word 4: ended, what begun was for the fold that ended last
+//	word 5: whole, likewise for the last one that brought in everything that was pending
+//	word 6: news, counted on when a fold has ended, or nobody folds for everybody any more; sessions sleep on it
 type board struct {
 	file  vfs.File
 	unmap func()
 
 	using sync.RWMutex // held for reading around every use of page, which close takes away
 	page  []byte       // nil when it is closed
+
+	patience time.Duration // folderPatience
 
 	mine atomic.Bool // this process folds for everybody: the flock of an open file does not exclude who has it open (flock(2))
 }
@@ -49,7 +55,7 @@ func (s *store) openBoard() *board {
 	if err != nil {
 		return nil
 	}
-	b := &board{file: file}
+	b := &board{file: file, patience: folderPatience}
 	if err := b.open(); err != nil {
 		_ = file.Close()
 		return nil
@@ -96,6 +102,10 @@ const (
 	turnWord = iota
 	askedWord
 	foldingWord
+	begunWord
+	endedWord
+	wholeWord
+	newsWord
 )
 
 // word runs f on a word of the page. Who may write the target may also cut the file short under the mapping, and must
@@ -178,6 +188,7 @@ func (b *board) resign() {
 	_ = b.file.Unlock()
 	b.mine.Store(false)
 	b.wakeAll(turnWord)
+	b.tellNews()
 }
 
 // checkFolder takes back what a folder that was killed said.
@@ -186,3 +197,38 @@ func (b *board) checkFolder() {
 		b.resign()
 	}
 }
+
+// begin says that a fold has its locks, and gives it a number.
+func (b *board) begin() (number uint32) { return b.word(begunWord, count) }
+
+// end says that this fold is about to give them up. whole: what was pending when it began is in the target.
+func (b *board) end(number uint32, whole bool) {
+	store := func(w *uint32) uint32 { atomic.StoreUint32(w, number); return number }
+	if whole {
+		b.word(wholeWord, store)
+	}
+	b.word(endedWord, store)
+}
+
+// begun is the number of the fold that began last.
+func (b *board) begun() uint32 { return b.word(begunWord, load) }
+
+// underWay says whether a fold has its locks now, or was killed while it had.
+func (b *board) underWay() bool { return b.begun() != b.word(endedWord, load) }
+
+// wholeSince says whether a fold has brought everything in that began after the one of this number. One that did not begin,
+// as what is on the board by mistake may say, has not.
+func (b *board) wholeSince(number uint32) bool {
+	whole := b.word(wholeWord, load)
+	return int32(whole-number) > 0 && int32(b.begun()-whole) >= 0
+}
+
+func (b *board) news() uint32 { return b.word(newsWord, load) }
+
+func (b *board) tellNews() {
+	b.word(newsWord, count)
+	b.wakeAll(newsWord)
+}
+
+// awaitNews returns when there are others than these, after d, or for no reason.
+func (b *board) awaitNews(news uint32, d time.Duration) { b.sleep(newsWord, news, d) }

@@ -342,7 +342,7 @@ func (w *world) publish(s *Session, changes ...int) {
 }
 
 func (w *world) foldSession(s *Session, changes ...int) {
-	_, err := s.Fold(context.Background())
+	_, err := s.Fold(context.Background(), Closed{})
 	check(err)
 	if len(w.warnings) == 0 { // what was passed over stays pending, and nobody said otherwise
 		check(w.done(nil, changes...))

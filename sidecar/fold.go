@@ -40,6 +40,7 @@ type fold struct {
 	after      watermarks // what will be
 	movedAfter moved
 	pending    []pendingLine
+	collected  bool         // that is all there is
 	maker      *scratchFile // of a program that makes the target
 	ownErr     error
 	unread     error // why the sidecar that this fold is for could not be read
@@ -112,13 +113,16 @@ func (g *Guard) foldOnce(ctx context.Context, own ownChange, needStore bool, unt
 	if err != nil {
 		return Result{}, g.fail("lock", err, "")
 	}
-	defer held.release()
+	whole := false
+	number := held.begin()
+	defer func() { held.end(number, whole) }()
 	const attempts = 100 // each needs an outsider who replaces the target in the same moment
 	for range attempts {
 		if err := ctx.Err(); err != nil {
 			return Result{}, g.fail("fold", err, "")
 		}
-		result, err := g.attempt(held, own)
+		result, all, err := g.attempt(held, own)
+		whole = all && err == nil
 		if !errors.Is(err, errMoved) || errors.Is(err, ErrNotDurable) { // what may have happened is not done again
 			return result, g.fail("fold", err, g.hintFor(err))
 		}
@@ -126,11 +130,13 @@ func (g *Guard) foldOnce(ctx context.Context, own ownChange, needStore bool, unt
 	return Result{}, g.fail("fold", errMoved, "a program without a lock replaces it all the time: run it under jsonguard exec")
 }
 
-func (g *Guard) attempt(held *heldLocks, own ownChange) (Result, error) {
+// attempt also says whether everything that is pending was brought in.
+func (g *Guard) attempt(held *heldLocks, own ownChange) (r Result, whole bool, err error) {
 	g.followPolicy()
 	f := &fold{g: g, s: held.store, own: own, lock: held}
 	defer f.close() // fn of an Update may panic
-	return f.run()
+	r, err = f.run()
+	return r, f.collected, err
 }
 
 // hintFor says what to do about an error of a fold. A target that cannot be parsed may be one that can be restored.
@@ -171,6 +177,7 @@ func (f *fold) run() (Result, error) {
 	if err := f.collect(); err != nil {
 		return Result{}, err
 	}
+	f.collected = true
 	changed := false
 	if len(f.pending) > 0 || !f.own.empty() {
 		if err := f.apply(); err != nil {

@@ -60,6 +60,25 @@ func (h *heldLocks) release() {
 	}
 }
 
+// begin says on the board that a fold has its locks.
+func (h *heldLocks) begin() (number uint32) {
+	if h.store == nil {
+		return 0
+	}
+	return h.store.board.begin()
+}
+
+// end gives them up, and says so on the board.
+func (h *heldLocks) end(number uint32, whole bool) {
+	if h.store == nil {
+		h.release()
+		return
+	}
+	h.store.board.end(number, whole)
+	h.release()
+	h.store.board.tellNews()
+}
+
 // check is called just before a step that would hurt whoever holds the locks by now: are they still ours?
 func (h *heldLocks) check() error {
 	for _, l := range h.targets {

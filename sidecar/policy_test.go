@@ -159,7 +159,7 @@ func TestMovesEndWithTheVersionTheyBelongTo(t *testing.T) {
 	write := func(pid int, base, ours string) {
 		_, err := s.Publish(Writer{PID: pid}, []byte(ours), Bases{Versions: [][]byte{[]byte(base)}}, false)
 		require.NoError(t, err)
-		_, err = s.Fold(context.Background())
+		_, err = s.Fold(context.Background(), Closed{})
 		require.NoError(t, err)
 	}
 	const a, b = `{"t": {"1": {"by": "old"}, "2": {"by": "A"}}}`, `{"t": {"1": {"by": "old"}, "2": {"by": "B"}}}`

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"jsonguard/internal/vfs"
@@ -41,6 +42,8 @@ type Session struct {
 	mu       sync.Mutex
 	prepared map[string]preparedScratch
 	seen     uint64 // generation
+
+	closed atomic.Bool
 }
 
 // preparedScratch is a diff that was made before any lock was taken.
@@ -220,6 +223,7 @@ func (s *Session) release() {
 // disk, and what is incomplete counts as torn from now on; an empty directory is removed. With clean the guard directory
 // goes too, if nothing in it is worth keeping.
 func (s *Session) Close(clean bool) error {
+	s.closed.Store(true)
 	names, err := s.dir.Names()
 	switch {
 	case err != nil:
@@ -717,30 +721,6 @@ func (s *Session) forget(sidecar string) {
 	}
 }
 
-// Fold brings everything that is pending into the target, of anybody. Where nothing is, it touches nothing. ErrPending: its
-// lock was not to be had.
-func (s *Session) Fold(ctx context.Context) (Result, error) {
-	// Where there is nothing to wait for, under the turn of those who may not wait: they would take the lock of another
-	// Guard of ours for a program's.
-	done, result, err := s.tryOnce(ctx)
-	if !done && err == nil {
-		result, err = s.g.Flush(ctx)
-	}
-	if errors.Is(err, lock.ErrTimeout) || errors.Is(err, context.Canceled) {
-		err = s.g.fail("fold", pendingError{err}, "")
-	}
-	return result, err
-}
-
-func (s *Session) tryOnce(ctx context.Context) (done bool, result Result, err error) {
-	g := s.reader
-	if err := g.enter(ctx, g.deadline()); err != nil {
-		return false, Result{}, err
-	}
-	defer g.turn.give()
-	return g.foldNow(ctx)
-}
-
 // Rest waits for a fold of this session that is under way.
 func (s *Session) Rest(ctx context.Context) error {
 	for _, g := range []*Guard{s.g, s.reader} {
@@ -750,52 +730,6 @@ func (s *Session) Rest(ctx context.Context) error {
 		g.turn.give()
 	}
 	return nil
-}
-
-// Current returns what the target would be with everything folded that is pending now, whoever wrote it. overlay says
-// that it is not the target itself, because its lock was not to be had: then content is that version, nil if it is
-// missing. It waits for no lock of a program, at most for a fold that is under way.
-func (s *Session) Current(ctx context.Context) (content []byte, overlay bool, result Result, err error) {
-	g := s.reader
-	if err := g.enter(ctx, g.deadline()); err != nil {
-		return nil, false, Result{}, err
-	}
-	defer g.turn.give()
-	done, result, err := g.foldNow(ctx)
-	if done || err != nil {
-		return nil, false, result, err
-	}
-	content, overlay, err = g.overlay(ctx)
-	return content, overlay, Result{}, g.fail("read", err, hintFor(err))
-}
-
-// Try folds everything that is pending, whoever wrote it, unless a program has the target's lock (done is false). It waits
-// for a fold that is under way. patient: who holds the lock while nobody folds may be about to fold, and is given a moment
-// to get there; it costs that moment where it is a program.
-func (s *Session) Try(ctx context.Context, patient bool) (done bool, result Result, err error) {
-	// A folder needs microseconds from one lock to the other, but on a busy machine it may have to wait for a processor in
-	// between. All in all an eighth of a second.
-	const longest = 64 * time.Millisecond
-	for pause := time.Duration(0); ; pause = max(time.Millisecond, 2*pause) {
-		if done, result, err = s.tryOnce(ctx); done || err != nil || pause > longest || !patient && pause > 0 {
-			return done, result, err
-		}
-		if err = s.excluded(ctx, func() error { return nil }); err != nil { // a fold is no program
-			return false, result, err
-		}
-		time.Sleep(pause)
-	}
-}
-
-func (g *Guard) foldNow(ctx context.Context) (done bool, result Result, err error) {
-	if !g.somethingPending() {
-		return true, Result{}, nil
-	}
-	result, err = g.fold(ctx, ownChange{}, time.Time{})
-	if errors.Is(err, lock.ErrTimeout) {
-		return false, Result{}, nil
-	}
-	return err == nil, result, err
 }
 
 // overlay is a fold that publishes nothing.

@@ -58,7 +58,7 @@ func (t *sessionTest) write(s *Session, content string, bases ...string) *Scratc
 }
 
 func (t *sessionTest) fold(s *Session) Result {
-	r, err := s.Fold(context.Background())
+	r, err := s.Fold(context.Background(), Closed{})
 	require.NoError(t, err)
 	return r
 }
@@ -277,13 +277,13 @@ func TestCurrentUnderAForeignLock(t *testing.T) {
 	require.NoError(t, err)
 	s.releaseGuardLock(held)
 	s.write(a, `{"a":1}`, `{}`)
-	content, overlay, _, err := a.Current(context.Background())
+	content, overlay, _, err := a.Current(context.Background(), Closed{})
 	require.NoError(t, err)
 	require.True(t, overlay)
 	require.JSONEq(t, `{"a":1}`, string(content))
 	require.JSONEq(t, `{}`, s.content())
 	held.release()
-	_, overlay, _, err = a.Current(context.Background())
+	_, overlay, _, err = a.Current(context.Background(), Closed{})
 	require.NoError(t, err)
 	require.False(t, overlay)
 	require.JSONEq(t, `{"a":1}`, s.content())

@@ -59,7 +59,7 @@ func TestTryIsNotMisledByAFoldBetweenItsLocks(t *testing.T) {
 		}
 		return try(ctx, name, wait)
 	}
-	done, _, err := a.Try(context.Background(), true)
+	done, _, err := a.Try(context.Background(), Closed{}, true)
 	require.NoError(t, err)
 	require.True(t, done)
 	require.JSONEq(t, `{"a":1}`, s.content())
@@ -75,13 +75,13 @@ func TestTryGivesUpWhereAProgramHasTheLock(t *testing.T) {
 	s.releaseGuardLock(held)
 	s.write(a, `{"a":1}`, `{}`)
 	for _, patient := range []bool{true, false} {
-		done, _, err := a.Try(context.Background(), patient)
+		done, _, err := a.Try(context.Background(), Closed{}, patient)
 		require.NoError(t, err)
 		require.False(t, done)
 		require.JSONEq(t, `{}`, s.content())
 	}
 	held.release()
-	done, _, err := a.Try(context.Background(), false)
+	done, _, err := a.Try(context.Background(), Closed{}, false)
 	require.NoError(t, err)
 	require.True(t, done)
 	require.JSONEq(t, `{"a":1}`, s.content())

@@ -60,8 +60,8 @@ func (g *Guard) replaceWhole(ctx context.Context, until time.Time, step func(*fo
 	if err != nil {
 		return g.fail("lock", err, "")
 	}
-	defer held.release()
-	if _, err := g.attempt(held, ownChange{all: true}); err != nil {
+	defer held.end(held.begin(), false)
+	if _, _, err := g.attempt(held, ownChange{all: true}); err != nil {
 		return g.fail("fold", err, hintFor(err))
 	}
 	f := &fold{g: g, s: held.store, lock: held}

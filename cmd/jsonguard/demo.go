@@ -221,6 +221,7 @@ func observe(file string) *observer {
 	o := &observer{quit: make(chan struct{}), gone: make(chan struct{})}
 	go func() {
 		defer close(o.gone)
+		var last []byte // that was whole
 		for {
 			select {
 			case <-o.quit:
@@ -232,9 +233,14 @@ func observe(file string) *observer {
 				continue
 			}
 			o.reads++
+			if err == nil && bytes.Equal(content, last) {
+				continue
+			}
 			if err != nil || !json.Valid(content) {
 				o.torn++
+				continue
 			}
+			last = content
 		}
 	}()
 	return o

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -55,11 +54,7 @@ func (r *interceptRun) run(ctx context.Context) error {
 		}
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		// What we hold are a few large documents, cheap to look through: the program has a use for the rest of the memory.
-		const percent = 15
-		defer debug.SetGCPercent(debug.SetGCPercent(percent))
-	}
+	defer boundHeap()()
 	rest := newLeftBehind(r.a, super)
 	folding, giveUp := context.WithCancel(ctx)
 	defer giveUp()

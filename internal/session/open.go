@@ -116,8 +116,7 @@ func (t *target) current() (content []byte, overlay bool, err error) {
 	if err := t.need(); err != nil {
 		return nil, false, err
 	}
-	t.diff(t.pending)
-	content, overlay, result, err := t.session.Current(context.Background())
+	content, overlay, result, err := t.session.Current(context.Background(), ownOf(t.pending))
 	t.note(result, t.failure)
 	if err == nil && !overlay {
 		t.folded = t.wrote

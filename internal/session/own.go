@@ -64,8 +64,17 @@ func (t *target) dropHeld() {
 	t.held = nil
 }
 
+// ownOf is what is pending for a fold.
+func ownOf(pending []*ownVersion) sidecar.Closed {
+	own := sidecar.Closed{Diff: func() { diff(pending) }}
+	for _, o := range pending {
+		own.Files = append(own.Files, o.scratch)
+	}
+	return own
+}
+
 // diff makes the changes of what is pending before a lock is taken for them.
-func (t *target) diff(pending []*ownVersion) {
+func diff(pending []*ownVersion) {
 	for _, o := range pending {
 		if o.diffed.Swap(true) {
 			continue

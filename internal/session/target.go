@@ -241,8 +241,7 @@ func (t *target) fold() error {
 	if s == nil {
 		return nil
 	}
-	t.diff(pending)
-	result, err := s.Fold(t.tree.ctx)
+	result, err := s.Fold(t.tree.ctx, ownOf(pending))
 	t.mu.Lock()
 	defer t.unlock()
 	if t.session == s {
@@ -666,8 +665,7 @@ func (t *target) finish(ctx context.Context) {
 	if t.session == nil {
 		return
 	}
-	t.diff(t.pending)
-	result, err := t.session.Fold(ctx)
+	result, err := t.session.Fold(ctx, ownOf(t.pending))
 	if err != nil {
 		if t.checkSession(); t.session == nil { // all there was has been removed
 			return
