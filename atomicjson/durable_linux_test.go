@@ -45,7 +45,7 @@ func TestOrderOfTheDurableReplace(t *testing.T) {
 		{"rename", `rename(at2?)?\(.*jsonguard-tmp".*"doc\.json"`},
 		{"sync the directory", `fsync\(\d+<` + regexp.QuoteMeta(dir) + `>\)`},
 	}
-	text := readFile(t, log)
+	text := joined(readFile(t, log))
 	last := 0
 	for _, s := range steps {
 		at := regexp.MustCompile(s.pattern).FindStringIndex(text[last:])
@@ -58,6 +58,32 @@ func TestOrderOfTheDurableReplace(t *testing.T) {
 	require.NotRegexp(t, `(write|pwrite64|ftruncate|fchmod|fchown)\(\d+<`+temp, text[synced[1]:renamed[0]])
 	require.NotContains(t, text, `"doc.json", O_WRONLY`, "the target itself is never written")
 	require.NotContains(t, text, `"doc.json", O_RDWR`)
+}
+
+// joined puts a call that strace shows in two halves, because another thread's came in between, into one line where it ended.
+func joined(log string) string {
+	begun := map[string]string{}
+	var out strings.Builder
+	for line := range strings.Lines(log) {
+		thread, call, _ := strings.Cut(line, " ")
+		if half, ok := strings.CutSuffix(strings.TrimSpace(call), " <unfinished ...>"); ok {
+			begun[thread] = half
+			continue
+		}
+		if _, half, ok := strings.Cut(call, " resumed>"); ok && strings.HasPrefix(strings.TrimSpace(call), "<... ") {
+			call = begun[thread] + half
+		}
+		out.WriteString(thread + " " + call)
+	}
+	return out.String()
+}
+
+func TestJoinedTrace(t *testing.T) {
+	require.Equal(t, "8 renameat(5, \"a\", 5, \"b\") = 0\n7 fsync(11</a>)              = 0\n8 exit\n", joined(`7 fsync(11</a> <unfinished ...>
+8 renameat(5, "a", 5, "b") = 0
+7 <... fsync resumed>)              = 0
+8 exit
+`))
 }
 
 func relevant(log string) string {
