@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"jsonguard/tests/command"
 )
 
 func inodeOf(t *testing.T, path string) uint64 {
@@ -44,9 +46,7 @@ func asNobody(t *testing.T) func(*exec.Cmd) {
 		t.Skip("SKIPPED: only root can run a process as another user")
 	}
 	binary := filepath.Join(openPlace(t, 0o755), "lock.test")
-	content, err := os.ReadFile(os.Args[0])
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(binary, content, 0o755))
+	require.NoError(t, command.CopyExecutable(os.Args[0], binary, 0o755))
 	require.NoError(t, os.Chmod(binary, 0o755))
 	return func(cmd *exec.Cmd) {
 		cmd.Path, cmd.Args[0] = binary, binary

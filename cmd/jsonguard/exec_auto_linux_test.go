@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/tests/command"
 )
 
 // withoutSeccomp makes this test binary forbid seccomp(2) to itself, as a container may, and become the program of its
@@ -197,8 +198,6 @@ func TestProgramsThatGainPrivileges(t *testing.T) {
 	}
 	cat, err := exec.LookPath("cat")
 	require.NoError(t, err)
-	raw, err := os.ReadFile(cat)
-	require.NoError(t, err)
 	dir, err := os.MkdirTemp("", "jsonguard-setuid-*")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -206,7 +205,7 @@ func TestProgramsThatGainPrivileges(t *testing.T) {
 	require.NoError(t, os.Chown(dir, somebody, somebody))
 	require.NoError(t, os.Chmod(dir, 0o755))
 	setuid := filepath.Join(dir, "setuid-cat")
-	require.NoError(t, os.WriteFile(setuid, raw, 0o755))
+	require.NoError(t, command.CopyExecutable(cat, setuid, 0o755))
 	require.NoError(t, os.Chmod(setuid, 0o755|os.ModeSetuid))
 	if !gainsPrivilegesAs(t, somebody, setuid) {
 		t.Skip("SKIPPED: nothing gains privileges here")
@@ -217,10 +216,8 @@ func TestProgramsThatGainPrivileges(t *testing.T) {
 	self, err := exec.LookPath("jsonguard")
 	require.NoError(t, err)
 	// The test binary may lie where only we may go.
-	own, err := os.ReadFile(self)
-	require.NoError(t, err)
 	bin := filepath.Join(dir, "jsonguard")
-	require.NoError(t, os.WriteFile(bin, own, 0o755))
+	require.NoError(t, command.CopyExecutable(self, bin, 0o755))
 	run := func(args ...string) string {
 		cmd := exec.Command(bin, append([]string{"exec", "-v", "--file", "a.json"}, args...)...)
 		cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: somebody, Gid: somebody}}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/tests/command"
 )
 
 // wrapped is jsonguard exec under interception, started, with what it says on stderr.
@@ -35,11 +36,9 @@ func wrap(t *testing.T, stdin *os.File, attr *syscall.SysProcAttr, argv ...strin
 	}
 	self, err := exec.LookPath("jsonguard")
 	require.NoError(t, err)
-	raw, err := os.ReadFile(self)
-	require.NoError(t, err)
 	dir := t.TempDir()
 	w := &wrapped{T: t, dir: dir, bin: filepath.Join(dir, "jsonguard")}
-	require.NoError(t, os.WriteFile(w.bin, raw, 0o755))
+	require.NoError(t, command.CopyExecutable(self, w.bin, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "r.json"), []byte("{}\n"), 0o644))
 	w.cmd = exec.Command(w.bin, append([]string{"exec", "--mode", "intercept", "--file", "r.json", "--"}, argv...)...)
 	w.cmd.Dir, w.cmd.SysProcAttr = dir, attr

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
+
+	"jsonguard/tests/command"
 )
 
 var long = flag.Bool("long", false, "also run what takes minutes, or gigabytes")
@@ -70,7 +72,7 @@ func TestExamplesOfTheHelpTexts(t *testing.T) {
 					require.NoError(t, os.MkdirAll(filepath.Join(dir, name), 0o755))
 				}
 				for name, script := range examplePrograms {
-					require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
+					require.NoError(t, command.WriteExecutable(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 				}
 				line := strings.NewReplacer("/mnt/share", filepath.Join(dir, "share"), "/tmp/look", filepath.Join(dir, "look")).Replace(example)
 				switch c.Name() {

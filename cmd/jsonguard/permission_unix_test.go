@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"jsonguard/tests/command"
 )
 
 const nobody = 65534
@@ -31,7 +32,7 @@ func unprivileged(t *testing.T) (work string, run func(args ...string) (status i
 	bin := filepath.Join(dir, "bin")
 	require.NoError(t, os.Mkdir(bin, 0o755))
 	program := filepath.Join(bin, "jsonguard")
-	require.NoError(t, copyFile(self, program))
+	require.NoError(t, command.CopyExecutable(self, program, 0o755))
 	work = filepath.Join(dir, "work")
 	require.NoError(t, os.Mkdir(work, 0o755))
 	owner := os.Getuid()
@@ -53,20 +54,6 @@ func unprivileged(t *testing.T) (work string, run func(args ...string) (status i
 		require.NoError(t, err)
 		return 0, string(out), ""
 	}
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
 }
 
 func TestPermissions(t *testing.T) {

@@ -21,6 +21,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"jsonguard/tests/command"
 )
 
 // Each test here holds one thing that an earlier attempt at this mechanism got wrong.
@@ -496,9 +498,7 @@ int main(int argc, char **argv) {
 	return 0;
 }`)
 	unreadable := filepath.Join(filepath.Dir(bin), "unreadable")
-	raw, err := os.ReadFile(bin)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(unreadable, raw, 0o711))
+	require.NoError(t, command.CopyExecutable(bin, unreadable, 0o711))
 	require.NoError(t, os.Chmod(unreadable, 0o711))
 	require.NoError(t, os.Chmod(bin, 0o755))
 	for name, argv := range map[string][]string{"prctl": {bin, "x"}, "unreadable": {unreadable}} {

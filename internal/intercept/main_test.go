@@ -4,7 +4,6 @@ package intercept
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"jsonguard/tests/command"
 )
 
 // The test binary is also the supervisors and programs of its tests: this variable says which.
@@ -54,20 +55,8 @@ var self = sync.OnceValues(func() (string, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", err
 	}
-	in, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return "", err
-	}
-	defer in.Close()
 	path := filepath.Join(dir, "self")
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		return "", err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		return "", err
-	}
-	return path, out.Close()
+	return path, command.CopyExecutable("/proc/self/exe", path, 0o755)
 })
 
 // inRole is a command that runs the test binary in a role.

@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"jsonguard/tests/command"
 )
 
 func TestArgumentsEnvironmentDirectory(t *testing.T) {
@@ -91,7 +93,7 @@ func TestCannotExecute(t *testing.T) {
 func TestScriptWithoutInterpreter(t *testing.T) {
 	h := newScratchHandler(t)
 	script := filepath.Join(sharedTemp(t), "script")
-	require.NoError(t, os.WriteFile(script, []byte("echo $1 > "+h.target()+"\n"), 0o755))
+	require.NoError(t, command.WriteExecutable(script, []byte("echo $1 > "+h.target()+"\n"), 0o755))
 	run(t, h, script, "a b")
 	require.Equal(t, "a b\n", h.content(t))
 }

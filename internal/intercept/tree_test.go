@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"jsonguard/tests/command"
 )
 
 // kinHandler records who is whose child, in the order of what is told.
@@ -229,9 +231,7 @@ func TestChroot(t *testing.T) {
 	needRoot(t)
 	bin := compile(t, "counter", counter, "-static")
 	h := newScratchHandler(t)
-	raw, err := os.ReadFile(bin)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(h.dir, "counter"), raw, 0o755))
+	require.NoError(t, command.CopyExecutable(bin, filepath.Join(h.dir, "counter"), 0o755))
 	// Absolute for who is inside, and another file for who is not.
 	require.NoError(t, os.Mkdir(filepath.Join(h.dir, "data"), 0o777))
 	require.NoError(t, os.Symlink("/guarded.json", filepath.Join(h.dir, "data/link")))

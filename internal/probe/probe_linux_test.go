@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"jsonguard/tests/command"
 )
 
 // mount mounts for the time of the test.
@@ -135,9 +137,7 @@ func TestUnreadableAndUnwritable(t *testing.T) {
 	defer os.RemoveAll(place)
 	require.NoError(t, os.Chmod(place, 0o755))
 	binary := filepath.Join(place, "probe.test")
-	content, err := os.ReadFile(os.Args[0])
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(binary, content, 0o755))
+	require.NoError(t, command.CopyExecutable(os.Args[0], binary, 0o755))
 	for mode, want := range map[os.FileMode]string{0o733: "read=no\nwrite=ok", 0o755: "read=ok\nwrite=no", 0o777: "read=ok\nwrite=ok"} {
 		dir := filepath.Join(place, mode.String())
 		require.NoError(t, os.Mkdir(dir, 0o700))

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"jsonguard/tests/command"
 )
 
 const pythonAdd = `import json
@@ -80,16 +82,13 @@ func TestWhateverStartsIt(t *testing.T) {
 				l := newLab(t)
 				l.write("r.json", `{"n": 0}`)
 				l.write("w.py", pythonAdd)
-				l.write("sponge.sh", "#!/bin/sh\nall=$(cat); printf '%s\\n' \"$all\" > r.json\n")
+				require.NoError(t, command.WriteExecutable(l.path("sponge.sh"), []byte("#!/bin/sh\nall=$(cat); printf '%s\\n' \"$all\" > r.json\n"), 0o755))
 				l.write("pool.py", `import multiprocessing as m, sys, w
 if __name__=="__main__":
     c=m.get_context(sys.argv[1]); ps=[c.Process(target=w.add,args=("k%d"%i,)) for i in range(4)]
     [p.start() for p in ps]; [p.join() for p in ps]; sys.exit(max(p.exitcode for p in ps))`)
-				require.NoError(t, os.Chmod(l.path("sponge.sh"), 0o755))
 				if static != "" {
-					content, err := os.ReadFile(static)
-					require.NoError(t, err)
-					require.NoError(t, os.WriteFile(l.path("static"), content, 0o755))
+					require.NoError(t, command.CopyExecutable(static, l.path("static"), 0o755))
 				}
 				one := l.guarded(results, "sh", "-ec", s.script)
 				other := l.guarded(results, "python3", "-c", "import w\nfor i in range(3): w.add('other%d'%i)")
