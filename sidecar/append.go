@@ -26,15 +26,17 @@ func (f *fold) appendOnly() bool {
 		}
 		return true
 	}
+	lines := &lineReader{f: f}
+	defer lines.close()
 	for _, p := range f.pending {
-		if p.scratch != nil {
-			if p.scratch.about.Skip == 0 {
+		if p.from.scratch != nil {
+			if p.from.scratch.about.Skip == 0 {
 				return false
 			}
-			block = appendLines(block, p.scratch.content)
+			block = appendLines(block, p.from.scratch.content)
 			continue
 		}
-		if len(p.decoded) == 0 || !add(p.decoded) {
+		if l, err := lines.read(p); err != nil || len(l.decoded) == 0 || !add(l.decoded) {
 			return false
 		}
 	}

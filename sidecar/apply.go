@@ -12,6 +12,7 @@ import (
 
 type rejection struct {
 	pendingLine
+	change line
 	reason error
 }
 
@@ -39,26 +40,8 @@ func (f *fold) apply() error {
 func (f *fold) applyChanges() error {
 	written := map[string]writtenPlace{}
 	f.movedAfter = maps.Clone(f.moved)
-	for _, p := range f.pending {
-		if p.from.stuck {
-			continue
-		}
-		conflicts, err := f.applyLine(p, written)
-		if errors.Is(err, errDiscarded) {
-			continue
-		}
-		if errors.Is(err, errUnreadable) {
-			p.from.stuck = true
-			f.passOver(p.from.name, err)
-			continue
-		}
-		if err != nil {
-			f.rejected = append(f.rejected, rejection{p, err})
-		} else {
-			f.folded++
-			f.noteConflicts(&p, conflicts)
-		}
-		f.after[p.from.name] = p.Seq
+	if err := f.applyPending(written); err != nil {
+		return err
 	}
 	if f.own.apply == nil && len(f.own.ops) == 0 {
 		return nil
@@ -86,6 +69,104 @@ func (f *fold) applyChanges() error {
 	f.doc = trial
 	f.noteConflicts(nil, conflicts)
 	return nil
+}
+
+// applyPending carries out what others left, each change with its own verdict.
+func (f *fold) applyPending(written map[string]writtenPlace) error {
+	lines := &lineReader{f: f}
+	defer lines.close()
+	steps, next := f.plan()
+	ahead := f.readAhead(steps)
+	defer ahead.stop()
+	for _, s := range steps {
+		l, err := ahead.next()
+		if err != nil {
+			return err
+		}
+		if s.first != s.last {
+			together, err := f.applyTogether(lines, s, l, next, written)
+			if err != nil {
+				return err
+			}
+			if together {
+				continue
+			}
+		}
+		for i := s.first; i != s.last; i = next[i] {
+			each, err := lines.read(f.pending[i])
+			if err != nil {
+				return err
+			}
+			f.applyOne(f.pending[i], each, written)
+		}
+		f.applyOne(f.pending[s.last], l, written)
+	}
+	for _, sc := range f.sidecars {
+		sc.note(f.after)
+	}
+	for _, p := range f.pending {
+		if p.from.scratch != nil {
+			p.from.note(f.after)
+		}
+	}
+	return nil
+}
+
+// note moves the watermark of sc to what this fold brought in of it.
+func (sc *sidecarFile) note(after watermarks) {
+	if sc.applied > 0 {
+		after[sc.name] = sc.applied
+	}
+}
+
+// applyOne carries out one change, unless it has to wait for another fold.
+func (f *fold) applyOne(p pendingLine, l line, written map[string]writtenPlace) {
+	if p.from.stuck {
+		return
+	}
+	conflicts, err := f.applyLine(p, l, written)
+	switch {
+	case errors.Is(err, errDiscarded):
+		return
+	case errors.Is(err, errUnreadable):
+		p.from.stuck = true
+		f.passOver(p.from.name, err)
+		return
+	case err != nil:
+		f.rejected = append(f.rejected, rejection{p, l, err})
+	default:
+		f.folded++
+		f.noteConflicts(&p, conflicts)
+	}
+	p.from.applied = max(p.from.applied, p.Seq)
+}
+
+// applyTogether carries out the last change of a step, l, for all of them. It has done nothing where it returns false.
+func (f *fold) applyTogether(lines *lineReader, s step, l line, next []int32, written map[string]writtenPlace) (done bool, err error) {
+	first, last := f.pending[s.first], f.pending[s.last]
+	if last.from.stuck {
+		return true, nil
+	}
+	if l.undecoded != nil {
+		return false, nil
+	}
+	var met line // another process had set the place: the first one is in conflict with that
+	if before, there := written[l.decoded[0].At]; there && before.by != last.from {
+		if met, err = lines.read(first); err != nil || met.undecoded != nil {
+			return false, err
+		}
+	}
+	if f.doc.Do(l.decoded...) != nil {
+		return false, nil
+	}
+	f.noteConflicts(&first, overwritten(met.decoded, written, last.from))
+	overwritten(l.decoded, written, last.from)
+	for i := s.first; i != s.last; i = next[i] {
+		f.folded++
+	}
+	f.folded++
+	last.from.applied = max(last.from.applied, last.Seq)
+	return true, nil
 }
 
 // open makes a document of the target.
@@ -142,7 +223,7 @@ func (f *fold) preparedChange() *merge.Change {
 		return f.own.prepared.diff
 	}
 	for _, p := range f.pending {
-		if p.scratch != nil {
+		if p.from.scratch != nil {
 			if made, ok := f.g.session.preparedFor(p.from.name); ok {
 				return made.change
 			}
@@ -157,22 +238,21 @@ type writtenPlace struct {
 	value []byte
 }
 
-func (f *fold) applyLine(p pendingLine, written map[string]writtenPlace) ([]merge.Conflict, error) {
-	if p.scratch != nil {
+func (f *fold) applyLine(p pendingLine, l line, written map[string]writtenPlace) ([]merge.Conflict, error) {
+	if p.from.scratch != nil {
 		return f.applyScratch(&p)
 	}
-	if f.target.missing && f.doc.Missing() && !p.New {
+	if f.target.missing && f.doc.Missing() && !l.New {
 		return nil, errRemoved
 	}
-	if p.Ours != "" {
-		return f.applyVersion(p)
+	if l.Ours != "" {
+		return f.applyVersion(p, l)
 	}
-	ops := p.decoded
-	if p.undecoded != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, p.undecoded)
+	if l.undecoded != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, l.undecoded)
 	}
-	conflicts := overwritten(ops, written, p.from)
-	return conflicts, f.doc.Do(ops...)
+	conflicts := overwritten(l.decoded, written, p.from)
+	return conflicts, f.doc.Do(l.decoded...)
 }
 
 // overwritten lists values that another writer set within this fold and that nobody will ever have seen: an

@@ -23,12 +23,22 @@ type sidecarFile struct {
 	keep  bool     // damaged, or not ours to fold: never removed
 	stuck bool     // a version that a line names could not be read: that line and those behind it wait for the next fold
 	known *readSoFar
+
+	made    *line        // the last line, where it is not in the text
+	scratch *scratchFile // of a Session: its only line is made up
+	applied uint64       // the last seq that this fold has brought in or refused
 }
 
+// pendingLine is one change, and whose.
 type pendingLine struct {
-	line
-	from    *sidecarFile
-	scratch *scratchFile // of a Session: the line is made up
+	*entry
+	from *sidecarFile
+}
+
+// makeUp adds a line that is not in the text.
+func (sc *sidecarFile) makeUp(l line) {
+	sc.made = &l
+	sc.lines = append(sc.lines, entry{Seq: l.Seq, Generation: l.Generation, Monotonic: l.Monotonic})
 }
 
 // release lets go of the file, and of its flock where that is ours.
@@ -112,12 +122,12 @@ func (f *fold) queue() {
 		}
 	}
 	slices.SortFunc(some, func(a, b *sidecarFile) int {
-		return comparePending(pendingLine{line: a.lines[0], from: a}, pendingLine{line: b.lines[0], from: b})
+		return comparePending(pendingLine{&a.lines[0], a}, pendingLine{&b.lines[0], b})
 	})
 	f.pending = make([]pendingLine, 0, total)
 	for _, sc := range some {
-		for _, l := range sc.lines {
-			f.pending = append(f.pending, pendingLine{line: l, from: sc})
+		for i := range sc.lines {
+			f.pending = append(f.pending, pendingLine{&sc.lines[i], sc})
 		}
 	}
 }
@@ -181,21 +191,19 @@ type opened struct {
 // readSidecars reads several on all processors: what many dead processes left is much to parse.
 func (f *fold) readSidecars(names []string) []opened {
 	all := make([]opened, len(names))
-	read := func(i int) { all[i].sidecarFile, all[i].err = f.openSidecar(names[i]) }
-	if len(names) <= few {
-		for i := range names {
-			read(i)
+	var next atomic.Int64
+	read := func() {
+		for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
+			all[i].sidecarFile, all[i].err = f.openSidecar(names[i])
 		}
+	}
+	if len(names) <= few {
+		read()
 		return all
 	}
-	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(names); i = int(next.Add(1)) - 1 {
-				read(i)
-			}
-		})
+		workers.Go(read)
 	}
 	workers.Wait()
 	return all
@@ -204,6 +212,9 @@ func (f *fold) readSidecars(names []string) []opened {
 // openSidecar reads one file of pending/, and changes nothing in f. What is no regular file is an error: nobody who could
 // write the target put it there, and it is never followed nor waited for.
 func (f *fold) openSidecar(name string) (*sidecarFile, error) {
+	if err := f.own.without[name]; err != nil {
+		return nil, err
+	}
 	file, err := f.s.pending.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -215,9 +226,12 @@ func (f *fold) openSidecar(name string) (*sidecarFile, error) {
 		sc.release()
 		return nil, err
 	}
-	sc.decode()
 	return sc, nil
 }
+
+// readBuffers hold one sidecar after the other while its lines are found: fresh memory for all of them costs more than to
+// read them.
+var readBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (f *fold) readSidecar(sc *sidecarFile) error {
 	if done, err := f.readOn(sc); done || err != nil {
@@ -232,7 +246,12 @@ func (f *fold) readSidecar(sc *sidecarFile) error {
 		f.g.warn("%s belongs to user %d, who may not write the target: not folded", f.sidecarPath(sc.name), info.UID)
 		return nil
 	}
-	r, content, info, err := readJournalAbove(sc.file, f.marks[sc.name])
+	buffer := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buffer)
+	r, content, info, err := readJournalAbove(sc.file, f.marks[sc.name], *buffer)
+	if cap(content) > cap(*buffer) {
+		*buffer = content[:0]
+	}
 	if content == nil {
 		return err
 	}

@@ -66,8 +66,9 @@ type ownChange struct {
 	apply    func(*merge.Document) ([]merge.Conflict, error)
 	change   *merge.Change // that apply merges, if it does
 	restore  *restoration
-	kept     change // already in a sidecar: the fold is to bring it in, if nobody did
-	all      bool   // fold what others left, too, where kept is in already
+	kept     change           // already in a sidecar: the fold is to bring it in, if nobody did
+	all      bool             // fold what others left, too, where kept is in already
+	without  map[string]error // sidecars that could not be read a second time
 	prepared preparedChange
 }
 
@@ -123,6 +124,10 @@ func (g *Guard) foldOnce(ctx context.Context, own ownChange, needStore bool, unt
 		}
 		result, all, err := g.attempt(held, own)
 		whole = all && err == nil
+		if again, ok := errors.AsType[unreadAgain](err); ok {
+			own.without = again.added(own.without)
+			continue
+		}
 		if !errors.Is(err, errMoved) || errors.Is(err, ErrNotDurable) { // what may have happened is not done again
 			return result, g.fail("fold", err, g.hintFor(err))
 		}

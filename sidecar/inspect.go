@@ -124,7 +124,7 @@ func (g *Guard) owners(s *store, marks watermarks) ([]Owner, error) {
 			owners = append(owners, Owner{ID: name, Damage: err.Error()})
 			continue
 		}
-		r, content, _, err := readJournalAbove(file, marks[name])
+		r, content, _, err := readJournalAbove(file, marks[name], nil)
 		free, lockErr := file.TryLock()
 		_ = file.Close()
 		o := Owner{ID: name, Live: !free && lockErr == nil}

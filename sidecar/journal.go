@@ -55,7 +55,10 @@ const journalVersion = 1
 // readJournal is what a folder sees of a sidecar.
 type readJournal struct {
 	header   header
-	lines    []line
+	lines    []entry
+	places   []byte // of lines that do nothing but set a value
+	text     []byte // of the lines, nil where it was not kept
+	textAt   int64  // where that begins in the file
 	end      int64  // bytes up to the end of the last valid line
 	damage   string // why reading stopped before the end of the file; a torn last line is none
 	seqEnd   uint64 // of the last valid line
@@ -261,7 +264,7 @@ func (r *readJournal) parseRun(rest []byte, watermark, previous uint64) (uint64,
 		if !complete {
 			break // torn: it was never acknowledged
 		}
-		l, valid := parseLine(text, watermark)
+		l, ours, valid := r.entryOf(text, watermark)
 		if !valid {
 			break
 		}
@@ -271,24 +274,25 @@ func (r *readJournal) parseRun(rest []byte, watermark, previous uint64) (uint64,
 		}
 		previous = l.Seq
 		r.seqEnd = l.Seq
-		if l.Ours != "" {
-			r.lastOurs = l.Ours
+		if ours != "" {
+			r.lastOurs = ours
+		}
+		if l.Seq > watermark {
+			if r.lines == nil { // most are as long as the first one
+				r.lines = make([]entry, 0, 1+len(next)/(len(text)+1))
+			}
+			l.at = r.end
+			r.lines = append(r.lines, l)
 		}
 		rest = next
 		r.end += int64(len(text)) + 1
-		if l.Seq > watermark {
-			if r.lines == nil {
-				used, _, _ := bytes.Cut(next, []byte{0})
-				r.lines = make([]line, 0, 1+bytes.Count(used, []byte("\n")))
-			}
-			r.lines = append(r.lines, l)
-		}
 	}
 	return previous, rest
 }
 
 // readJournalFile reads a file of pending/. One that is no sidecar is not read into memory: a terabyte costs nothing to make.
-func readJournalFile(file vfs.File) ([]byte, vfs.Info, error) {
+// buffer is used for the content, if that fits in.
+func readJournalFile(file vfs.File, buffer []byte) ([]byte, vfs.Info, error) {
 	const huge, headerLimit = 16 << 20, 64 << 10
 	info, err := file.Stat()
 	if err == nil && info.Mode.IsRegular() && info.Size > huge {
@@ -304,7 +308,7 @@ func readJournalFile(file vfs.File) ([]byte, vfs.Info, error) {
 	if err != nil {
 		return nil, info, err
 	}
-	return readAll(file)
+	return readAllInto(buffer, file)
 }
 
 // nextValid is where the next valid line begins, also one in front of which a sector was lost; negative: there is none.
@@ -333,12 +337,13 @@ func leadingZeros(raw []byte) (n int) {
 }
 
 // readJournalAbove reads a sidecar whole. While it is being read, its owner may write two lines, of which only the second
-// is seen: what looks damaged is read again, and is damaged where it looks so at the same place. content is what was read.
-func readJournalAbove(file vfs.File, watermark uint64) (r readJournal, content []byte, info vfs.Info, err error) {
+// is seen: what looks damaged is read again, and is damaged where it looks so at the same place. content is what was read,
+// in buffer if that is large enough.
+func readJournalAbove(file vfs.File, watermark uint64, buffer []byte) (r readJournal, content []byte, info vfs.Info, err error) {
 	const attempts = 10 // each needs an owner who writes two lines in the same moment
 	at := int64(-1)
 	for range attempts {
-		if content, info, err = readJournalFile(file); err != nil {
+		if content, info, err = readJournalFile(file, buffer); err != nil {
 			return r, nil, info, err
 		}
 		r, err = parseJournal(content, watermark)
@@ -347,6 +352,7 @@ func readJournalAbove(file vfs.File, watermark uint64) (r readJournal, content [
 		}
 		at = r.end
 	}
+	r.keepText(content, 0)
 	return r, content, info, err
 }
 

@@ -270,7 +270,7 @@ func sealedLines(raw []byte) (whole []byte) {
 }
 
 // checkJournal reads a journal, however wrong it is.
-func checkJournal(t *testing.T, raw []byte, watermark uint64) []line {
+func checkJournal(t *testing.T, raw []byte, watermark uint64) []entry {
 	r, err := parseJournal(raw, watermark)
 	if err != nil {
 		return nil
@@ -280,6 +280,10 @@ func checkJournal(t *testing.T, raw []byte, watermark uint64) []line {
 		require.Greater(t, l.Seq, watermark)
 		if i > 0 {
 			require.Equal(t, r.lines[i-1].Seq+1, l.Seq)
+		}
+		full, ok := parseLine(raw[l.at : l.at+int64(l.size)])
+		if require.Equal(t, ok, ok && full.Seq == l.Seq); len(r.placeOf(&r.lines[i])) > 0 && ok {
+			require.Len(t, full.Ops, 1)
 		}
 	}
 	return r.lines

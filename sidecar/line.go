@@ -69,14 +69,13 @@ func (l *line) appendTo(dst []byte) []byte {
 	return append(dst[:at], sealed(dst[at:])...)
 }
 
-// parseLine reads a line without its newline. Of operations up to the watermark nobody needs to know more than that they
-// are there.
-func parseLine(text []byte, watermark uint64) (line, bool) {
+// parseLine reads a line without its newline. Operations are still their texts.
+func parseLine(text []byte) (line, bool) {
 	body, ok := checked(text)
 	if !ok {
 		return line{}, false
 	}
-	if l, ok := scanLine(body, watermark); ok {
+	if l, ok := scanLine(body); ok {
 		return l, true
 	}
 	var l line
@@ -85,21 +84,10 @@ func parseLine(text []byte, watermark uint64) (line, bool) {
 }
 
 // scanLine reads what appendTo writes for operations, without the closing brace. Anything else is for encoding/json.
-func scanLine(body []byte, watermark uint64) (l line, ok bool) {
+func scanLine(body []byte) (l line, ok bool) {
 	s := lineScanner{body, true}
-	l.Seq = s.number(`{"seq":`)
-	l.Generation = s.number(`,"generation":`)
-	s.word(`,"monotonic":`)
-	negative := s.optional("-")
-	l.Monotonic = int64(s.number(""))
-	if negative {
-		l.Monotonic = -l.Monotonic
-	}
-	l.New = s.optional(`,"new":true`)
+	l = s.beginning()
 	s.word(`,"ops":[`)
-	if l.Seq <= watermark {
-		return l, s.ok
-	}
 	for s.ok {
 		l.Ops = append(l.Ops, s.quoted())
 		if !s.optional(",") {
@@ -114,6 +102,20 @@ func scanLine(body []byte, watermark uint64) (l line, ok bool) {
 type lineScanner struct {
 	rest []byte
 	ok   bool
+}
+
+// beginning reads what comes before the operations.
+func (s *lineScanner) beginning() (l line) {
+	l.Seq = s.number(`{"seq":`)
+	l.Generation = s.number(`,"generation":`)
+	s.word(`,"monotonic":`)
+	negative := s.optional("-")
+	l.Monotonic = int64(s.number(""))
+	if negative {
+		l.Monotonic = -l.Monotonic
+	}
+	l.New = s.optional(`,"new":true`)
+	return l
 }
 
 func (s *lineScanner) optional(word string) bool {
@@ -146,26 +148,16 @@ func (s *lineScanner) quoted() []byte {
 	return text
 }
 
-// decode turns the texts of all lines into operations, which share an array: a million of them would be much to collect.
-func (r *readJournal) decode() {
-	total := 0
-	for i := range r.lines {
-		total += len(r.lines[i].Ops)
-	}
-	all := make([]merge.Op, 0, total)
-	for i := range r.lines {
-		l, first := &r.lines[i], len(all)
-		for _, text := range l.Ops {
-			op, err := merge.ParseOp(text)
-			if err != nil {
-				l.undecoded = err
-				break
-			}
-			all = append(all, op)
+// decode turns the texts of l into operations.
+func (l *line) decode() {
+	l.decoded = make([]merge.Op, 0, len(l.Ops))
+	for _, text := range l.Ops {
+		op, err := merge.ParseOp(text)
+		if err != nil {
+			l.decoded, l.undecoded = nil, err
+			return
 		}
-		if l.undecoded == nil {
-			l.decoded = all[first:len(all):len(all)]
-		}
+		l.decoded = append(l.decoded, op)
 	}
 }
 

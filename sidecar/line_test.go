@@ -3,6 +3,7 @@ package sidecar
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"testing"
 
@@ -44,15 +45,23 @@ func TestLinesAreWhatEncodingJSONMakesOfThem(t *testing.T) {
 		byJSON, err := json.Marshal(l)
 		require.NoError(t, err)
 		for _, text := range [][]byte{written, sealed(byJSON)} {
-			read, ok := parseLine(bytes.TrimSuffix(text, []byte("\n")), 0)
+			text = bytes.TrimSuffix(text, []byte("\n"))
+			read, ok := parseLine(text)
 			require.True(t, ok)
 			if l.Seq > 0 {
 				require.Equal(t, l, read)
 			}
-			read, ok = parseLine(bytes.TrimSuffix(text, []byte("\n")), math.MaxUint64)
-			require.True(t, ok)
-			require.Equal(t, l.Seq, read.Seq)
-			require.Equal(t, l.Ours, read.Ours)
+			for _, watermark := range []uint64{0, math.MaxUint64} {
+				var r readJournal
+				e, ours, ok := r.entryOf(text, watermark)
+				require.True(t, ok)
+				require.Equal(t, entry{Seq: l.Seq, Generation: l.Generation, Monotonic: l.Monotonic, size: len(text), placeSize: e.placeSize}, e)
+				if len(r.placeOf(&e)) > 0 {
+					require.Len(t, l.Ops, 1)
+					require.True(t, bytes.HasPrefix(l.Ops[0], fmt.Appendf(nil, `{"op":"set","at":"%s","value":"`, r.places)), "%s", l.Ops[0])
+				}
+				require.Equal(t, l.Ours, ours)
+			}
 		}
 	})
 }
@@ -64,8 +73,8 @@ func FuzzScanLine(f *testing.F) {
 	f.Add(written[:len(written)-1-sealSize])
 	f.Add([]byte(`{"seq":01,"generation":0,"monotonic":-0,"ops":[""]`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, ok := scanLine(body, 0)
-		if !ok || got.Seq == 0 {
+		got, ok := scanLine(body)
+		if !ok {
 			return
 		}
 		var want line

@@ -190,13 +190,13 @@ func TestAReadThatOvertakesItsWriterIsDoneAgain(t *testing.T) {
 	require.NoError(t, err)
 	file, err := dir.OpenFile(strangerID, os.O_RDWR, 0)
 	require.NoError(t, err)
-	r, _, _, err := readJournalAbove(&overtaken{File: file, hide: [][2]int64{{at[2], at[3]}, {at[4], at[5]}}}, 0)
+	r, _, _, err := readJournalAbove(&overtaken{File: file, hide: [][2]int64{{at[2], at[3]}, {at[4], at[5]}}}, 0, nil)
 	require.NoError(t, err)
 	require.Empty(t, r.damage)
 	require.Len(t, r.lines, 6)
 	always := [2]int64{at[3], at[4]}
 	damaged := &overtaken{File: file, hide: [][2]int64{always, always, always, always}}
-	r, _, _, err = readJournalAbove(damaged, 0)
+	r, _, _, err = readJournalAbove(damaged, 0, nil)
 	require.NoError(t, err)
 	require.NotEmpty(t, r.damage)
 	require.Len(t, r.lines, 2)

@@ -78,7 +78,7 @@ func (f *fold) versionIn(c *commit) *Published {
 	if c.Kind != kindReplace || len(f.pending) != 1 || !f.own.empty() {
 		return nil
 	}
-	x := f.pending[0].scratch
+	x := f.pending[0].from.scratch
 	if x == nil || !f.content.equal(pieces{x.content}) {
 		return nil
 	}

@@ -42,13 +42,13 @@ func (f *fold) keepRejected() error {
 		h := r.from.header
 		record, err := json.MarshalIndent(quarantined{
 			Time: time.Now().UTC(), Sidecar: r.from.name, Seq: r.Seq, PID: h.PID, Host: h.Host, Command: h.Command,
-			Reason: r.reason.Error(), Change: r.line,
+			Reason: r.reason.Error(), Change: r.change,
 		}, "", "  ")
 		if err != nil {
 			return err
 		}
-		if r.Ours != "" || r.scratch != nil {
-			version, err := f.versionOf(r.pendingLine)
+		if r.change.Ours != "" || r.from.scratch != nil {
+			version, err := f.versionOf(r)
 			if err == nil {
 				err = f.s.keep(fmt.Sprintf("%s.%d.version", r.from.name, r.Seq), version)
 			} else if errors.Is(err, ErrDamaged) {
@@ -103,11 +103,11 @@ func (s *store) wasRejected(sidecar string, seq uint64) (reason string, yes bool
 	return q.Reason, true
 }
 
-func (f *fold) versionOf(p pendingLine) ([]byte, error) {
-	if p.scratch != nil {
-		return p.scratch.content, nil
+func (f *fold) versionOf(r rejection) ([]byte, error) {
+	if r.from.scratch != nil {
+		return r.from.scratch.content, nil
 	}
-	return f.s.readVersion(p.from.name, p.Ours)
+	return f.s.readVersion(r.from.name, r.change.Ours)
 }
 
 // moveToQuarantine takes a sidecar out of pending/, and the versions that it names out of views/, after they are on disk

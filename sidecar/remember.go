@@ -101,9 +101,9 @@ func (f *fold) readOn(sc *sidecarFile) (ok bool, err error) {
 	if r.damage != "" {
 		return false, nil
 	}
+	r.keepText(tail, known.end)
 	sc.readJournal = r
-	known.readJournal = r
-	known.lines = nil
+	known.readJournal = r.withoutLines()
 	sc.known = &known
 	return true, nil
 }
@@ -136,8 +136,7 @@ func (sc *sidecarFile) noteRead(content []byte, inode uint64) {
 	if len(first) < firstSize || first[0] == 0 {
 		return // nothing to tell it by
 	}
-	sc.known = &readSoFar{inode: inode, first: bytes.Clone(first[:firstSize]), at: header, readJournal: sc.readJournal}
-	sc.known.lines = nil
+	sc.known = &readSoFar{inode: inode, first: bytes.Clone(first[:firstSize]), at: header, readJournal: sc.readJournal.withoutLines()}
 }
 
 func (f *fold) note(name string, known readSoFar) {

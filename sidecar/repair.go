@@ -117,7 +117,7 @@ func (s *store) isDamaged(name string, watermark uint64) (bool, error) {
 	if dead, err := file.TryLock(); err != nil || !dead {
 		return false, err
 	}
-	content, _, err := readJournalFile(file)
+	content, _, err := readJournalFile(file, nil)
 	if errors.Is(err, ErrDamaged) { // too big to be one
 		return true, nil
 	}

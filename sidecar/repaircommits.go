@@ -106,7 +106,7 @@ func (g *Guard) setAside(s *store, marks watermarks) (done []Finding, err error)
 		if err != nil {
 			continue // gone, or what verify calls no sidecar
 		}
-		content, _, err := readJournalFile(file)
+		content, _, err := readJournalFile(file, nil)
 		free, lockErr := file.TryLock()
 		_ = file.Close()
 		r, perr := parseJournal(content, marks[name])

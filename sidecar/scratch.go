@@ -151,7 +151,7 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 	if err != nil {
 		return err
 	}
-	sc := &sidecarFile{name: sd.id + "." + n, readJournal: readJournal{header: x.about.header}}
+	sc := &sidecarFile{name: sd.id + "." + n, readJournal: readJournal{header: x.about.header}, scratch: x}
 	made, known := f.g.session.preparedFor(sc.name)
 	if known = known && !x.about.Additions && int64(len(made.change.Ours())) == info.Size; known {
 		x.content = made.change.Ours() // what was closed does not change any more
@@ -176,7 +176,8 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 		return f.keepTornScratch(sd, x)
 	}
 	l.Additions = l.Additions || rewrite
-	f.pending = append(f.pending, pendingLine{line: l, from: sc, scratch: x})
+	sc.makeUp(l)
+	f.pending = append(f.pending, pendingLine{&sc.lines[0], sc})
 	return nil
 }
 
@@ -240,14 +241,14 @@ var errDiscarded = errors.New("scratch file was discarded")
 func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 	made, ok := f.g.session.preparedFor(p.from.name)
 	if !ok {
-		base, err := f.g.madeFrom(p.scratch.dir, &p.scratch.about, p.scratch.content)
+		base, err := f.g.madeFrom(p.from.scratch.dir, &p.from.scratch.about, p.from.scratch.content)
 		if err != nil {
-			if _, serr := p.scratch.dir.Stat(p.scratch.n + scratchSuffix); isMissing(serr) {
+			if _, serr := p.from.scratch.dir.Stat(p.from.scratch.n + scratchSuffix); isMissing(serr) {
 				return nil, errDiscarded
 			}
 			return nil, err
 		}
-		if made, err = f.g.prepareScratch(base, p.scratch.content, p.Additions); err != nil {
+		if made, err = f.g.prepareScratch(base, p.from.scratch.content, p.from.made.Additions); err != nil {
 			return nil, err
 		}
 	}
@@ -255,7 +256,7 @@ func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 		return nil, errRemoved
 	}
 	if f.target.missing && f.maker == nil {
-		f.maker = p.scratch
+		f.maker = p.from.scratch
 	}
 	return f.mergeVersion(writerOf(p), made.change)
 }
@@ -347,12 +348,12 @@ func removeScratch(dir vfs.Dir, n string) {
 // nothing in them is pending.
 func (f *fold) sweepSessions() error {
 	for _, p := range f.pending {
-		if p.scratch == nil || p.from.stuck {
+		if p.from.scratch == nil || p.from.stuck {
 			continue
 		}
 		for _, sd := range f.sessions {
-			if sd.dir == p.scratch.dir {
-				sd.spent = append(sd.spent, p.scratch.n)
+			if sd.dir == p.from.scratch.dir {
+				sd.spent = append(sd.spent, p.from.scratch.n)
 			}
 		}
 	}

@@ -290,7 +290,10 @@ func readFile(dir vfs.Dir, name string) ([]byte, error) {
 }
 
 // readAll reads a regular file from its start and returns what fstat said before.
-func readAll(f vfs.File) ([]byte, vfs.Info, error) {
+func readAll(f vfs.File) ([]byte, vfs.Info, error) { return readAllInto(nil, f) }
+
+// readAllInto is readAll that uses buffer, if the content fits in.
+func readAllInto(buffer []byte, f vfs.File) ([]byte, vfs.Info, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, info, err
@@ -301,7 +304,10 @@ func readAll(f vfs.File) ([]byte, vfs.Info, error) {
 	if err := checkNoHoles(f, info.Size); err != nil {
 		return nil, info, err
 	}
-	buf := make([]byte, 0, info.Size+1)
+	buf := buffer[:0]
+	if int64(cap(buf)) < info.Size+1 {
+		buf = make([]byte, 0, info.Size+1)
+	}
 	buf = readHalves(f, buf, info.Size)
 	for {
 		n, err := f.ReadAt(buf[len(buf):cap(buf)], int64(len(buf)))

@@ -458,7 +458,7 @@ func (f *fold) adopt(sc *sidecarFile) error {
 		return err
 	}
 	l.Ours = oursName(l.Seq)
-	sc.lines = append(sc.lines, l)
+	sc.makeUp(l)
 	sc.seqEnd, sc.end, sc.lastOurs = l.Seq, j.size, l.Ours
 	return nil
 }
@@ -506,21 +506,21 @@ func inUse(view vfs.Dir) (bool, error) {
 }
 
 // applyVersion merges a complete new version, made from a base that is beside it.
-func (f *fold) applyVersion(p pendingLine) ([]merge.Conflict, error) {
+func (f *fold) applyVersion(p pendingLine, l line) ([]merge.Conflict, error) {
 	diff := f.own.prepared.diff
 	if diff == nil || f.own.prepared.of != (change{p.from.name, p.Seq}) {
 		var base []byte
 		var err error
-		if p.Base != "" {
-			if base, err = f.s.readVersion(p.from.name, p.Base); err != nil {
+		if l.Base != "" {
+			if base, err = f.s.readVersion(p.from.name, l.Base); err != nil {
 				return nil, err
 			}
 		}
-		ours, err := f.s.readVersion(p.from.name, p.Ours)
+		ours, err := f.s.readVersion(p.from.name, l.Ours)
 		if err != nil {
 			return nil, err
 		}
-		if diff, err = prepare(base, ours, p.Additions, f.g); err != nil {
+		if diff, err = prepare(base, ours, l.Additions, f.g); err != nil {
 			return nil, err
 		}
 	}
