@@ -4,7 +4,8 @@
 //
 //	go test ./tests/mutants -mutants -timeout 60m
 //	go test ./tests/mutants -mutants -part core
-//	go test ./tests/mutants -mutants -part rest -budget 5m
+//	go test ./tests/mutants -mutants -part quick -budget 5m
+//	go test ./tests/mutants -mutants -part rest
 //	go test ./tests/mutants -mutants -run 'TestMutantsAreCaught/no-lock'
 package mutants
 
@@ -18,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,9 +33,9 @@ var (
 	run  = flag.Bool("mutants", false, "build each mutant and run the tests that must catch it (minutes)")
 	long = flag.Bool("long", false, "also those that only a long test catches")
 
-	part   = flag.String("part", "", `"core": those that every run has to catch; "rest": the others; "": all of them`)
-	budget = flag.Duration("budget", 0, "stop after this time; the core first, the rest in an order that -seed gives; 0: all of them")
-	seed   = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of that order")
+	part   = flag.String("part", "", `"core": those that every run has to catch; "rest": the others; "quick": of these, those that tests of a package catch; "": all`)
+	budget = flag.Duration("budget", 0, "begin none after this time; the core is always run, and which of the others are depends on -seed; 0: all")
+	seed   = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of their order")
 )
 
 // core are the breaks that every run has to catch, whatever its budget.
@@ -45,28 +47,25 @@ var core = []string{
 	"view-line-lost-folded-again", "unreadable-drops-its-watermark", "session-never-from-memory", "rename-added-only", "repair-takes-what-was-passed-over",
 }
 
-// ordered puts the core first, and the rest in a random order.
-func ordered(t *testing.T, paths []string) []string {
-	rand.New(rand.NewPCG(*seed, 5)).Shuffle(len(paths), func(i, j int) { paths[i], paths[j] = paths[j], paths[i] })
-	var first, rest []string
+// chosen are the mutants of -part, in a random order.
+func chosen(t *testing.T) (mutants []mutant) {
+	paths, err := filepath.Glob("testdata/*.txtar")
+	require.NoError(t, err)
+	cores := 0
 	for _, path := range paths {
-		if slices.Contains(core, nameOf(path)) {
-			first = append(first, path)
-		} else {
-			rest = append(rest, path)
+		m := read(t, path)
+		if m.core() {
+			cores++
+		}
+		if *part == "" || *part == "core" && m.core() || *part == "rest" && !m.core() || *part == "quick" && m.quick() {
+			mutants = append(mutants, m)
 		}
 	}
-	require.Len(t, first, len(core), "a mutant of the core is missing")
-	switch *part {
-	case "core":
-		return first
-	case "rest":
-		return rest
-	}
-	return append(first, rest...)
+	require.Len(t, core, cores, "a mutant of the core is missing")
+	require.NotEmpty(t, mutants, "-part %s", *part)
+	rand.New(rand.NewPCG(*seed, 5)).Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+	return mutants
 }
-
-func nameOf(path string) string { return strings.TrimSuffix(filepath.Base(path), ".txtar") }
 
 // mutant is one file of testdata:
 //
@@ -85,36 +84,52 @@ type mutant struct {
 	old, new string
 }
 
+func (m mutant) core() bool { return slices.Contains(core, m.name) }
+
+// quick: it is none of the core, and caught without a campaign and without processes that race.
+func (m mutant) quick() bool {
+	switch m.caughtBy[0] {
+	case "./merge", "./sidecar", "./atomicjson", "./internal/policy", "./internal/records", "./internal/stats", "./internal/watch":
+		return !m.core() && !strings.Contains(strings.Join(m.caughtBy, " "), "Crash") && !slices.Contains(m.caughtBy, "TestErrors$")
+	}
+	return false
+}
+
 func TestMutantsAreCaught(t *testing.T) {
 	root := moduleRoot(t)
-	mutants, err := filepath.Glob("testdata/*.txtar")
-	require.NoError(t, err)
-	require.NotEmpty(t, mutants)
 	t.Logf("seed %d", *seed)
-	began, left := time.Now(), 0
-	for i, path := range ordered(t, mutants) {
-		m := read(t, path)
+	began := time.Now()
+	var caught, left atomic.Int64
+	t.Cleanup(func() {
+		if *run {
+			t.Logf("%d mutants caught", caught.Load())
+		}
+		if n := left.Load(); n > 0 {
+			t.Logf("SKIPPED: %d mutants, the budget of %v was used up", n, *budget)
+		}
+	})
+	for _, m := range chosen(t) {
 		t.Run(m.name, func(t *testing.T) {
 			src, err := os.ReadFile(filepath.Join(root, m.file))
 			require.NoError(t, err)
 			require.Equal(t, 1, strings.Count(string(src), m.old), "%s: the text to replace must be there once", m.file)
-			switch {
-			case !*run:
-			case *budget > 0 && (i >= len(core) || *part == "rest") && time.Since(began) > *budget:
-				left++
-				t.SkipNow()
-			case slices.Contains(m.caughtBy, "-long") && !*long:
-				t.Skip("SKIPPED: only a long test catches it; run with -long")
-			default:
-				m.mustBeCaught(t, root, string(src))
+			if !*run {
+				return
 			}
+			if slices.Contains(m.caughtBy, "-long") && !*long {
+				t.Skip("SKIPPED: only a long test catches it; run with -long")
+			}
+			t.Parallel()
+			if !m.core() && *budget > 0 && time.Since(began) > *budget {
+				left.Add(1)
+				t.SkipNow()
+			}
+			m.mustBeCaught(t, root, string(src))
+			caught.Add(1)
 		})
 	}
-	if left > 0 {
-		t.Logf("SKIPPED: %d of %d mutants, the budget of %v was used up", left, len(mutants), *budget)
-	}
 	if !*run {
-		t.Skip("SKIPPED: mutants are only checked to apply; run with -mutants to see each of them caught")
+		t.Skip("SKIPPED: mutants are only checked to apply and to compile; run with -mutants to see each of them caught")
 	}
 }
 
@@ -147,7 +162,7 @@ func (m mutant) mutate(src string) string { return strings.Replace(src, m.old, m
 func read(t *testing.T, path string) mutant {
 	archive, err := txtar.ParseFile(path)
 	require.NoError(t, err)
-	m := mutant{name: nameOf(path)}
+	m := mutant{name: strings.TrimSuffix(filepath.Base(path), ".txtar")}
 	for line := range strings.Lines(string(archive.Comment)) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), ": ")
 		require.True(t, ok, "%s: %q", path, line)
