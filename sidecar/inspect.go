@@ -67,6 +67,15 @@ func (g *Guard) Status(ctx context.Context) (Status, error) {
 			st.Quarantined++
 		}
 	}
+	versions, _, err := g.readHistory() // a fold that comes in between makes it one more or less
+	if err != nil {
+		return st, g.fail("status", err, "")
+	}
+	for _, v := range versions {
+		if !v.Current && !v.Missing && v.Lost == "" {
+			st.Versions++
+		}
+	}
 	return st, nil
 }
 

@@ -79,6 +79,7 @@ type Status struct {
 	Pending     int       `json:"pending"` // changes not yet in the target
 	Conflicts   int       `json:"conflicts"`
 	Quarantined int       `json:"quarantined"`
+	Versions    int       `json:"versions"`  // that are kept, within the bounds, and can be restored
 	Unguarded   bool      `json:"unguarded"` // the target is not the version the last fold left
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	cmd := a.verb(groupLook, "status FILE", "Show version, pending changes, owners, conflicts",
+	cmd := a.verb(groupLook, "status FILE", "Show version, pending changes, owners, conflicts, versions kept",
 		`Show the file and its guard directory as they are now. It takes no lock and changes nothing.`,
 		`  jsonguard status results.json
   jsonguard status --json results.json | jq .pending`,
@@ -49,6 +49,7 @@ func (a *app) status(cmd *cobra.Command, args []string) error {
 	a.printf("  pending      %d\n", st.Pending)
 	a.printf("  conflicts    %d\n", st.Conflicts)
 	a.printf("  quarantined  %d\n", st.Quarantined)
+	a.printf("  versions     %d kept\n", st.Versions)
 	for _, o := range st.Sidecars {
 		life := "dead"
 		if o.Live {
