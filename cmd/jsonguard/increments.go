@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -117,17 +116,14 @@ func (a *app) exportIncrement(ctx context.Context, file string, f exportFlags) e
 
 func incrementsProblem(dir string, err error) error {
 	p := &problem{op: "export to", path: dir, err: bare(err), status: dataStatus(err, writes)}
-	var link *os.LinkError
+	var path *fs.PathError
 	switch {
 	case errors.Is(err, generations.ErrForeign):
 		p.status, p.hint = statusCreate, "it is left as it is; increments want a directory of their own"
 	case errors.Is(err, lock.ErrTimeout):
 		p.err, p.hint = err, "another export is at it; --timeout waits longer"
-	case errors.As(err, &link):
-		p.err = link.Err
-		if link.Op == "symlink" {
-			p.hint = "increments need a filesystem with symbolic links"
-		}
+	case errors.As(err, &path) && path.Op == "symlink":
+		p.hint = "increments need a filesystem with symbolic links"
 	}
 	return p
 }

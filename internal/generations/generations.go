@@ -11,6 +11,8 @@
 // two forms of the same data, never a file that is still being written. Files of different generations share no names unless
 // they are the same file, so that a reader who lists one and opens in the next misses a file, loudly, and never reads one twice.
 //
+// That holds through a power loss as well: what Publish has returned for is found again, whole.
+//
 // It does not merge what two makers do: the second waits for the first.
 package generations
 
@@ -25,6 +27,7 @@ import (
 	"slices"
 	"strconv"
 
+	"jsonguard/internal/vfs"
 	"jsonguard/lock"
 )
 
@@ -40,23 +43,52 @@ var ErrForeign = errors.New("the directory is not empty and has no generations")
 // Dir is a directory of generations, locked.
 type Dir struct {
 	path string
-	lock *lock.Lock
+	dir  vfs.Dir
+	perm fs.FileMode // of generations: that of the directory
+	held hold
 	now  int // the current generation, 0: none
 }
 
-// Open makes the directory if it is missing, and waits for its lock.
+// hold is what is needed of a *lock.Lock.
+type hold interface {
+	Check() error
+	Release() error
+}
+
+// Open makes the directory if it is missing, durably, and waits for its lock.
 func Open(ctx context.Context, path string, options ...lock.Option) (*Dir, error) {
-	if err := os.MkdirAll(path, 0o777); err != nil {
+	if err := makeDir(path); err != nil {
 		return nil, err
 	}
-	if err := checkOurs(path); err != nil {
-		return nil, err
-	}
-	held, err := lock.Acquire(ctx, filepath.Join(path, locked), options...)
+	dir, err := vfs.OS.OpenDir(path)
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{path: path, lock: held}
+	if err := checkOurs(dir); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	held, err := lock.Acquire(ctx, filepath.Join(path, locked), options...)
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	d, err := open(path, dir, held)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(path)
+	if err == nil && d.now == 0 { // who made it may have been killed before its name was on disk
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	d.perm = info.Mode().Perm()
+	return d, nil
+}
+
+// open takes over what is locked, and closes it where it fails.
+func open(path string, dir vfs.Dir, held hold) (d *Dir, err error) {
+	d = &Dir{path: path, dir: dir, held: held}
 	if d.now, err = d.current(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -64,15 +96,40 @@ func Open(ctx context.Context, path string, options ...lock.Option) (*Dir, error
 	return d, nil
 }
 
-func checkOurs(path string) error {
-	entries, err := os.ReadDir(path)
+// makeDir makes a directory, and those above it that are missing, durably.
+func makeDir(path string) error {
+	err := os.Mkdir(path, 0o777)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path {
+		if err = makeDir(filepath.Dir(path)); err == nil {
+			err = os.Mkdir(path, 0o777)
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil // opening it says whether it is a directory
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	dir, err := vfs.OS.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func checkOurs(dir vfs.Dir) error {
+	names, err := dir.Names()
 	if err != nil {
 		return err
 	}
 	lockFile, lease := filepath.Base(lock.LockPath(locked)), filepath.Base(lock.LeaseDir(locked))
-	for _, e := range entries {
-		if _, ok := number(e.Name()); !ok && !slices.Contains([]string{Link, temporary, lockFile, lease}, e.Name()) {
-			return fmt.Errorf("%w: %s", ErrForeign, e.Name())
+	for _, name := range names {
+		if _, ok := number(name); !ok && !slices.Contains([]string{Link, temporary, lockFile, lease}, name) {
+			return fmt.Errorf("%w: %s", ErrForeign, name)
 		}
 	}
 	return nil
@@ -85,7 +142,7 @@ func number(name string) (int, bool) {
 }
 
 func (d *Dir) current() (int, error) {
-	to, err := os.Readlink(filepath.Join(d.path, Link))
+	to, err := d.dir.Readlink(Link)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -100,7 +157,7 @@ func (d *Dir) current() (int, error) {
 }
 
 // Close gives the lock back.
-func (d *Dir) Close() error { return d.lock.Release() }
+func (d *Dir) Close() error { return errors.Join(d.held.Release(), d.dir.Close()) }
 
 // Number of the current generation, from 1; 0: there is none.
 func (d *Dir) Number() int { return d.now }
@@ -110,51 +167,57 @@ func (d *Dir) Files() ([]string, error) {
 	if d.now == 0 {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(d.of(d.now))
+	dir, err := d.dir.OpenDir(strconv.Itoa(d.now))
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names, nil
+	defer dir.Close()
+	return dir.Names()
 }
 
 // Path of a file of the current generation.
-func (d *Dir) Path(name string) string { return filepath.Join(d.of(d.now), name) }
-
-func (d *Dir) of(generation int) string { return filepath.Join(d.path, strconv.Itoa(generation)) }
+func (d *Dir) Path(name string) string {
+	return filepath.Join(d.path, strconv.Itoa(d.now), name)
+}
 
 // Next is the generation that is being made.
 type Next struct {
-	dir    *Dir
+	of     *Dir
+	dir    vfs.Dir
 	number int
 }
 
-// Begin makes the directory of the next generation.
+// Begin makes the directory of the next generation, as accessible as the one it is in.
 func (d *Dir) Begin() (*Next, error) {
-	n := &Next{dir: d, number: d.now + 1}
-	return n, os.Mkdir(n.Dir(), 0o777)
+	n := &Next{of: d, number: d.now + 1}
+	if err := d.dir.Mkdir(n.name(), d.perm); err != nil {
+		return nil, err
+	}
+	var err error
+	n.dir, err = d.dir.OpenDir(n.name())
+	return n, err
 }
 
-// Dir is where its files are made, each whole and on disk before Publish.
-func (n *Next) Dir() string { return n.dir.of(n.number) }
+func (n *Next) name() string { return strconv.Itoa(n.number) }
 
-// Number of the generation.
-func (n *Next) Number() int { return n.number }
+// Dir is where its files are made, each whole and on disk before Publish.
+func (n *Next) Dir() string { return filepath.Join(n.of.path, n.name()) }
 
 // Keep takes a file of the current generation over, without copying it where the filesystem has links.
 func (n *Next) Keep(name string) error {
-	from, to := n.dir.Path(name), filepath.Join(n.Dir(), name)
-	if err := os.Link(from, to); err == nil {
+	from, err := n.of.dir.OpenDir(strconv.Itoa(n.of.now))
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if from.Link(name, n.dir, name) == nil {
 		return nil
 	}
-	return copyFile(from, to)
+	return copyFile(from, n.dir, name)
 }
 
-func copyFile(from, to string) (err error) {
-	in, err := os.Open(from)
+func copyFile(from, to vfs.Dir, name string) error {
+	in, err := from.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -163,7 +226,7 @@ func copyFile(from, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode().Perm())
+	out, err := to.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, info.Mode.Perm())
 	if err != nil {
 		return err
 	}
@@ -177,55 +240,66 @@ const temporary = ".current"
 // Publish makes this generation the current one: for readers by one rename, after all of it is on disk. An error may leave
 // it current without being durably so.
 func (n *Next) Publish() error {
-	if err := syncDir(n.Dir()); err != nil {
+	if err := n.dir.Sync(); err != nil {
 		return err
 	}
-	// Its name must be on disk before the link that leads there.
-	if err := syncDir(n.dir.path); err != nil {
+	dir := n.of.dir
+	if err := dir.Symlink(n.name(), temporary); err != nil {
 		return err
 	}
-	if n.dir.now == 0 {
-		if err := syncDir(filepath.Dir(n.dir.path)); err != nil {
-			return err
-		}
-	}
-	temp := filepath.Join(n.dir.path, temporary)
-	if err := os.Symlink(strconv.Itoa(n.number), temp); err != nil {
+	// The names of the generation and of the link to it must be on disk before the link is the current one: a filesystem
+	// may know the new entry before what it leads to.
+	if err := dir.Sync(); err != nil {
 		return err
 	}
-	if err := n.dir.lock.Check(); err != nil {
+	if err := n.of.held.Check(); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, filepath.Join(n.dir.path, Link)); err != nil {
+	if err := dir.Rename(temporary, Link); err != nil {
 		return err
 	}
-	n.dir.now = n.number
-	if err := syncDir(n.dir.path); err != nil {
+	n.of.now = n.number
+	if err := dir.Sync(); err != nil {
 		return err
 	}
-	n.dir.sweep()
-	return nil
+	n.of.sweep()
+	return n.dir.Close()
 }
 
 // Abort drops it, if it was not published.
 func (n *Next) Abort() {
-	if n.dir.now != n.number {
-		_ = os.RemoveAll(n.Dir())
+	if n.of.now != n.number {
+		_ = n.dir.Close()
+		_ = removeAll(n.of.dir, n.name())
 	}
 }
 
 // sweep removes all generations but the current one and the one before, also what somebody who was killed had begun. What
 // cannot be removed is for the next time.
 func (d *Dir) sweep() {
-	_ = os.Remove(filepath.Join(d.path, temporary))
-	entries, err := os.ReadDir(d.path)
+	_ = d.dir.Remove(temporary)
+	names, err := d.dir.Names()
 	if err != nil {
 		return
 	}
 	keep := []int{d.now, d.now - 1}
-	for _, e := range entries {
-		if n, ok := number(e.Name()); ok && !slices.Contains(keep, n) {
-			_ = os.RemoveAll(d.of(n))
+	for _, name := range names {
+		if n, ok := number(name); ok && !slices.Contains(keep, n) {
+			_ = removeAll(d.dir, name)
 		}
 	}
+}
+
+// removeAll removes a generation.
+func removeAll(of vfs.Dir, name string) error {
+	dir, err := of.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Names()
+	for _, file := range names {
+		err = errors.Join(err, dir.Remove(file))
+	}
+	return errors.Join(err, of.Remove(name))
 }

@@ -12,14 +12,14 @@ import (
 // Call is one call to a filesystem, as [NewFaults] shows it before it is made.
 type Call struct {
 	N    int    // 1 for the first call of this filesystem
-	Op   string // "open", "create", "mkdir", "stat", "readlink", "rename", "link", "remove", "list", "sync", "chown", "read", "write", "truncate", "trylock", "lock", "unlock", "copymeta", "chmod", "close"
+	Op   string // "open", "create", "mkdir", "stat", "readlink", "symlink", "rename", "link", "remove", "list", "sync", "chown", "read", "write", "truncate", "trylock", "lock", "unlock", "copymeta", "chmod", "close"
 	Path string // of the file or directory; of a rename, the new name
 }
 
 // Changes says whether the call can change what is in the page cache or on disk.
 func (c Call) Changes() bool {
 	switch c.Op {
-	case "create", "mkdir", "rename", "link", "remove", "sync", "chown", "write", "truncate", "copymeta", "chmod":
+	case "create", "mkdir", "symlink", "rename", "link", "remove", "sync", "chown", "write", "truncate", "copymeta", "chmod":
 		return true
 	}
 	return false
@@ -122,6 +122,13 @@ func (d *faultyDir) Readlink(name string) (string, error) {
 		return "", err
 	}
 	return d.d.Readlink(name)
+}
+
+func (d *faultyDir) Symlink(target, name string) error {
+	if err := d.x.fail("symlink", d.at(name)); err != nil {
+		return err
+	}
+	return d.d.Symlink(target, name)
 }
 
 func (d *faultyDir) Rename(oldName, newName string) error {

@@ -199,7 +199,6 @@ func (d *memDir) Mkdir(name string, perm fs.FileMode) error {
 	return d.make("mkdir", name, fs.ModeDir, perm.Perm(), nil)
 }
 
-// Symlink makes the symbolic link name. It is not part of Dir: jsonguard makes none, tests do.
 func (d *memDir) Symlink(target, name string) error {
 	return d.make("symlink", name, fs.ModeSymlink, 0o777, []byte(target))
 }

@@ -160,6 +160,13 @@ func (d *osDir) Readlink(name string) (string, error) {
 	return string(buf[:n]), nil
 }
 
+func (d *osDir) Symlink(target, name string) error {
+	if err := element(name); err != nil {
+		return d.fail("symlink", name, err)
+	}
+	return d.fail("symlink", name, unix.Symlinkat(target, d.fd(), name))
+}
+
 func (d *osDir) Rename(oldName, newName string) error {
 	if err := errors.Join(element(oldName), element(newName)); err != nil {
 		return d.fail("rename", newName, err)

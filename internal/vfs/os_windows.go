@@ -115,6 +115,14 @@ func (d osDir) Readlink(name string) (string, error) {
 	return os.Readlink(path)
 }
 
+func (d osDir) Symlink(target, name string) error {
+	path, err := d.at(name)
+	if err != nil {
+		return err
+	}
+	return os.Symlink(target, path)
+}
+
 func (d osDir) Rename(oldName, newName string) error {
 	from, err := d.at(oldName)
 	if err != nil {

@@ -32,6 +32,8 @@ type Dir interface {
 	Stat(name string) (Info, error)
 	// Readlink returns what the symbolic link name points to.
 	Readlink(name string) (string, error)
+	// Symlink makes the symbolic link name, which points to target.
+	Symlink(target, name string) error
 	// Rename replaces newName by oldName in one step, both in this directory.
 	Rename(oldName, newName string) error
 	// Link makes newName in dst (nil: this directory) another name of oldName.

@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 	"jsonguard/internal/stats":       {"jsonguard/internal/records", "jsonguard/merge"},
 	"jsonguard/sidecar":              {"jsonguard/lock", "jsonguard/merge", "jsonguard/internal/policy", "jsonguard/internal/vfs"},
 	"jsonguard/atomicjson":           {"jsonguard/merge", "jsonguard/sidecar"},
-	"jsonguard/internal/generations": {"jsonguard/lock"},
+	"jsonguard/internal/generations": {"jsonguard/lock", "jsonguard/internal/vfs"},
 	"jsonguard/internal/table":       {},
 	"jsonguard/internal/parquet":     {"jsonguard/merge", "jsonguard/internal/table"},
 	"jsonguard/internal/probe":       {"jsonguard/lock", "jsonguard/internal/vfs"},
