@@ -51,6 +51,19 @@ func without(t *testing.T, errno syscall.Errno, role string, args ...string) *pr
 	})
 }
 
+// leaseTarget is a target in memory, where there is one: a holder whose beats wait for a disk loses its lease, as it should.
+func leaseTarget(t *testing.T, content string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "jsonguard-lock-*")
+	if err != nil {
+		dir = t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "results.json")
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
+	return path
+}
+
 var withoutFlock = []struct {
 	name  string
 	errno syscall.Errno
@@ -76,7 +89,7 @@ func TestProbeFindsOut(t *testing.T) {
 
 // Where flock excludes there is no lease: no file, no beats.
 func TestNoLeaseWhereFlockExcludes(t *testing.T) {
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	hold(t, path)
 	require.NoDirExists(t, LeaseDir(path))
 }
@@ -86,7 +99,7 @@ func TestLeaseExcludes(t *testing.T) {
 	for _, fs := range withoutFlock {
 		t.Run(fs.name, func(t *testing.T) {
 			const procs, each = 8, 15
-			path := target(t, "0")
+			path := leaseTarget(t, "0")
 			var all []*process
 			for range procs {
 				all = append(all, without(t, fs.errno, "count", strconv.Itoa(each), path))
@@ -107,7 +120,7 @@ func TestLeaseExcludes(t *testing.T) {
 func TestLeaseUnderKill(t *testing.T) {
 	t.Parallel()
 	const procs, each = 6, 30
-	path := target(t, "0")
+	path := leaseTarget(t, "0")
 	acknowledged := make(chan int)
 	var victims, survivors []*process
 	for range procs {
@@ -161,7 +174,7 @@ func holderOf(t *testing.T, path string) int {
 // A holder that is stopped for longer than the lease finds out before it publishes.
 func TestAStoppedHolderFindsOut(t *testing.T) {
 	t.Parallel()
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	first := without(t, 0, "hold", path).expect("held")
 	first.say("check").expect("ok")
 	require.NoError(t, first.cmd.Process.Signal(syscall.SIGSTOP))
@@ -181,7 +194,7 @@ func TestAStoppedHolderFindsOut(t *testing.T) {
 // The same, with what is at stake: a stopped holder that goes on would set the counter back to what it had read.
 func TestAStoppedHolderDoesNotPublish(t *testing.T) {
 	t.Parallel()
-	path := target(t, "0")
+	path := leaseTarget(t, "0")
 	stopped := without(t, 0, "add slowly", path).expect("has read")
 	require.NoError(t, stopped.cmd.Process.Signal(syscall.SIGSTOP))
 	without(t, 0, "count", "20", path).end()
@@ -196,7 +209,7 @@ func TestAStoppedHolderDoesNotPublish(t *testing.T) {
 // A holder that lives and does nothing keeps it, for as many leases as it likes.
 func TestAnIdleHolderKeepsTheLease(t *testing.T) {
 	t.Parallel()
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	holder := without(t, 0, "hold", path).expect("held")
 	timeout := "timeout=" + (3 * leaseTestTime / 2).String()
 	require.Contains(t, without(t, 0, "acquire", path, timeout).line(), `"Timeout":true`)
@@ -205,7 +218,7 @@ func TestAnIdleHolderKeepsTheLease(t *testing.T) {
 
 // Check beats, so that a waiter that is about to take over sees that the holder woke up.
 func TestCheckBeats(t *testing.T) {
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	l, err := takeLease(context.Background(), path, options{})
 	require.NoError(t, err)
 	defer l.release()
@@ -219,7 +232,7 @@ func TestCheckBeats(t *testing.T) {
 
 // The new holder creates its number first, and removes the lower ones then: in between both are there.
 func TestCheckSeesWhoTookOver(t *testing.T) {
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	l, err := takeLease(context.Background(), path, options{})
 	require.NoError(t, err)
 	defer l.release()
@@ -237,7 +250,7 @@ func TestCheckSeesWhoTookOver(t *testing.T) {
 // A waiter that was stopped itself does not take over from a holder that beats.
 func TestAStoppedWaiterDidNotWatch(t *testing.T) {
 	t.Parallel()
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	holder := without(t, 0, "hold", path).expect("held")
 	waiting := without(t, 0, "hold", path)
 	time.Sleep(leaseTestTime / 2)
@@ -245,7 +258,7 @@ func TestAStoppedWaiterDidNotWatch(t *testing.T) {
 	require.NoError(t, waiting.cmd.Process.Signal(syscall.SIGSTOP)) // as when the whole machine sleeps
 	time.Sleep(3 * leaseTestTime / 2)
 	require.NoError(t, waiting.cmd.Process.Signal(syscall.SIGCONT))
-	time.Sleep(leaseTestTime / 4)
+	time.Sleep(leaseTestTime / 10)
 	require.NoError(t, holder.cmd.Process.Signal(syscall.SIGCONT))
 	holder.say("check").expect("ok")
 	holder.end()
@@ -271,7 +284,7 @@ func TestWatchCountsOnlyWhatItSaw(t *testing.T) {
 // Many waiters see the same stale lease at once: one of them gets it.
 func TestOneTakesOver(t *testing.T) {
 	t.Parallel()
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	without(t, 0, "hold", path).expect("held").kill()
 	said := make(chan *process)
 	for range 6 {
@@ -296,7 +309,7 @@ func TestOneTakesOver(t *testing.T) {
 
 // A claimant that slept since it looked: whatever happened to the numbers meanwhile, what it creates counts for nothing.
 func TestALateClaim(t *testing.T) {
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	dir := LeaseDir(path)
 	take := func() *lease {
 		l, err := takeLease(context.Background(), path, options{})
@@ -327,7 +340,7 @@ func TestALateClaimThatIsRemovedAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, entries)
 
-	path := target(t, "0")
+	path := leaseTarget(t, "0")
 	stop := make(chan struct{})
 	defer close(stop)
 	require.NoError(t, makeLeaseDir(path, LeaseDir(path)))
@@ -352,7 +365,7 @@ func TestALateClaimThatIsRemovedAtOnce(t *testing.T) {
 
 // The lower number is there only if nobody held the next: also when the list of names says less than it should.
 func TestALateClaimWhoseListIsStale(t *testing.T) {
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	dir := LeaseDir(path)
 	for range 3 {
 		l, err := takeLease(context.Background(), path, options{})
@@ -368,7 +381,7 @@ func TestALateClaimWhoseListIsStale(t *testing.T) {
 // Killed between creating its file and writing into it.
 func TestAnEmptyLeaseBecomesStale(t *testing.T) {
 	t.Parallel()
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	require.NoError(t, makeLeaseDir(path, LeaseDir(path)))
 	require.NoError(t, createLike(path, leaseName(LeaseDir(path), 7)))
 	p := without(t, 0, "acquire", path, "timeout=0")
@@ -380,7 +393,7 @@ func TestAnEmptyLeaseBecomesStale(t *testing.T) {
 }
 
 func TestTheHolderOfALeaseIsNamed(t *testing.T) {
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	holder := without(t, unix.ENOSYS, "hold", path).expect("held")
 	var said outcome
 	require.NoError(t, json.Unmarshal([]byte(without(t, unix.ENOSYS, "acquire", path, "timeout=50ms").line()), &said))
@@ -390,7 +403,7 @@ func TestTheHolderOfALeaseIsNamed(t *testing.T) {
 }
 
 func TestALeaseIsInherited(t *testing.T) {
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	l, err := takeLease(context.Background(), path, options{})
 	require.NoError(t, err)
 	defer l.release()
@@ -402,7 +415,7 @@ func TestALeaseIsInherited(t *testing.T) {
 func TestPointersWithoutFlock(t *testing.T) {
 	for _, fs := range withoutFlock {
 		t.Run(fs.name, func(t *testing.T) {
-			path := target(t, "{}")
+			path := leaseTarget(t, "{}")
 			p := without(t, fs.errno, "hold", path, "at=/a").expect("held")
 			require.Contains(t, without(t, fs.errno, "acquire", path, "at=/a", "timeout=0").line(), `"Timeout":true`)
 			require.Contains(t, without(t, fs.errno, "acquire", path, "at=/b", "timeout=0").line(), `"Timeout":true`)
@@ -414,7 +427,7 @@ func TestPointersWithoutFlock(t *testing.T) {
 }
 
 func TestModesOfTheLease(t *testing.T) {
-	path := target(t, "{}")
+	path := leaseTarget(t, "{}")
 	require.NoError(t, os.Chmod(path, 0o640))
 	old := unix.Umask(0)
 	l, err := takeLease(context.Background(), path, options{})

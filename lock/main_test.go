@@ -339,5 +339,5 @@ func busy(t *testing.T, target string, opts ...Option) bool {
 // eventually waits for what other processes do; how long that takes is the machine's affair.
 func eventually(t *testing.T, cond func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, cond, 20*time.Second, 5*time.Millisecond, what)
+	require.Eventually(t, cond, time.Minute, 5*time.Millisecond, what)
 }

@@ -205,7 +205,7 @@ func TestPointersFileRemoved(t *testing.T) {
 	p := hold(t, path, "at=/a")
 	p.say("check").expect("ok")
 	waiting := start(t, "hold", []string{path, "at=/a"})
-	require.Eventually(t, func() bool { return waiting.cmd.Process != nil && busy(t, path, At("/a")) }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting.cmd.Process != nil && busy(t, path, At("/a")) }, time.Minute, 10*time.Millisecond)
 	time.Sleep(50 * time.Millisecond) // it waits by now, or comes later and finds nothing: both must end well
 	require.NoError(t, os.RemoveAll(GuardDir(path)))
 	p.say("check").expect("lost")

@@ -494,7 +494,7 @@ func TestAJournaledChangeWaitsForNoLock(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, g.Journal(t.Context(), incr("/n")))
 	require.Eventually(t, func() bool { return len(g.turn) == 1 }, time.Minute, time.Millisecond, "it folds in the background")
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {

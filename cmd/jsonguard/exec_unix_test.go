@@ -68,7 +68,7 @@ func holdLock(t *testing.T, file string) (release func()) {
 // waitUntil polls; tests run on machines that are busy with others.
 func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		require.True(t, time.Now().Before(end), what)
 	}
 }

@@ -198,7 +198,7 @@ func TestRunnerThatHoldsFilelockDoesNotHang(t *testing.T) {
 import filelock, json, sys, time
 copy, target, me = sys.argv[1:]
 for i in range(3):
-    with filelock.FileLock(target + ".lock", timeout=60):
+    with filelock.FileLock(target + ".lock", timeout=300):
         data = json.load(open(copy)); data["%s.%d" % (me, i)] = i
         json.dump(data, open(copy, "w"), indent=1)
         time.sleep(0.06)
@@ -210,14 +210,14 @@ for i in range(3):
 	began := time.Now()
 	for r := range runners {
 		all.Go(func() {
-			out, err := jsonguard(t, "exec", "-q", "--timeout", "60s", "--file", file, "--", python, "-c", runner, "{}", file, fmt.Sprint("r", r)).CombinedOutput()
+			out, err := jsonguard(t, "exec", "-q", "--timeout", "5m", "--file", file, "--", python, "-c", runner, "{}", file, fmt.Sprint("r", r)).CombinedOutput()
 			if err != nil {
 				t.Errorf("runner %d: %v: %s", r, err, out)
 			}
 		})
 	}
 	all.Wait()
-	require.Less(t, time.Since(began), 50*time.Second)
+	require.Less(t, time.Since(began), 4*time.Minute)
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	for r := range runners {

@@ -178,7 +178,7 @@ func census(t testing.TB) counts {
 func (c counts) unchanged(t testing.TB) {
 	t.Helper()
 	var now counts
-	for range 100 {
+	for range 3000 {
 		if now = census(t); now.descriptors <= c.descriptors && now.filtered <= c.filtered && now.children <= c.children {
 			return
 		}

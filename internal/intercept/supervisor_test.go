@@ -64,7 +64,7 @@ func launchWith(t testing.TB, h Handler, files []*os.File, argv ...string) *star
 // finish waits for the command and its tree, and returns what was said.
 func (s *started) finish(t testing.TB) (string, Status) {
 	t.Helper()
-	patience := time.Minute
+	patience := 3 * time.Minute
 	if *long {
 		patience = time.Hour
 	}

@@ -193,7 +193,7 @@ func (l *lab) terminal(cmd *exec.Cmd, ready string) (keys io.Writer, wait func()
 		}
 	}()
 	shown := func() string { mu.Lock(); defer mu.Unlock(); return string(screen) }
-	const patience = time.Minute
+	const patience = 3 * time.Minute
 	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	l.Cleanup(func() { timer.Stop() })
 	require.Eventually(l, func() bool { return strings.Contains(shown(), ready) }, patience, 5*time.Millisecond)
@@ -219,7 +219,7 @@ func TestEditorsInATerminal(t *testing.T) {
 				l.write("r.json", "{\"a\": 1}\n")
 				keys, wait := l.terminal(l.guarded(files, argv...), e.ready)
 				saved := func(want string) {
-					require.Eventually(t, func() bool { return l.read("r.json") == want }, 30*time.Second, 5*time.Millisecond, "%s", want)
+					require.Eventually(t, func() bool { return l.read("r.json") == want }, time.Minute, 5*time.Millisecond, "%s", want)
 				}
 				_, err := io.WriteString(keys, e.first)
 				require.NoError(t, err)

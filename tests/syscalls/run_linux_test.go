@@ -112,8 +112,10 @@ func (r *run) environment(cmd *exec.Cmd) *exec.Cmd {
 	cmd.Dir = r.dir
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "EDITOR=cp next.json", "VISUAL=")
 	cmd.Stdin = strings.NewReader(r.s.stdin)
-	// A runner whose wrapper was killed holds the pipes open.
-	cmd.WaitDelay = 200 * time.Millisecond
+	cmd.WaitDelay = time.Minute
+	if r.s.runner { // one whose wrapper was killed holds the pipes open
+		cmd.WaitDelay = 2 * time.Second
+	}
 	return cmd
 }
 
