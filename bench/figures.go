@@ -75,7 +75,7 @@ func (b *bench) guard() error {
 		fmt.Printf("%-66s %12s %12s   %s\n", f.what, f.sign()+" "+f.number(f.guard), f.number(f.measured), mark)
 	}
 	if missed := b.beyond(b.figures); missed > 0 {
-		return fmt.Errorf("%d figures are twice beyond a bound that leaves room: something became much slower", missed)
+		return fmt.Errorf("%d figures are each time beyond a bound that leaves room: something became much slower", missed)
 	}
 	return nil
 }
