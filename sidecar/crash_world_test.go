@@ -140,6 +140,7 @@ func guardOn(fsys vfs.FS, name string, o Options) (*Guard, error) {
 		return nil, err
 	}
 	g := newGuard(parent, name, o)
+	g.forgetFrom = 1 // each time: what is forgotten too early is folded again
 	g.lockNames = []string{name}
 	g.seams.lockTarget = func(ctx context.Context, name string, wait time.Duration) (targetLock, error) {
 		f, err := parent.OpenFile(name+".lock", os.O_RDWR|os.O_CREATE, 0o600)

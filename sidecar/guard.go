@@ -19,13 +19,14 @@ import (
 
 // Guard keeps one target. It may be used by several goroutines.
 type Guard struct {
-	options Options
-	parent  vfs.Dir
-	dirPath string // of parent, resolved
-	name    string // of the target in parent
-	format  merge.Format
-	boot    string // of the machine: what was written in an earlier one may have been lost in between
-	cutFrom int64  // size of the own sidecar, in bytes, from which it is cut back
+	options    Options
+	parent     vfs.Dir
+	dirPath    string // of parent, resolved
+	name       string // of the target in parent
+	format     merge.Format
+	boot       string // of the machine: what was written in an earlier one may have been lost in between
+	cutFrom    int64  // size of the own sidecar, in bytes, from which it is cut back
+	forgetFrom int    // number of removed scratch files from which their watermarks are forgotten
 
 	lockNames []string // whose <name>.lock is taken: a symbolic link's own, then the target's
 	seams     seams
@@ -165,7 +166,7 @@ func Open(target string, o Options) (*Guard, error) {
 }
 
 func newGuard(parent vfs.Dir, name string, o Options) *Guard {
-	g := &Guard{options: o, parent: parent, name: name, dirPath: parent.Path(), boot: bootID(), cutFrom: journalLimit, turn: make(turn, 1), warned: map[string]bool{}}
+	g := &Guard{options: o, parent: parent, name: name, dirPath: parent.Path(), boot: bootID(), cutFrom: journalLimit, forgetFrom: forgetAtOnce, turn: make(turn, 1), warned: map[string]bool{}}
 	if g.options.Command == "" {
 		g.options.Command = commandLine()
 	}

@@ -359,13 +359,8 @@ func (f *fold) sweepSessions() error {
 	}
 	for _, sd := range f.sessions {
 		for _, n := range sd.spent {
-			removeScratch(sd.dir, n)
+			removeScratch(sd.dir, n) // not synced: its watermark is kept until that is, see syncRemovals
 			f.g.session.forget(sd.id + "." + n)
-		}
-		if len(sd.spent) > 0 {
-			if err := sd.dir.Sync(); err != nil {
-				return err
-			}
 		}
 		if sd.live {
 			continue
@@ -417,9 +412,24 @@ func (f *fold) sweepUnbornSessions() error {
 	return nil
 }
 
+// forgetAtOnce is how many scratch files that were removed keep their watermark, until all of these are forgotten: to sync
+// the directories of many sessions for each fold costs more than the fold does.
+const forgetAtOnce = 64
+
 // syncRemovals makes the removal of sidecars durable whose watermark is about to be forgotten: one that a power cut
 // brought back without its watermark would be applied again.
 func (f *fold) syncRemovals() error {
+	var removed []string
+	for id := range f.marks {
+		if _, _, scratch := sessionOf(id); scratch && f.after[id] == 0 {
+			removed = append(removed, id)
+		}
+	}
+	if len(removed) < f.g.forgetFrom {
+		for _, id := range removed {
+			f.after[id] = f.marks[id]
+		}
+	}
 	synced := map[string]bool{}
 	for id := range f.marks {
 		if _, kept := f.after[id]; kept {

@@ -492,3 +492,22 @@ func TestPublishedVersion(t *testing.T) {
 	require.Nil(t, st.fold(s).Published, "merged")
 	require.NoError(t, s.Close(false))
 }
+
+// Watermarks of scratch files that are gone are forgotten many at once, because that costs a sync of each session's
+// directory; but they are.
+func TestWatermarksOfScratchFilesAreForgotten(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{}`)
+	a := s.session(Options{})
+	most := 0
+	for i := range forgetAtOnce + 10 {
+		s.write(a, fmt.Sprintf(`{"a":%d}`, i), s.content())
+		require.Equal(t, 1, s.fold(a).Folded)
+		last, err := a.store.newestCommit()
+		require.NoError(t, err)
+		most = max(most, len(last.After))
+	}
+	require.Equal(t, forgetAtOnce, most)
+	last, err := a.store.newestCommit()
+	require.NoError(t, err)
+	require.Less(t, len(last.After), 20)
+}
