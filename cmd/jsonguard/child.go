@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -90,7 +91,7 @@ func (c *child) wait() (ended, error) {
 
 // braces is an argument that stands for the file: {} alone, or as the value of an option (--db={}). Any other {} is the
 // program's own text, as in python3 -c 'd={}'.
-var braces = regexp.MustCompile(`^(--?[A-Za-z0-9][A-Za-z0-9._-]*=)?\{\}$`)
+var braces = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(--?[A-Za-z0-9][A-Za-z0-9._-]*=)?\{\}$`) })
 
 // bracesOf are programs to which {} means something else.
 var bracesOf = []string{"find", "xargs", "parallel"}
@@ -102,7 +103,7 @@ func fill(argv []string, path string) []string {
 		return out
 	}
 	for i := range out[1:] {
-		if arg := out[i+1]; braces.MatchString(arg) {
+		if arg := out[i+1]; braces().MatchString(arg) {
 			out[i+1] = strings.TrimSuffix(arg, "{}") + path
 		}
 	}

@@ -44,7 +44,7 @@ func TestExamplesOfTheHelpTexts(t *testing.T) {
 		t.Skip("SKIPPED: no bash to run the examples with")
 	}
 	var commands []*cobra.Command
-	root := newApp(strings.NewReader(""), os.Stdout, os.Stderr).rootCommand()
+	root := newApp(strings.NewReader(""), os.Stdout, os.Stderr).rootCommand(nil)
 	for _, c := range append(root.Commands(), root) {
 		if !c.Hidden {
 			commands = append(commands, c)

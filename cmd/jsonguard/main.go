@@ -49,7 +49,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *app {
 
 // run is main without the process: args in, exit status out.
 func (a *app) run(args []string) int {
-	root := a.rootCommand()
+	root := a.rootCommand(args)
 	root.SetArgs(keepNegatives(args))
 	cmd, err := root.ExecuteC()
 	if failed := a.stdout.err; failed != nil && (err == nil || errors.Is(err, failed)) {

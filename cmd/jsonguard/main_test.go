@@ -126,7 +126,7 @@ func call(args ...string) (status int, stdout, stderr string) {
 }
 
 func TestEveryVerbHasAnExampleAndUsage(t *testing.T) {
-	root := newApp(strings.NewReader(""), os.Stdout, os.Stderr).rootCommand()
+	root := newApp(strings.NewReader(""), os.Stdout, os.Stderr).rootCommand(nil)
 	for _, c := range root.Commands() {
 		require.NotEmpty(t, c.Short, c.Name())
 		if !c.Hidden {
@@ -134,6 +134,24 @@ func TestEveryVerbHasAnExampleAndUsage(t *testing.T) {
 			require.Contains(t, c.Example, "jsonguard "+c.Name(), c.Name())
 		}
 	}
+}
+
+// A verb is made by itself where the arguments begin with it, and is the same then.
+func TestVerbsByThemselves(t *testing.T) {
+	a := newApp(strings.NewReader(""), os.Stdout, os.Stderr)
+	all := a.rootCommand(nil)
+	for _, v := range a.verbs() {
+		alone, _, err := a.rootCommand([]string{v.name}).Find([]string{v.name})
+		require.NoError(t, err, v.name)
+		among, _, err := all.Find([]string{v.name})
+		require.NoError(t, err, v.name)
+		require.Equal(t, v.name, alone.Name())
+		require.Equal(t, among.UsageString(), alone.UsageString())
+	}
+	if made := len(a.rootCommand([]string{"get"}).Commands()); made > 1 {
+		t.Errorf("get is made with %d other verbs", made-1)
+	}
+	require.Greater(t, len(a.rootCommand([]string{"man"}).Commands()), 25, "man writes about all")
 }
 
 func TestUsageProblemsAre64AndPrintNothing(t *testing.T) {

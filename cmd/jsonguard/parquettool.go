@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/build"
 	"io"
 	"os"
 	"os/exec"
@@ -37,7 +36,7 @@ func findParquetTool() (string, error) {
 		dirs = append(dirs, filepath.Dir(found))
 	}
 	dirs = append(dirs, os.Getenv("GOBIN"))
-	for _, d := range filepath.SplitList(build.Default.GOPATH) {
+	for _, d := range filepath.SplitList(goPath()) {
 		dirs = append(dirs, filepath.Join(d, "bin"))
 	}
 	for _, d := range dirs {
@@ -51,6 +50,18 @@ func findParquetTool() (string, error) {
 	}
 	return "", &problem{op: "run", path: parquetTool, err: errors.New("it is not beside jsonguard, not in PATH and not where go install puts it"),
 		hint: "Parquet has an executable of its own: go install ./cmd/jsonguard-parquet, in the source of jsonguard", status: statusNoTool}
+}
+
+// goPath is where go install puts things, as package go/build has it, whose tables would be made each time this program starts.
+func goPath() string {
+	if path := os.Getenv("GOPATH"); path != "" {
+		return path
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(home, "go")
 }
 
 // encodeParquet writes the rows that fill gives it to out as a Parquet file. name is for messages.

@@ -20,7 +20,9 @@ const (
 	groupProve  = "prove"
 )
 
-func (a *app) rootCommand() *cobra.Command {
+// rootCommand is the command line for args. Where they begin with a verb it has no other one: to make them all takes as long as
+// all else that a verb does before it opens its file.
+func (a *app) rootCommand(args []string) *cobra.Command {
 	cobra.EnableCommandSorting = false // the groups have an order that means something
 	root := &cobra.Command{
 		Use:   "jsonguard",
@@ -39,7 +41,6 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       versionText(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()
@@ -69,19 +70,43 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 	f.StringVar(&a.policyFile, "policy", "", "policy `FILE`; without it the jsonguard.json beside the shared file or above it")
 	f.BoolVar(&a.followLinks, "follow-links", false, "accept a file with several hard links; its other names keep the old version")
 
-	root.AddCommand(
-		a.execCommand(), a.lockCommand(),
-		a.getCommand(), a.setCommand(), a.incrCommand(), a.appendCommand(), a.deleteCommand(), a.patchCommand(),
-		a.updateCommand(), a.batchCommand(), a.editCommand(), a.mergeCommand(), a.importCommand(),
-		a.policyCommand(), a.normalizeCommand(), a.restoreCommand(),
-		a.statusCommand(), a.statsCommand(), a.watchCommand(), a.exportCommand(), a.conflictsCommand(), a.historyCommand(), a.diffCommand(),
-		a.recoverCommand(), a.verifyCommand(), a.cleanCommand(),
-		a.doctorCommand(), a.demoCommand(), a.stressCommand(),
-		a.versionCommand(), a.manCommand(),
-		a.demoRunnerCommand(), a.stressWorkerCommand(), a.lockProbeCommand(),
-	)
-	nameShells(root)
+	all := a.verbs()
+	if len(args) > 0 && args[0] != "man" { // which writes about all of them
+		if i := slices.IndexFunc(all, func(v verb) bool { return v.name == args[0] }); i >= 0 {
+			all = all[i : i+1]
+			root.CompletionOptions.DisableDefaultCmd = true
+		}
+	}
+	for _, v := range all {
+		root.AddCommand(v.make())
+	}
+	if len(all) > 1 {
+		root.Version = versionText()
+		nameShells(root)
+	}
 	return root
+}
+
+// verb is one before it is made.
+type verb struct {
+	name string
+	make func() *cobra.Command
+}
+
+// verbs are all of them, in the order in which they are shown.
+func (a *app) verbs() []verb {
+	return []verb{
+		{"exec", a.execCommand}, {"lock", a.lockCommand},
+		{"get", a.getCommand}, {"set", a.setCommand}, {"incr", a.incrCommand}, {"append", a.appendCommand}, {"delete", a.deleteCommand},
+		{"patch", a.patchCommand}, {"update", a.updateCommand}, {"batch", a.batchCommand}, {"edit", a.editCommand}, {"merge", a.mergeCommand},
+		{"import", a.importCommand}, {"policy", a.policyCommand}, {"normalize", a.normalizeCommand}, {"restore", a.restoreCommand},
+		{"status", a.statusCommand}, {"stats", a.statsCommand}, {"watch", a.watchCommand}, {"export", a.exportCommand},
+		{"conflicts", a.conflictsCommand}, {"history", a.historyCommand}, {"diff", a.diffCommand},
+		{"recover", a.recoverCommand}, {"verify", a.verifyCommand}, {"clean", a.cleanCommand},
+		{"doctor", a.doctorCommand}, {"demo", a.demoCommand}, {"stress", a.stressCommand},
+		{"version", a.versionCommand}, {"man", a.manCommand},
+		{"demo-runner", a.demoRunnerCommand}, {"stress-worker", a.stressWorkerCommand}, {"lock-probe", a.lockProbeCommand},
+	}
 }
 
 // nameShells makes a shell that cobra does not know an error; cobra prints its help then, and ends with 0.
