@@ -23,7 +23,7 @@ for i in range(12):
     assert os.path.exists("r.json") and os.access("r.json",os.R_OK), i
     assert os.path.getsize("r.json")==len(text), (i,os.path.getsize("r.json"),len(text))
     assert os.stat("r.json").st_mtime_ns>before, i
-    time.sleep(.002)`},
+    time.sleep(.02)`},
 	"while it writes": {"python3", `import json,os
 with open("r.json","w") as f:
     assert os.path.exists("r.json"); os.chmod("r.json",0o600); os.utime("r.json")
