@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// countsInterrupts is a program that writes how many INT it got within a while, and then dies of one.
+// countsInterrupts is a program that writes how many INT it got within a while after the first, and then dies of one.
 const countsInterrupts = `n=0; trap 'n=$((n+1))' INT; echo ready
-i=0; while test $i -lt 60; do sleep 0.01; i=$((i+1)); done
+until test $n -gt 0; do sleep 0.01; done; i=0; while test $i -lt 60; do sleep 0.01; i=$((i+1)); done
 echo "{\"interrupts\": $n}" > "$0"; trap - INT; kill -INT $$`
 
 // pty opens a terminal.

@@ -34,7 +34,7 @@ for i in range(int(sys.argv[2])):
     with open("r.json","w") as f: json.dump(d,f)
     time.sleep(.004)`
 	consumer := `import json,sys,time
-ran=[]; end=time.time()+60
+ran=[]; end=time.time()+150
 while len(ran)<int(sys.argv[1]) and time.time()<end:
     d=json.load(open("r.json"))
     if d:
