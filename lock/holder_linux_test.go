@@ -8,10 +8,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 const goos = runtime.GOOS
@@ -220,6 +222,38 @@ func TestNotInherited(t *testing.T) {
 	require.ErrorIs(t, err, ErrTimeout, "another goroutine")
 	require.False(t, l.Inherited())
 	require.False(t, heldByAncestor(LockPath(path), path), "a descriptor of our own is no hold of an ancestor")
+}
+
+// An ancestor that holds another file, whose inode has the same number on another filesystem, waits for nobody here.
+func TestNotInheritedFromAnotherFilesystem(t *testing.T) {
+	var paths []string
+	for range 2 {
+		dir := t.TempDir()
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+			t.Skipf("SKIPPED: two filesystems that are the same inside need root, to mount them: %v", err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+		path := filepath.Join(dir, "doc.json")
+		require.NoError(t, os.WriteFile(path, []byte("{}"), 0o644))
+		l, err := Acquire(context.Background(), path) // the lock file is made
+		require.NoError(t, err)
+		require.NoError(t, l.Release())
+		paths = append(paths, path)
+	}
+	ours, theirs := paths[0], paths[1]
+	inodes := make([]syscall.Stat_t, 2)
+	for i, path := range paths {
+		require.NoError(t, syscall.Stat(LockPath(path), &inodes[i]))
+	}
+	require.Equal(t, inodes[0].Ino, inodes[1].Ino, "the test needs two files with one number")
+
+	l, err := Acquire(context.Background(), ours)
+	require.NoError(t, err)
+	defer l.Release()
+	hold(t, theirs)
+	said := acquire(t, theirs, []string{"inherit", "timeout=20ms"})
+	require.False(t, said.Inherited)
+	require.True(t, said.Timeout, said.Error)
 }
 
 // A flock that was taken through a descriptor names a process that has ended: somebody who has the descriptor is named.

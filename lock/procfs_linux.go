@@ -3,8 +3,10 @@ package lock
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,47 +17,81 @@ import (
 //
 //	1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF
 //
-// and "1: -> FLOCK" for waiters. The device is compared only loosely: btrfs and overlayfs report another one there
-// than stat(2) does. The process named is the one that called flock(2), which may have ended: flock(1) on a descriptor
-// of its shell does. Then somebody who has the descriptor is named.
+// and "1: -> FLOCK" for waiters. The process named is the one that called flock(2), which may have ended: flock(1) on a
+// descriptor of its shell does. Then somebody who has the descriptor is named.
 func lockOwner(path string) int {
 	info, err := os.Stat(path)
 	if err != nil {
 		return 0
 	}
+	owner := 0
+	for _, h := range kernelHolders(info) {
+		if owner = h.pid; h.sure {
+			break
+		}
+	}
+	if owner == 0 || startOf(owner) != "" {
+		return owner
+	}
+	if pid := whoHolds(info, func(int) bool { return true }); pid > 0 {
+		return pid
+	}
+	return owner
+}
+
+// whoHolds is a process that is meant and has a descriptor that holds the flock of a file, 0 if there is none.
+func whoHolds(file fs.FileInfo, meant func(pid int) bool) int {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && meant(pid) && holdsDescriptor(pid, file) {
+			return pid
+		}
+	}
+	return 0
+}
+
+// HeldBy says whether one of the processes that are meant, which may have ended since, took the flock of path (proc_locks(5)).
+func HeldBy(path string, meant func(pid int) bool) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	for _, h := range kernelHolders(info) {
+		if meant(h.pid) && (h.sure || whoHolds(info, meant) > 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// kernelHolder is a process that called flock(2). btrfs and overlayfs report another device in /proc/locks than stat(2) does:
+// where only the inode is the same, it may be a file of another filesystem.
+type kernelHolder struct {
+	pid  int
+	sure bool
+}
+
+func kernelHolders(info fs.FileInfo) (holders []kernelHolder) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return 0
+		return nil
 	}
 	table, err := os.ReadFile("/proc/locks")
 	if err != nil {
-		return 0
+		return nil
 	}
 	exact := fmt.Sprintf("%02x:%02x:%d", major(st.Dev), minor(st.Dev), st.Ino)
 	inode := inodeSuffix(st)
-	owner := 0
 	for line := range bytes.Lines(table) {
 		fields := strings.Fields(string(line))
 		if len(fields) < 8 || fields[1] != "FLOCK" || !strings.HasSuffix(fields[5], inode) {
 			continue
 		}
 		if pid, err := strconv.Atoi(fields[4]); err == nil && pid > 0 {
-			owner = pid
-			if fields[5] == exact {
-				break
-			}
+			holders = append(holders, kernelHolder{pid, fields[5] == exact})
 		}
 	}
-	if owner == 0 || startOf(owner) != "" {
-		return owner
-	}
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && holdsDescriptor(pid, inode) {
-			return pid
-		}
-	}
-	return owner
+	return holders
 }
 
 func inodeSuffix(st *syscall.Stat_t) string { return fmt.Sprintf(":%d", st.Ino) }
@@ -63,14 +99,19 @@ func inodeSuffix(st *syscall.Stat_t) string { return fmt.Sprintf(":%d", st.Ino) 
 func major(dev uint64) uint64 { return dev>>8&0xfff | dev>>32&^uint64(0xfff) }
 func minor(dev uint64) uint64 { return dev&0xff | dev>>12&^uint64(0xff) }
 
-// holdsDescriptor says whether the process has an open file that holds the flock (proc_pid_fdinfo(5)):
+// holdsDescriptor says whether the process has an open file that holds the flock of a file (proc_pid_fdinfo(5)):
 //
 //	flags:	02100002
 //	lock:	1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF
 //
 // Of this process only descriptors count that it got from its parent, which are not close-on-exec: the others are its
 // own holds, for which its goroutines queue.
-func holdsDescriptor(pid int, inode string) bool {
+func holdsDescriptor(pid int, file fs.FileInfo) bool {
+	st, ok := file.Sys().(*syscall.Stat_t)
+	if !ok {
+		return false
+	}
+	inode := inodeSuffix(st)
 	infos, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	for _, name := range infos {
 		text, err := os.ReadFile(name)
@@ -84,12 +125,18 @@ func holdsDescriptor(pid int, inode string) bool {
 				flags, err := strconv.ParseUint(fields[1], 8, 64)
 				own = err != nil || flags&syscall.O_CLOEXEC != 0
 			}
-			if !own && len(fields) >= 7 && fields[0] == "lock:" && fields[2] == "FLOCK" && strings.HasSuffix(fields[6], inode) {
+			if !own && len(fields) >= 7 && fields[0] == "lock:" && fields[2] == "FLOCK" && strings.HasSuffix(fields[6], inode) && isOpenAs(pid, filepath.Base(name), file) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// isOpenAs: an inode number is one file only within its filesystem.
+func isOpenAs(pid int, fd string, file fs.FileInfo) bool {
+	open, err := os.Stat(fmt.Sprintf("/proc/%d/fd/%s", pid, fd))
+	return err == nil && os.SameFile(open, file)
 }
 
 // startOf is the start time of a process in clock ticks since boot, "" if there is none (proc_pid_stat(5), field 22).
@@ -146,17 +193,17 @@ func heldByAncestor(path, target string) bool {
 	if isAncestor(leaseHolder(target)) {
 		return true
 	}
-	owner := lockOwner(path)
-	if owner == 0 {
-		return false
-	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return false
 	}
-	inode := inodeSuffix(info.Sys().(*syscall.Stat_t))
+	holders := kernelHolders(info)
+	if len(holders) == 0 {
+		return false
+	}
 	for pid := os.Getpid(); pid > 1; pid = parentOf(pid) {
-		if pid == owner && pid != os.Getpid() || holdsDescriptor(pid, inode) {
+		called := slices.Contains(holders, kernelHolder{pid, true}) && pid != os.Getpid()
+		if called || holdsDescriptor(pid, info) {
 			return true
 		}
 	}

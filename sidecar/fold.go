@@ -172,6 +172,11 @@ func hintFor(err error) string {
 }
 
 func (f *fold) run() (Result, error) {
+	if f.lock.borrowed {
+		if err := f.stopDirectReplaces(); err != nil {
+			return Result{}, err
+		}
+	}
 	if err := f.settle(); err != nil {
 		return Result{}, err
 	}

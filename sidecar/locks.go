@@ -44,7 +44,7 @@ func (t turn) give() { <-t }
 
 // heldLocks are the locks of one fold, in the order they were taken.
 type heldLocks struct {
-	borrowed bool // a target lock is the hold of another process of our tree, which may be one that replaces the target too
+	borrowed bool // <target>.lock is not ours: who holds it may be replacing the target itself, see stopDirectReplaces
 	targets  []targetLock
 	guard    vfs.File
 	store    *store
@@ -95,8 +95,7 @@ func (h *heldLocks) check() error {
 // lockAll takes <target>.lock and, where there is or must be a guard directory, guard/lock. It waits until the given
 // time; a past one means trying once.
 func (g *Guard) lockAll(ctx context.Context, needStore bool, until time.Time) (*heldLocks, error) {
-	h := &heldLocks{}
-	inherited := len(g.lockNames) == 0
+	h := &heldLocks{borrowed: len(g.lockNames) == 0}
 	for _, name := range g.lockNames {
 		l, err := g.seams.lockTarget(ctx, name, left(until))
 		if err != nil {
@@ -106,9 +105,9 @@ func (g *Guard) lockAll(ctx context.Context, needStore bool, until time.Time) (*
 		h.targets = append(h.targets, l)
 		h.borrowed = h.borrowed || l.Inherited()
 	}
-	// Under somebody else's hold <target>.lock excludes nobody of the same tree: guard/lock has to.
+	// Under somebody else's hold <target>.lock does not exclude them, nor anybody of the same tree: guard/lock has to.
 	// JSON Lines are appended in place, and only a record tells a torn append from a whole one.
-	if err := g.lockStore(ctx, h, needStore || inherited || h.borrowed || g.format == merge.Lines || g.Keeps() != nil, until); err != nil {
+	if err := g.lockStore(ctx, h, needStore || h.borrowed || g.format == merge.Lines || g.Keeps() != nil, until); err != nil {
 		h.release()
 		return nil, err
 	}

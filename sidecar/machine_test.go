@@ -48,12 +48,17 @@ func newMachine(t *testing.T, content string) *machine {
 
 // process is a Guard of a process of its own. It folds only where the test says.
 func (m *machine) process(o Options) *Guard {
-	calls := vfs.NewFaults(m.mem.Process(), func(c vfs.Call) vfs.Fault {
+	return m.processWith(o, func(c vfs.Call) vfs.Fault {
 		if m.before == nil {
 			return vfs.Fault{}
 		}
 		return m.before(c)
 	})
+}
+
+// processWith is process with a question of its own before each call.
+func (m *machine) processWith(o Options, before func(vfs.Call) vfs.Fault) *Guard {
+	calls := vfs.NewFaults(m.mem.Process(), before)
 	parent, err := calls.OpenDir(machineDir)
 	require.NoError(m, err)
 	if o.Timeout == 0 {

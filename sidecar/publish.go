@@ -113,22 +113,37 @@ func (f *fold) recordRedo(c *commit) error {
 }
 
 // replace is the durable replace alone, for a change that only this call knows: killed anywhere, it is there or not.
+//
+// <target>.lock excludes all but those who have borrowed it from us. They fold in a guard directory, which was not there when we
+// looked, and take our temporary file away before they read the target: so either we see that directory now, or the
+// rename fails, or they read what we made.
 func (f *fold) replace() error {
 	temp, _, err := f.createTemp(f.content)
 	if err != nil {
 		return err
 	}
-	err = f.rename(temp)
+	if f.g.guarded() {
+		err = errNeedsRecord
+	} else {
+		err = f.rename(temp)
+	}
 	if err == nil {
 		f.remember("") // nobody has asked for its hash yet
+		return nil
 	}
-	if err != nil && !errors.Is(err, ErrNotDurable) {
+	if !errors.Is(err, ErrNotDurable) {
 		_ = f.g.parent.Remove(temp)
 	}
-	if errors.Is(err, syscall.EBUSY) {
+	if isMissing(err) || errors.Is(err, syscall.EBUSY) {
 		return errNeedsRecord
 	}
 	return err
+}
+
+// guarded says whether there is a guard directory in which somebody may fold.
+func (g *Guard) guarded() bool {
+	_, err := g.parent.Stat(g.guardName() + "/" + pendingName)
+	return !isMissing(err)
 }
 
 // replaceRecorded writes the commit record between the temporary file and the rename.

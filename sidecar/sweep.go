@@ -1,6 +1,8 @@
 package sidecar
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 )
@@ -21,7 +23,7 @@ func (f *fold) sweep() error {
 		return err
 	}
 	f.truncateOwn()
-	if f.g.swept || f.lock.borrowed { // whose hold it is may have a temporary file of its own
+	if f.g.swept {
 		return nil
 	}
 	if err := f.sweepUnborn(); err != nil {
@@ -30,18 +32,41 @@ func (f *fold) sweep() error {
 	if err := f.sweepUnbornSessions(); err != nil {
 		return err
 	}
+	evidence := ""
+	if !f.settled {
+		evidence = f.last.Temp
+	}
+	f.g.swept = true
+	_ = f.removeTemps(evidence) // what could not go is for the next process that folds
+	return nil
+}
+
+// removeTemps removes what a fold leaves beside the target, but for the file that is evidence.
+func (f *fold) removeTemps(evidence string) error {
 	names, err := f.g.parent.Names()
 	if err != nil {
 		return err
 	}
-	f.g.swept = true
 	for _, name := range names {
-		keep := name == f.last.Temp && !f.settled
-		if f.g.isTemp(name) && !keep {
-			_ = removeAll(f.g.parent, name) // the next sweep tries again
+		if f.g.isTemp(name) && name != evidence {
+			err = errors.Join(err, ignoreMissing(removeAll(f.g.parent, name)))
 		}
 	}
-	return nil
+	return err
+}
+
+// stopDirectReplaces keeps who holds the lock that this fold has borrowed from publishing by rename what it made of the version
+// that is there now, see replace: it does it again.
+func (f *fold) stopDirectReplaces() error {
+	last, err := f.s.newestCommit()
+	if err != nil {
+		return err
+	}
+	err = f.removeTemps(last.Temp)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // a sticky directory keeps its owner from replacing our target, too
+	}
+	return err
 }
 
 func (f *fold) sweepSidecars() error {

@@ -9,10 +9,11 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"jsonguard/lock"
 )
 
 // exiting says whether a process is on its way out, or gone: its last close may have been the kernel's.
@@ -45,33 +46,10 @@ func changedSince(path string, start uint64, notBefore time.Time) bool {
 	return st.Ctim.Nano() > max(began, notBefore.UnixNano())
 }
 
-// holds says whether a process of the tree holds the flock of a file (proc_locks(5)): it may wait for what we do, so that
+// holds says whether a process of the tree holds the flock of a file: it may wait for what we do, so that
 // waiting for it would never end.
 func (t *Tree) holds(path string) bool {
-	info, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return false
-	}
-	table, err := os.ReadFile("/proc/locks")
-	if err != nil {
-		return false
-	}
-	// The device is left out: btrfs and overlayfs show another one there than stat(2) does.
-	inode := fmt.Sprintf(":%d", st.Ino)
-	for line := range bytes.Lines(table) {
-		fields := strings.Fields(string(line))
-		if len(fields) < 6 || fields[1] != "FLOCK" || !strings.HasSuffix(fields[5], inode) {
-			continue
-		}
-		if pid, err := strconv.Atoi(fields[4]); err == nil && t.had(pid) {
-			return true
-		}
-	}
-	return false
+	return lock.HeldBy(path, t.had)
 }
 
 // procPath names an open file again.

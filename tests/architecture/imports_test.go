@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"jsonguard/internal/table":       {},
 	"jsonguard/internal/parquet":     {"jsonguard/merge", "jsonguard/internal/table"},
 	"jsonguard/internal/probe":       {"jsonguard/lock", "jsonguard/internal/vfs"},
-	"jsonguard/internal/session":     {"jsonguard/internal/intercept", "jsonguard/merge", "jsonguard/sidecar"},
+	"jsonguard/internal/session":     {"jsonguard/internal/intercept", "jsonguard/lock", "jsonguard/merge", "jsonguard/sidecar"},
 
 	"jsonguard/internal/watch":        {"jsonguard/internal/records", "jsonguard/merge", "jsonguard/sidecar"},
 	"jsonguard/internal/watch/page":   {"jsonguard/internal/watch"},

@@ -21,7 +21,9 @@ const (
 
 	// The fold.
 	lockTarget // 1
+	lookForGuard
 	lockGuard
+	stopDirect
 	readState // 2
 	rewriteCommit
 	syncOldCommit
@@ -38,6 +40,7 @@ const (
 	createTemp // 5
 	writeTemp
 	syncTemp
+	lookAgain
 	syncParentBefore
 	writeCommit // 6
 	syncNewCommit
@@ -63,11 +66,11 @@ const (
 var order = [][]step{
 	{linkSidecar, syncEntry, appendLine, syncLine, syncLineLate, syncEntryLate, checkLinked},
 	{
-		lockTarget, lockGuard,
+		lockTarget, lookForGuard, lockGuard, stopDirect,
 		readState, rewriteCommit, syncOldCommit, judgeTemp, touchParent, syncParentHappened, writeSettledHappened, covered,
 		listPending, readSidecar, syncPendingDropped,
 		writeQuarantine, syncQuarantine,
-		createTemp, writeTemp, syncTemp, syncParentBefore,
+		createTemp, writeTemp, syncTemp, lookAgain, syncParentBefore,
 		writeCommit, syncNewCommit,
 		checkTarget, rename, syncParentAfter, writeSettled, ack,
 		sweepTemps, lockSidecar, unlinkSidecar, syncPendingSwept, truncateOwn,
@@ -97,6 +100,7 @@ func init() {
 			do: func(m *Model, s *state, p *process) step {
 				change := m.current(s, p)
 				slot := change
+				s.guardMade = 1
 				if m.weak == reuseSidecarName {
 					// A name made of host and pid, say: taken again as soon as it is free.
 					if first := m.base[m.index(s, p)]; s.sidecars[first].linked == 0 {
@@ -185,12 +189,33 @@ func init() {
 				return m.next[lockTarget]
 			},
 		},
+		lookForGuard: {
+			label: "1 a lone change: is there a guard directory?",
+			skip:  func(m *Model, s *state, p *process) bool { return m.op(s, p) != 'L' },
+			do: func(m *Model, s *state, p *process) step {
+				if s.guardMade == 0 {
+					p.flags |= direct
+				}
+				return m.next[lookForGuard]
+			},
+		},
 		lockGuard: {
 			label: "1 flock guard/lock",
 			ready: func(m *Model, s *state, p *process) bool { return s.lockGuard == 0 },
+			skip:  isDirect,
 			do: func(m *Model, s *state, p *process) step {
-				s.lockGuard = m.id(s, p)
+				s.lockGuard, s.guardMade = m.id(s, p), 1
 				return m.next[lockGuard]
+			},
+		},
+		stopDirect: {
+			label: "1 <target>.lock is another's: remove a temp that the newest record does not name",
+			skip: func(m *Model, s *state, p *process) bool {
+				return !m.Inherit || isDirect(m, s, p) || m.directTemp(s) == 0
+			},
+			do: func(m *Model, s *state, p *process) step {
+				s.parent.add(opUnlink, m.directTemp(s), 0)
+				return stopDirect
 			},
 		},
 		readState: {
@@ -204,6 +229,10 @@ func init() {
 					return stopped
 				}
 				p.target = s.parent.target
+				if isDirect(m, s, p) {
+					p.lines, p.after = 0, 0
+					return createTemp
+				}
 				if s.settled == last.gen {
 					p.marks = last.after
 					return m.collect
@@ -376,9 +405,20 @@ func init() {
 				m.giveUp(s, p)
 			},
 		},
+		lookAgain: {
+			label: "5 a direct replace: is there a guard directory by now?",
+			skip:  func(m *Model, s *state, p *process) bool { return !isDirect(m, s, p) },
+			do: func(m *Model, s *state, p *process) step {
+				if s.guardMade == 1 {
+					s.parent.add(opUnlink, p.temp, 0)
+					return m.withRecord(p)
+				}
+				return m.next[lookAgain]
+			},
+		},
 		syncParentBefore: {
 			label: "5 fsync the parent",
-			skip:  nothingChanges,
+			skip:  func(m *Model, s *state, p *process) bool { return nothingChanges(m, s, p) || isDirect(m, s, p) },
 			do: func(m *Model, s *state, p *process) step {
 				s.parent.sync()
 				return m.next[syncParentBefore]
@@ -387,7 +427,7 @@ func init() {
 		},
 		writeCommit: {
 			label: "6 write the other commit record",
-			skip:  nothingToDo,
+			skip:  func(m *Model, s *state, p *process) bool { return nothingToDo(m, s, p) || isDirect(m, s, p) },
 			do: func(m *Model, s *state, p *process) step {
 				gen := s.newest().gen + 1
 				c := &s.commits[m.file(gen)]
@@ -401,7 +441,7 @@ func init() {
 		},
 		syncNewCommit: {
 			label: "6 fsync it",
-			skip:  nothingToDo,
+			skip:  func(m *Model, s *state, p *process) bool { return nothingToDo(m, s, p) || isDirect(m, s, p) },
 			do: func(m *Model, s *state, p *process) step {
 				s.commits[m.file(s.newest().gen)].sync()
 				return m.next[syncNewCommit]
@@ -428,6 +468,9 @@ func init() {
 			label: "7 rename the temp over the target",
 			skip:  nothingChanges,
 			do: func(m *Model, s *state, p *process) step {
+				if s.parent.temps[p.temp] != p.inode { // ENOENT
+					return m.withRecord(p)
+				}
 				s.parent.add(opRename, p.temp, p.inode)
 				return m.next[rename]
 			},
@@ -443,7 +486,7 @@ func init() {
 		},
 		writeSettled: {
 			label: "7 write settled",
-			skip:  nothingToDo,
+			skip:  func(m *Model, s *state, p *process) bool { return nothingToDo(m, s, p) || isDirect(m, s, p) },
 			do: func(m *Model, s *state, p *process) step {
 				s.settled = s.newest().gen
 				return m.next[writeSettled]
@@ -451,7 +494,7 @@ func init() {
 		},
 		sweepTemps: {
 			label: "8 remove another temp",
-			skip:  func(m *Model, s *state, p *process) bool { return m.needlessTemp(s) == 0 },
+			skip:  func(m *Model, s *state, p *process) bool { return isDirect(m, s, p) || m.needlessTemp(s) == 0 },
 			do: func(m *Model, s *state, p *process) step {
 				s.parent.add(opUnlink, m.needlessTemp(s), 0)
 				return sweepTemps
@@ -562,25 +605,48 @@ func (m *Model) content(s *state, p *process) version {
 			v = v.with(change)
 		}
 	}
-	if m.op(s, p) == 'U' {
+	if m.carries(s, p) {
 		v = v.with(m.current(s, p))
 	}
 	return v
 }
 
+// carries: p brings its change in memory.
+func (m *Model) carries(s *state, p *process) bool { return m.op(s, p) == 'U' || m.op(s, p) == 'L' }
+
+// isDirect: p replaces the target under <target>.lock alone, without a record.
+func isDirect(_ *Model, _ *state, p *process) bool { return p.flags&direct != 0 }
+
+// withRecord is where a direct replace starts again that must not be one.
+func (m *Model) withRecord(p *process) step {
+	p.flags &^= direct
+	return lockGuard
+}
+
+// directTemp is a temporary file that a direct replace may be about to rename; 0 if there is none.
+func (m *Model) directTemp(s *state) uint8 {
+	last := s.newest()
+	for i, inode := range s.parent.temps {
+		if inode != 0 && last != nil && uint8(i) != last.temp {
+			return uint8(i)
+		}
+	}
+	return 0
+}
+
 // nothingChanges: only the watermarks move, because everything pending was refused.
 func nothingChanges(m *Model, s *state, p *process) bool {
-	return p.lines&^m.refused == 0 && m.op(s, p) != 'U'
+	return p.lines&^m.refused == 0 && !m.carries(s, p)
 }
 
 // nothingToDo: nothing is pending and nothing is brought along; a fold that finds this makes no record.
-func nothingToDo(m *Model, s *state, p *process) bool { return p.lines == 0 && m.op(s, p) != 'U' }
+func nothingToDo(m *Model, s *state, p *process) bool { return p.lines == 0 && !m.carries(s, p) }
 
 // acknowledge is step 7's end: the own change of an Update, or a default-acknowledged one that is now known to
 // be in the target for good.
 func (m *Model) acknowledge(s *state, p *process) {
 	switch m.op(s, p) {
-	case 'U':
+	case 'U', 'L':
 		s.acked |= 1 << m.current(s, p)
 	case 'D':
 		if p.slot != 0 && (p.after.of(int(p.slot-1)) >= int(p.seq) || m.weak == ackPassedOver) {
@@ -655,7 +721,7 @@ func (m *Model) file(gen uint8) int {
 // proceed is where a process goes between two of its operations.
 func (m *Model) proceed(s *state, p *process) step {
 	switch {
-	case m.op(s, p) == 'U':
+	case m.carries(s, p):
 		return lockTarget
 	case m.op(s, p) != 0:
 		return linkSidecar

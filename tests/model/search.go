@@ -14,6 +14,7 @@ type Config struct {
 	// R journaled, and refused by the policy: it belongs into quarantine
 	// D default: appended without fsync, acknowledged when its watermark is known durable
 	// T default, but the lock is not to be had in time: synced then, and promised to be kept pending
+	// L a change that found no guard directory, and replaces the target under <target>.lock alone; the first of its process
 	// U Update: carried in memory by the folder, acknowledged after step 7
 	// A process folds once more at its end, and whenever it was started again.
 	Programs []string

@@ -27,6 +27,7 @@ type state struct {
 	quarantineDisk uint8
 	lockTarget     uint8 // process+1 that holds <target>.lock
 	lockGuard      uint8
+	guardMade      uint8 // 1: there is a guard directory
 	kills          uint8 // budgets: what may still happen
 	losses         uint8
 	outsiders      uint8
@@ -123,6 +124,7 @@ const (
 	entrySynced             // its sidecar's entry is on disk
 	dropping                // a watermark without its file
 	removed                 // it removed a sidecar
+	direct                  // no guard directory was there: it replaces the target without a record
 )
 
 // parentDir is the directory of the target: what programs see, what is on disk, and the operations in between.

@@ -103,6 +103,8 @@ var Variants = []Variant{
 
 	// Step 1: the lock.
 	{Name: "no guard lock under an inherited target lock", Without: []step{lockGuard}, World: Config{Programs: []string{"J", "U"}}.inherit(), Finds: Twice},
+	{Name: "who borrows the lock leaves a temp of who holds it", Without: []step{stopDirect}, World: Config{Programs: []string{"L", "U"}}.inherit(), Finds: Lost},
+	{Name: "a direct replace does not look for a guard directory again", Without: []step{lookAgain}, World: Config{Programs: []string{"L", "U"}}.inherit(), Finds: Lost},
 }
 
 // Harmless are changes of the order that were expected to matter and do not, in the worlds that were searched. They are

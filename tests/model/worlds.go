@@ -12,6 +12,10 @@ var Worlds = []Config{
 	{Programs: []string{"DJ", "D"}, Losses: 1, Truncate: true},
 	{Programs: []string{"J", "J"}, Kills: 2, Losses: 1},
 	{Programs: []string{"J", "U"}, Losses: 2},
+	// A change that is alone, by who holds the lock that the others have borrowed.
+	{Programs: []string{"L", "U"}, Kills: 1, Losses: 1, Inherit: true},
+	{Programs: []string{"L", "J"}, Kills: 1, Losses: 1, Inherit: true},
+	{Programs: []string{"L", "D"}, Losses: 1, Faults: 1, Inherit: true},
 	// Three processes: a third can come between the two.
 	{Programs: []string{"J", "D", "U"}, Kills: 1},
 	{Programs: []string{"J", "J", "U"}, Losses: 1},
@@ -31,6 +35,7 @@ var DeepWorlds = []Config{
 	{Programs: []string{"J", "D", "T"}, Kills: 1, Losses: 1},
 	{Programs: []string{"J", "R", "U"}, Kills: 1, Losses: 1, Inherit: true},
 	{Programs: []string{"J", "J", "U"}, Kills: 2, Losses: 2},
+	{Programs: []string{"L", "J", "U"}, Kills: 1, Losses: 1, Inherit: true},
 	{Programs: []string{"J", "D", "U"}, Kills: 1, Losses: 1, Faults: 1, ParentLies: true},
 	{Programs: []string{"JD", "TU"}, Kills: 2, Losses: 1, Truncate: true},
 	{Programs: []string{"J", "D", "U"}, Kills: 2, Losses: 2},
