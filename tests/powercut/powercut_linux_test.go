@@ -172,7 +172,7 @@ func run(t *testing.T, argv ...string) {
 	t.Helper()
 	var out []byte
 	var err error
-	for range 50 { // the loop device may be busy for a moment
+	for range 1500 { // the loop device may be busy, or who has it open be slow to die
 		if out, err = exec.Command(argv[0], argv[1:]...).CombinedOutput(); err == nil {
 			return
 		}
