@@ -84,7 +84,7 @@ for(let i=0;i<+n;i++){const d=JSON.parse(fs.readFileSync("r.json")); d[name+i]=i
  await new Promise((y,no)=>{const s=fs.createWriteStream("r.json"); s.on("close",y); s.on("error",no); s.end(JSON.stringify(d,null,1))})}})()`},
 	"shell >":                {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" > r.json || exit 1; i=$((i+1)); done`},
 	"jq and mv":              {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && mv $1.tmp r.json || exit 1; i=$((i+1)); done`},
-	"jq and mv through /tmp": {"jq", `i=0; while [ $i -lt $2 ]; do t=$(mktemp) && jq ".\"$1$i\"=$i" r.json > $t && mv -f $t r.json || exit 1; i=$((i+1)); done`},
+	"jq and mv through /tmp": {"jq", `i=0; while [ $i -lt $2 ]; do t=$(mktemp -p /tmp) && jq ".\"$1$i\"=$i" r.json > $t && mv -f $t r.json || exit 1; i=$((i+1)); done`},
 	"cp":                     {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && cp $1.tmp r.json || exit 1; i=$((i+1)); done`},
 	"tee":                    {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" | tee r.json >/dev/null || exit 1; i=$((i+1)); done`},
 	"dd":                     {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" | dd of=r.json status=none || exit 1; i=$((i+1)); done`},
