@@ -59,10 +59,7 @@ func (a *app) conflicts(cmd *cobra.Command, file string, f conflictFilter) error
 	if err != nil {
 		return err
 	}
-	if err := a.mustExist(cmd, file); err != nil {
-		return err
-	}
-	g, err := a.guard(file)
+	g, err := a.existing(cmd, file)
 	if err != nil {
 		return err
 	}

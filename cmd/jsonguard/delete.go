@@ -1,14 +1,9 @@
 package main
 
 import (
-	"errors"
-	"io/fs"
-	"os"
-
 	"github.com/spf13/cobra"
 
 	"jsonguard/merge"
-	"jsonguard/sidecar"
 )
 
 func (a *app) deleteCommand() *cobra.Command {
@@ -32,30 +27,4 @@ func (a *app) delete(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	return a.apply(cmd, args[0], merge.Op{Kind: "delete", At: args[1]})
-}
-
-// mustExist is for verbs that make no file.
-func (a *app) mustExist(cmd *cobra.Command, file string) error {
-	if kindOf(cmd) == reads {
-		a.followLinks = true // looking takes nothing away from the other names
-	}
-	g, err := a.guard(file)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return &problem{err: err, status: statusNoFile}
-		}
-		return err
-	}
-	defer g.Close()
-	if _, err := os.Stat(g.Target()); err == nil {
-		return nil
-	}
-	st, err := g.Status(cmd.Context()) // a change that is pending may make it
-	if err != nil && !errors.Is(err, sidecar.ErrDamaged) {
-		return err
-	}
-	if !st.Exists && st.Pending == 0 {
-		return &problem{op: "open", path: file, err: fs.ErrNotExist, status: statusNoFile}
-	}
-	return nil
 }

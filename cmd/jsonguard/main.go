@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -114,6 +115,42 @@ func (a *app) guard(file string) (*sidecar.Guard, error) {
 		}
 	}
 	return g, err
+}
+
+// existing is guard for verbs that make no file.
+func (a *app) existing(cmd *cobra.Command, file string) (*sidecar.Guard, error) {
+	if kindOf(cmd) == reads {
+		a.followLinks = true // looking takes nothing away from the other names
+	}
+	g, err := a.guard(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &problem{err: err, status: statusNoFile}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(g.Target()); err == nil {
+		return g, nil
+	}
+	st, err := g.Status(cmd.Context()) // a change that is pending may make it
+	switch {
+	case err != nil && !errors.Is(err, sidecar.ErrDamaged):
+	case !st.Exists && st.Pending == 0:
+		err = &problem{op: "open", path: file, err: fs.ErrNotExist, status: statusNoFile}
+	default:
+		return g, nil
+	}
+	_ = g.Close()
+	return nil, err
+}
+
+// mustExist is existing for verbs that open FILE otherwise.
+func (a *app) mustExist(cmd *cobra.Command, file string) error {
+	g, err := a.existing(cmd, file)
+	if err != nil {
+		return err
+	}
+	return g.Close()
 }
 
 func (a *app) guardOptions() sidecar.Options {

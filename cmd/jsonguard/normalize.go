@@ -28,10 +28,7 @@ A table says what is joined into what, with the counts before and after. --dry-r
 func (a *app) normalize(cmd *cobra.Command, file string, dryRun bool) error {
 	ctx, stop := a.interruptible(cmd.Context())
 	defer stop()
-	if err := a.mustExist(cmd, file); err != nil {
-		return err
-	}
-	g, err := a.guard(file)
+	g, err := a.existing(cmd, file)
 	if err != nil {
 		return err
 	}

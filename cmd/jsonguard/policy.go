@@ -230,10 +230,7 @@ has a rule for already is left out. A suggestion is a guess: read it before you 
 }
 
 func (a *app) policySuggest(cmd *cobra.Command, file string) error {
-	if err := a.mustExist(cmd, file); err != nil {
-		return err
-	}
-	g, err := a.guard(file)
+	g, err := a.existing(cmd, file)
 	if err != nil {
 		return err
 	}

@@ -19,10 +19,7 @@ copies. Every other use of the file does that too; this verb says what there was
 		`  jsonguard recover results.json
   jsonguard recover --salvage results.json`,
 		between(1, 1), func(cmd *cobra.Command, args []string) error {
-			if err := a.mustExist(cmd, args[0]); err != nil {
-				return err
-			}
-			g, err := a.guard(args[0])
+			g, err := a.existing(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -66,10 +63,7 @@ Versions that are kept stay, within the bounds of the policy; --history removes 
 		`  jsonguard clean results.json
   jsonguard clean --history results.json`,
 		between(1, 1), func(cmd *cobra.Command, args []string) error {
-			if err := a.mustExist(cmd, args[0]); err != nil {
-				return err
-			}
-			g, err := a.guard(args[0])
+			g, err := a.existing(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -125,10 +119,7 @@ that somebody changed without jsonguard, and a file in the guard directory that 
 }
 
 func (a *app) verify(cmd *cobra.Command, file string, repair bool) error {
-	if err := a.mustExist(cmd, file); err != nil {
-		return err
-	}
-	g, err := a.guard(file)
+	g, err := a.existing(cmd, file)
 	if err != nil {
 		return err
 	}

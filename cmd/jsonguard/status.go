@@ -16,10 +16,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) status(cmd *cobra.Command, args []string) error {
-	if err := a.mustExist(cmd, args[0]); err != nil {
-		return err
-	}
-	g, err := a.guard(args[0])
+	g, err := a.existing(cmd, args[0])
 	if err != nil {
 		return err
 	}
