@@ -265,3 +265,22 @@ func TestHolderWhoseLockerHasEnded(t *testing.T) {
 	require.Equal(t, p.cmd.Process.Pid, e.Holder.PID)
 	require.Contains(t, e.Holder.Command, "read x")
 }
+
+// Somebody may have put a symbolic link in the guard directory's place: who holds the lock is not written down where it leads.
+func TestNoNoteThroughALink(t *testing.T) {
+	path, elsewhere := target(t, "{}"), t.TempDir()
+	require.NoError(t, os.Symlink(elsewhere, GuardDir(path)))
+	require.Nil(t, recordHolder(path, options{}, time.Now()))
+	entries, err := os.ReadDir(elsewhere)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+
+	require.NoError(t, os.Remove(GuardDir(path)))
+	_, err = MakeGuardDir(path)
+	require.NoError(t, err)
+	remove := recordHolder(path, options{}, time.Now())
+	require.NotNil(t, remove)
+	require.NotNil(t, readRecord(path, noteName(nil)))
+	remove()
+	require.Nil(t, readRecord(path, noteName(nil)))
+}

@@ -22,7 +22,7 @@ func GuardDir(target string) string {
 }
 
 // MakeGuardDir makes it: for its owner alone, or for those who may read the target; as the target's owner where
-// permitted; ignored by Git. A symbolic link or a file of that name is refused.
+// permitted; ignored by Git. A symbolic link or a file of that name is refused, and what CheckGuardDir refuses.
 func MakeGuardDir(target string) (created bool, err error) {
 	path := GuardDir(target)
 	perm := fs.FileMode(0o700)
@@ -35,6 +35,9 @@ func MakeGuardDir(target string) (created bool, err error) {
 		there, err := os.Lstat(path)
 		if err == nil && !there.IsDir() {
 			err = &fs.PathError{Op: "mkdir", Path: path, Err: fmt.Errorf("%w: it is a %v", ErrForeign, there.Mode().Type())}
+		}
+		if err == nil {
+			err = CheckGuardDir(target)
 		}
 		return false, err
 	}

@@ -66,6 +66,7 @@ type seams struct {
 	// lockTarget waits that long for <name>.lock; 0: it tries once.
 	lockTarget   func(ctx context.Context, name string, wait time.Duration) (targetLock, error)
 	makeGuardDir func() error
+	checkGuard   func() error // refuses a guard directory of somebody who may not write the target; nil: none
 	writable     func() error
 	flockless    func() bool // nil: flock excludes
 	// lockPlaces takes the lock of every pointer, if nobody holds one. nil: there are none.
@@ -148,6 +149,7 @@ func Open(target string, o Options) (*Guard, error) {
 		_, err := lock.MakeGuardDir(resolved)
 		return err
 	}
+	g.seams.checkGuard = func() error { return lock.CheckGuardDir(resolved) }
 	g.seams.lockPlaces = func() (func() error, bool, error) {
 		l, ok, err := lock.Try(resolved, lock.At(""))
 		if !ok || err != nil {

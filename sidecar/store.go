@@ -80,6 +80,11 @@ func (g *Guard) tryOpenStore(create bool) (*store, error) {
 			dir, err = g.parent.OpenDir(name)
 		}
 	}
+	if err == nil && g.seams.checkGuard != nil {
+		if err = g.seams.checkGuard(); err != nil {
+			dir.Close()
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

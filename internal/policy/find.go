@@ -21,7 +21,7 @@ func Find(target string) (p *Policy, warnings []string, err error) {
 		info, err := os.Stat(file)
 		switch {
 		case err != nil || !info.Mode().IsRegular():
-		case !trusted(dir, info):
+		case !trusted(file, info):
 			warnings = append(warnings, file+" belongs to somebody else than its directory: not used")
 		default:
 			p, err := Load(file)
@@ -62,7 +62,7 @@ func FileStamp(file string) string {
 func Above(dir string) (*Policy, error) {
 	for ; ; dir = filepath.Dir(dir) {
 		file := filepath.Join(dir, Name)
-		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && trusted(dir, info) {
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() && trusted(file, info) {
 			return Load(file)
 		}
 		if filepath.Dir(dir) == dir {

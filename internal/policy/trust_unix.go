@@ -5,19 +5,32 @@ package policy
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
-// trusted: whoever owns the directory of a policy could replace everything below it anyway.
-func trusted(dir string, info fs.FileInfo) bool {
-	file, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || file.Uid == 0 || int(file.Uid) == os.Geteuid() {
-		return true
-	}
-	parent, err := os.Stat(dir)
+// trusted: whoever owns the directory of a policy could replace everything below it anyway. Of a symbolic link both are asked for,
+// it and what it leads to: anybody may point one at somebody else's file.
+func trusted(file string, info fs.FileInfo) bool {
+	link, err := os.Lstat(file)
 	if err != nil {
 		return false
 	}
-	owner, ok := parent.Sys().(*syscall.Stat_t)
-	return ok && owner.Uid == file.Uid
+	parent, err := os.Stat(filepath.Dir(file))
+	if err != nil {
+		return false
+	}
+	for _, of := range []fs.FileInfo{link, info} {
+		if owner := ownerOf(of); owner != 0 && owner != os.Geteuid() && owner != ownerOf(parent) {
+			return false
+		}
+	}
+	return true
+}
+
+func ownerOf(info fs.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
+	}
+	return os.Geteuid()
 }

@@ -98,7 +98,7 @@ func (s *shared) run(status int, args ...string) string {
 func (s *shared) everything() {
 	for _, args := range [][]string{
 		{"status", s.file}, {"incr", "--timeout", "1s", s.file, "/n"}, {"recover", "--timeout", "1s", "--salvage", s.file}, {"conflicts", s.file}, {"history", s.file},
-		{"exec", "-q", "--timeout", "1s", "--mode", "copy", "--file", s.file, "--", "sh", "-c", `echo '{"keep": 1.10, "n": 9}' > "$0"`, "{}"},
+		{"exec", "-q", "--timeout", "1s", "--mode", "copy", "--file", s.file, "--", "sh", "-c", `echo '{"keep": 1.10, "n": 9}' > "$0" || exit 3`, "{}"},
 		{"verify", "--timeout", "1s", s.file}, {"verify", "--timeout", "1s", "--repair", s.file}, {"clean", "--timeout", "1s", s.file},
 	} {
 		s.run(-1, args...)
@@ -158,7 +158,8 @@ func TestPlanted(t *testing.T) {
 			}
 			return os.Symlink(s.victim, place)
 		},
-		"FIFO": func(_ *shared, place string, _ bool) error { return unix.Mkfifo(place, 0o600) },
+		"FIFO":   func(_ *shared, place string, _ bool) error { return unix.Mkfifo(place, 0o600) },
+		"socket": func(s *shared, place string, _ bool) error { return plantSocket(s, place) },
 		"endless file": func(_ *shared, place string, _ bool) error {
 			if err := os.WriteFile(place, nil, 0o600); err != nil {
 				return err
@@ -284,7 +285,13 @@ func TestPolicyPaths(t *testing.T) {
 	policy := filepath.Join(s.dir, "jsonguard.json")
 	require.NoError(t, os.WriteFile(policy, []byte(`{"rules": [{"at": "/n", "merge": "max"}], "torn": "additions"}`), 0o644))
 	require.NoError(t, os.Chmod(s.dir, fs.ModeSticky|0o777))
-	require.NoError(t, os.Chown(policy, 65534, 65534))
+	require.NoError(t, os.Chown(policy, nobody, nobody))
+	require.Contains(t, s.run(0, "incr", s.file, "/n"), "not used")
+	// Nor root's, or the user's own, where somebody else chose it: to it leads a symbolic link of his.
+	require.NoError(t, os.Remove(policy))
+	require.NoError(t, os.WriteFile(s.victim, []byte(precious), 0o600))
+	require.NoError(t, os.Symlink(s.victim, policy))
+	require.NoError(t, os.Lchown(policy, nobody, nobody))
 	require.Contains(t, s.run(0, "incr", s.file, "/n"), "not used")
 }
 
