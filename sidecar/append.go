@@ -26,7 +26,7 @@ func (f *fold) appendOnly() bool {
 		}
 		return true
 	}
-	lines := &lineReader{f: f}
+	lines := newLineReader(f)
 	defer lines.close()
 	for _, p := range f.pending {
 		if p.from.scratch != nil {

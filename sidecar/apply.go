@@ -73,33 +73,38 @@ func (f *fold) applyChanges() error {
 
 // applyPending carries out what others left, each change with its own verdict.
 func (f *fold) applyPending(written map[string]writtenPlace) error {
-	lines := &lineReader{f: f}
+	lines := newLineReader(f)
 	defer lines.close()
-	steps, next := f.plan()
+	steps, of := f.plan()
 	ahead := f.readAhead(steps)
 	defer ahead.stop()
-	for _, s := range steps {
-		l, err := ahead.next()
-		if err != nil {
-			return err
+	for i, p := range f.pending {
+		s := &steps[of[i]]
+		begins := int(s.first) == i
+		var l line
+		var err error
+		if begins {
+			if l, err = ahead.next(); err != nil {
+				return err
+			}
+			if s.first != s.last {
+				together, err := f.applyTogether(lines, *s, l, written)
+				if err != nil {
+					return err
+				}
+				s.apart = !together
+			}
 		}
 		if s.first != s.last {
-			together, err := f.applyTogether(lines, s, l, next, written)
-			if err != nil {
-				return err
-			}
-			if together {
+			if !s.apart {
+				f.folded++
 				continue
 			}
-		}
-		for i := s.first; i != s.last; i = next[i] {
-			each, err := lines.read(f.pending[i])
-			if err != nil {
+			if l, err = lines.read(p); err != nil {
 				return err
 			}
-			f.applyOne(f.pending[i], each, written)
 		}
-		f.applyOne(f.pending[s.last], l, written)
+		f.applyOne(p, l, written)
 	}
 	for _, sc := range f.sidecars {
 		sc.note(f.after)
@@ -142,12 +147,9 @@ func (f *fold) applyOne(p pendingLine, l line, written map[string]writtenPlace) 
 }
 
 // applyTogether carries out the last change of a step, l, for all of them. It has done nothing where it returns false.
-func (f *fold) applyTogether(lines *lineReader, s step, l line, next []int32, written map[string]writtenPlace) (done bool, err error) {
+func (f *fold) applyTogether(lines *lineReader, s step, l line, written map[string]writtenPlace) (done bool, err error) {
 	first, last := f.pending[s.first], f.pending[s.last]
-	if last.from.stuck {
-		return true, nil
-	}
-	if l.undecoded != nil {
+	if last.from.stuck || l.undecoded != nil {
 		return false, nil
 	}
 	var met line // another process had set the place: the first one is in conflict with that
@@ -161,10 +163,6 @@ func (f *fold) applyTogether(lines *lineReader, s step, l line, next []int32, wr
 	}
 	f.noteConflicts(&first, overwritten(met.decoded, written, last.from))
 	overwritten(l.decoded, written, last.from)
-	for i := s.first; i != s.last; i = next[i] {
-		f.folded++
-	}
-	f.folded++
 	last.from.applied = max(last.from.applied, last.Seq)
 	return true, nil
 }

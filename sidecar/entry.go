@@ -88,14 +88,23 @@ func (r readJournal) withoutLines() readJournal {
 	return r
 }
 
-// lineReader reads the lines of sidecars, which follow each other for the most part.
+// lineReader reads the lines of sidecars. Those of one process follow each other, or stand between those of others that
+// lived at the same time: of each sidecar a part is kept.
 type lineReader struct {
-	f    *fold
-	of   *sidecarFile
-	file vfs.File // of a sidecar whose text was not kept; nil: not open
-	ours bool     // file is to be closed
-	part []byte   // of the file
-	at   int64    // where that begins
+	f     *fold
+	of    *sidecarFile
+	file  vfs.File // of a sidecar whose text was not kept; nil: not open
+	ours  bool     // file is to be closed
+	parts map[*sidecarFile]partRead
+	spare []byte // of a sidecar that was read to its end
+}
+
+func newLineReader(f *fold) *lineReader { return &lineReader{f: f, parts: map[*sidecarFile]partRead{}} }
+
+// partRead is what stands in a file from a place on.
+type partRead struct {
+	text []byte
+	at   int64
 }
 
 // unreadAgain is why a sidecar that could be read before cannot be read a second time. Changes of it may have been carried
@@ -139,24 +148,39 @@ func (r *lineReader) text(p pendingLine) ([]byte, error) {
 		from := p.at - p.from.textAt
 		return kept[from : from+int64(p.size)], nil
 	}
-	if r.of != p.from {
-		if err := r.open(p.from); err != nil {
+	part := r.parts[p.from]
+	from := p.at - part.at
+	if from < 0 || from+int64(p.size) > int64(len(part.text)) {
+		text, err := r.readPart(part.text, p)
+		if err != nil {
 			return nil, err
 		}
+		part, from = partRead{text, p.at}, 0
+		r.parts[p.from] = part
 	}
-	if from := p.at - r.at; from >= 0 && from+int64(p.size) <= int64(len(r.part)) {
-		return r.part[from : from+int64(p.size)], nil
+	if p.Seq == p.from.lastSeq() {
+		delete(r.parts, p.from)
+		r.spare = part.text
 	}
-	const atLeast = 256 << 10
-	size := max(p.size, atLeast)
-	if cap(r.part) < size {
-		r.part = make([]byte, size)
+	return part.text[from : from+int64(p.size)], nil
+}
+
+// readPart reads the line of p, and those behind it as far as there is room for them; into buffer, if that is large enough.
+func (r *lineReader) readPart(buffer []byte, p pendingLine) ([]byte, error) {
+	if err := r.open(p.from); err != nil {
+		return nil, err
 	}
-	r.part, r.at = r.part[:size], p.at
-	n, err := r.file.ReadAt(r.part, p.at)
-	r.part = r.part[:n]
+	const most, least, ofAll = 256 << 10, 8 << 10, 16 << 20
+	size := max(p.size, min(most, max(least, ofAll/len(r.f.sidecars))))
+	if cap(buffer) < size {
+		buffer, r.spare = r.spare, nil
+	}
+	if cap(buffer) < size {
+		buffer = make([]byte, size)
+	}
+	n, err := r.file.ReadAt(buffer[:size], p.at)
 	if n >= p.size {
-		return r.part[:p.size], nil
+		return buffer[:n], nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
@@ -165,6 +189,9 @@ func (r *lineReader) text(p pendingLine) ([]byte, error) {
 }
 
 func (r *lineReader) open(sc *sidecarFile) error {
+	if r.of == sc {
+		return nil
+	}
 	r.close()
 	if r.file = sc.file; r.file == nil {
 		file, err := r.f.s.pending.OpenFile(sc.name, os.O_RDONLY, 0)
@@ -173,7 +200,7 @@ func (r *lineReader) open(sc *sidecarFile) error {
 		}
 		r.file, r.ours = file, true
 	}
-	r.of, r.part = sc, r.part[:0]
+	r.of = sc
 	return nil
 }
 
@@ -181,7 +208,7 @@ func (r *lineReader) close() {
 	if r.ours {
 		_ = r.file.Close()
 	}
-	r.of, r.file, r.ours, r.part = nil, nil, false, r.part[:0]
+	r.of, r.file, r.ours = nil, nil, false
 }
 
 // readAhead reads the lines that are carried out, while those in front of them are.
@@ -199,7 +226,7 @@ type readLine struct {
 func (f *fold) readAhead(steps []step) *readAhead {
 	const batch, batches = 64, 4
 	a := &readAhead{make(chan []readLine, batches), make(chan struct{}), nil}
-	lines := &lineReader{f: f}
+	lines := newLineReader(f)
 	read := func(some []step) []readLine {
 		all := make([]readLine, len(some))
 		for i, s := range some {

@@ -9,24 +9,28 @@ import (
 // step is what a fold carries out at once: one change, or several by which one process sets one place again and again. Of
 // those only the last one is carried out, where the first one stands, so that new places come in their order. Nobody will
 // ever have seen the others, and what they are told is what the last one is told.
-type step struct{ first, last int32 } // in fold.pending
+type step struct {
+	first, last int32 // in fold.pending
+	apart       bool  // the place is not there yet: each change is carried out by itself, where it stands
+}
 
-// plan makes steps of what is pending. next says of each change which one follows it in its step, 0 if none does; it is nil
-// where each step is one change.
+// plan makes steps of what is pending. of says of each change which step it belongs to.
 //
 // Sets are brought together within stretches of them that go equally deep, and to no place that is counted from the end of
-// a list: there, two places that are written differently have nothing to do with each other, and the order of what happens
-// to them makes no difference.
-func (f *fold) plan() (steps []step, next []int32) {
+// a list: there, two places that are written differently have nothing to do with each other, but that an element of a list
+// comes to be behind those before it, and the order of what happens to them makes no difference.
+func (f *fold) plan() (steps []step, of []int32) {
 	steps = make([]step, 0, min(len(f.pending), planned))
-	places := map[string]int{}
+	of = make([]int32, len(f.pending))
+	places := map[string]int32{}
 	depth := 0
 	together := f.togetherAllowed()
 	for i, p := range f.pending {
+		of[i] = int32(len(steps))
 		place := p.from.placeOf(p.entry)
 		if !together || len(place) == 0 {
 			clear(places)
-			steps = append(steps, step{int32(i), int32(i)})
+			steps = append(steps, step{first: int32(i), last: int32(i)})
 			continue
 		}
 		if d := bytes.Count(place, []byte("/")); d != depth {
@@ -35,17 +39,14 @@ func (f *fold) plan() (steps []step, next []int32) {
 		}
 		at, there := places[string(place)]
 		if there && f.pending[steps[at].last].from == p.from {
-			if next == nil {
-				next = make([]int32, len(f.pending))
-			}
-			next[steps[at].last] = int32(i)
+			of[i] = at
 			steps[at].last = int32(i)
 			continue
 		}
-		places[string(place)] = len(steps)
-		steps = append(steps, step{int32(i), int32(i)})
+		places[string(place)] = of[i]
+		steps = append(steps, step{first: int32(i), last: int32(i)})
 	}
-	return steps, next
+	return steps, of
 }
 
 // planned is how many steps there is room for at first.

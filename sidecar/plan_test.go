@@ -77,7 +77,7 @@ func shown(text *string) string {
 func TestStepsComeToWhatTheirChangesComeTo(t *testing.T) {
 	together := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		places := []string{"/a/x", "/a/y", "/a/z", "/b/x", "/s/x", "/a", "/l/0", "/l/1", "/l/-", "/new/x", "/new/x/y", "/a~1b/x", "/ü/x", "/\"/x"}
+		places := []string{"/a/x", "/a/y", "/a/z", "/b/x", "/s/x", "/a", "/l/0", "/l/1", "/l/2", "/l/3", "/l/-", "/new/x", "/new/x/y", "/a~1b/x", "/ü/x", "/\"/x"}
 		pad := rapid.SampledFrom([]int{0, 0, 100, 5_000, 40_000}).Draw(rt, "pad") // longer lines are read a second time
 		lines := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) writtenLine {
 			op := merge.Op{
@@ -205,16 +205,19 @@ func TestSetsThatAreNotCarriedOutAtOnce(t *testing.T) {
 		return writtenLine{0, merge.Op{Kind: merge.OpSet, At: at, Value: merge.Raw(value)}}
 	}
 	for name, lines := range map[string][]writtenLine{
-		"a place inside of another's":       {set("/a/x", "1"), set("/a", `{"x":5}`), set("/a/x", "2")},
-		"the place around it":               {set("/a", `{"x":5}`), set("/a/x", "2"), set("/a", `{"x":6}`), set("/a/y", "1")},
-		"the end of a list":                 {set("/l/1", "1"), set("/l/-", "2"), set("/l/1", "3")},
-		"what is deleted in between":        {set("/a/x", "1"), {0, merge.Op{Kind: merge.OpDelete, At: "/a"}}, set("/a/x", "2")},
-		"what is copied in between":         {set("/a/x", "1"), {0, merge.Op{Kind: merge.OpCopy, From: "/a/x", At: "/a/y"}}, set("/a/x", "2")},
-		"another process's in between":      {set("/a/x", "1"), {1, merge.Op{Kind: merge.OpSet, At: "/a/x", Value: merge.Raw("2")}}, set("/a/x", "1")},
-		"new ones, in their order":          {set("/a/n1", "1"), set("/a/n2", "1"), set("/a/n1", "2")},
-		"a place that there cannot be":      {set("/s/x", "1"), set("/a/x", "1"), set("/s/x", "2"), set("/a/x", "2")},
-		"a value that nests too deep":       {set("/a/x", strings.Repeat("[", 9_999)+strings.Repeat("]", 9_999)), set("/a/x", "2")},
-		"a value that equals what is there": {set("/a/x", "1"), set("/a/x", "0")},
+		"a place inside of another's":        {set("/a/x", "1"), set("/a", `{"x":5}`), set("/a/x", "2")},
+		"the place around it":                {set("/a", `{"x":5}`), set("/a/x", "2"), set("/a", `{"x":6}`), set("/a/y", "1")},
+		"the end of a list":                  {set("/l/1", "1"), set("/l/-", "2"), set("/l/1", "3")},
+		"an element behind the next one":     {set("/l/2", "1"), set("/l/1", "2"), set("/l/2", "3"), set("/l/3", "4"), set("/l/2", "5")},
+		"another process's next element":     {set("/l/2", "1"), {1, merge.Op{Kind: merge.OpSet, At: "/l/1", Value: merge.Raw("2")}}, set("/l/2", "3")},
+		"inside of an element not there yet": {set("/l/2/x", "1"), set("/l/1/y", "2"), set("/l/2/x", "3")},
+		"what is deleted in between":         {set("/a/x", "1"), {0, merge.Op{Kind: merge.OpDelete, At: "/a"}}, set("/a/x", "2")},
+		"what is copied in between":          {set("/a/x", "1"), {0, merge.Op{Kind: merge.OpCopy, From: "/a/x", At: "/a/y"}}, set("/a/x", "2")},
+		"another process's in between":       {set("/a/x", "1"), {1, merge.Op{Kind: merge.OpSet, At: "/a/x", Value: merge.Raw("2")}}, set("/a/x", "1")},
+		"new ones, in their order":           {set("/a/n1", "1"), set("/a/n2", "1"), set("/a/n1", "2")},
+		"a place that there cannot be":       {set("/s/x", "1"), set("/a/x", "1"), set("/s/x", "2"), set("/a/x", "2")},
+		"a value that nests too deep":        {set("/a/x", strings.Repeat("[", 9_999)+strings.Repeat("]", 9_999)), set("/a/x", "2")},
+		"a value that equals what is there":  {set("/a/x", "1"), set("/a/x", "0")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			content := `{"a":{"x":0},"l":[0],"s":"text"}`
@@ -254,4 +257,35 @@ func TestSetsOfATargetThatIsMissing(t *testing.T) {
 	require.Len(t, result.Rejected, 1)
 	require.Equal(t, uint64(1), result.Rejected[0].Seq)
 	require.JSONEq(t, `{"x":2}`, m.content())
+}
+
+// What processes left that lived at the same time is read in as few calls as what followed each other.
+func TestInterleavedSidecarsAreReadInParts(t *testing.T) {
+	const processes, each = 10, 1000
+	reads := map[bool]int{}
+	for _, interleaved := range []bool{false, true} {
+		var lines []writtenLine
+		for i := range processes * each {
+			by, n := i/each, i%each
+			if interleaved {
+				by, n = i%processes, i/processes
+			}
+			lines = append(lines, writtenLine{by, merge.Op{Kind: merge.OpSet, At: fmt.Sprintf("/%d-%d", by, n), Value: merge.Raw("1")}})
+		}
+		m := used(t, `{}`)
+		m.leave(lines)
+		m.before = func(c vfs.Call) vfs.Fault {
+			if c.Op == "read" && strings.Contains(c.Path, "/"+pendingName+"/") {
+				reads[interleaved]++
+			}
+			return vfs.Fault{}
+		}
+		g := m.process(Options{})
+		result, _, err := g.Recover(t.Context(), false)
+		require.NoError(t, err)
+		require.NoError(t, g.Close())
+		require.Equal(t, len(lines), result.Folded)
+	}
+	require.Greater(t, reads[false], processes, "nothing was read a second time")
+	require.Equal(t, reads[false], reads[true])
 }
