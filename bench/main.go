@@ -93,7 +93,7 @@ type group struct {
 var groups = []group{
 	{"durable", durable, true}, {"visible", visible, true}, {"small", smallChange, true}, {"merge", fullMerge, true},
 	{"validate", validate, true}, {"recover", recovery, true}, {"start", start, true}, {"exec", execCosts, false}, {"growth", growth, false},
-	{"history", history, true}, {"stats", stats, true},
+	{"history", history, true}, {"stats", stats, true}, {"watch", watching, true},
 }
 
 func groupNames() []string {

@@ -84,13 +84,7 @@ func (g *Guard) unguarded(last *commit, settled bool) (bool, error) {
 	if last.initial() {
 		return false, nil // no fold yet
 	}
-	f := &fold{g: g}
-	if err := f.readTarget(); err != nil {
-		return false, err
-	}
-	defer f.target.close()
-	f.target.knownAs(last.To)
-	now, err := f.target.identity()
+	now, err := g.currentVersion(last)
 	if err != nil {
 		return false, err
 	}

@@ -49,3 +49,31 @@ func TestAnAttributeThatCannotBeKeptIsSaidOnce(t *testing.T) {
 	require.Len(t, warned, 1)
 	require.True(t, strings.Contains(warned[0], "not kept") && strings.Contains(warned[0], machineFile), warned[0])
 }
+
+// Who looks again and again reads a version once, also one that no fold left: watch would else never rest.
+func TestStatusReadsAVersionOnce(t *testing.T) {
+	m := newMachine(t, `{"n":0}`)
+	g := m.process(Options{History: &History{}})
+	for range 2 {
+		_, err := g.Apply(t.Context(), incr("/n"))
+		require.NoError(t, err)
+	}
+	m.replace(`{"n":9}`)
+	reads := 0
+	m.before = func(c vfs.Call) vfs.Fault {
+		if c.Op == "read" && c.Path == machineDir+"/"+machineFile {
+			reads++
+		}
+		return vfs.Fault{}
+	}
+	for look := range 3 {
+		status, err := g.Status(t.Context())
+		require.NoError(t, err)
+		require.True(t, status.Unguarded)
+		if look == 0 {
+			require.NotZero(t, reads)
+			reads = 0
+		}
+		require.Zero(t, reads)
+	}
+}

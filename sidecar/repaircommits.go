@@ -27,6 +27,7 @@ func (g *Guard) repairCommits(s *store) ([]Finding, error) {
 			return done, err
 		}
 	}
+	g.seen.Store(nil)
 	now, err := g.currentVersion(&commit{})
 	if err != nil {
 		return done, err

@@ -91,7 +91,8 @@ func (s *store) readKept(h *History) (lines []kept, files []keptFile, err error)
 	return lines, files, nil
 }
 
-// currentVersion is the target as an end of the list.
+// currentVersion is the target as it is now. One that this Guard has looked at before is not read again: watch looks every two
+// seconds, also at what no fold left.
 func (g *Guard) currentVersion(last *commit) (identity, error) {
 	f := &fold{g: g}
 	if err := f.readTarget(); err != nil {
@@ -99,7 +100,14 @@ func (g *Guard) currentVersion(last *commit) (identity, error) {
 	}
 	defer f.target.close()
 	f.target.knownAs(last.To)
-	return f.target.identity()
+	if seen := g.seen.Load(); seen != nil {
+		f.target.knownAs(*seen)
+	}
+	now, err := f.target.identity()
+	if err == nil {
+		g.seen.Store(&now)
+	}
+	return now, err
 }
 
 // listVersions: each line of the index is a fold, between the version that it replaced and the one that the next replaced.
