@@ -191,10 +191,12 @@ func (f *fold) open() error {
 	return nil
 }
 
+// large is from how many bytes on memory counts.
+const large = 1 << 20
+
 // openBeside is open for a large target that has most in common with the base of a change, and so is not kept in memory a
 // second time.
 func (f *fold) openBeside(change *merge.Change) (done bool, err error) {
-	const large = 1 << 20
 	if change == nil || f.target.missing || f.target.loaded || f.target.info.Size < large {
 		return false, nil
 	}

@@ -610,6 +610,18 @@ func (x *Scratch) Open() (*os.File, error) {
 	return vfs.OSFile(f), nil
 }
 
+// OpenBase opens what the scratch file is made from since Submit, for reading.
+func (x *Scratch) OpenBase() (*os.File, error) {
+	if len(x.about.Bases) != 1 || x.about.Bases[0] == "" {
+		return nil, fs.ErrNotExist
+	}
+	f, err := x.s.dir.OpenFile(x.about.Bases[0], os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return vfs.OSFile(f), nil
+}
+
 // Sidecar is the name under which the change is known to the fold and in the conflict log.
 func (x *Scratch) Sidecar() string { return x.s.sidecar(x.n) }
 

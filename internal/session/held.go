@@ -3,8 +3,10 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"hash/maphash"
+	"os"
 	"slices"
 	"time"
 
@@ -49,6 +51,10 @@ func (w *writer) rested() {
 		t.restedLines(w)
 		return
 	}
+	if t.format == merge.JSON && !mayBeWhole(w.file) {
+		return // of a large one that is being written
+	}
+	t.makeRoom(w.bases)
 	content, err := readAll(w.file)
 	if err != nil || sidecar.Complete(content, t.format) != nil || maphash.Bytes(takenSeed, content) == w.taken {
 		return
@@ -58,6 +64,29 @@ func (w *writer) rested() {
 	}
 	w.taken = maphash.Bytes(takenSeed, content)
 	t.submitContent(w, content, true)
+}
+
+// mayBeWhole looks at both ends of a document: what begins with a bracket ends with its counterpart.
+func mayBeWhole(f *os.File) bool {
+	const look = 512
+	info, err := f.Stat()
+	if err != nil {
+		return true // reading it says why
+	}
+	var head, tail [look]byte
+	n, _ := f.ReadAt(head[:], 0)
+	m, _ := f.ReadAt(tail[:], max(0, info.Size()-look))
+	begin, end := bytes.TrimSpace(head[:n]), bytes.TrimSpace(tail[:m])
+	if len(begin) == 0 || len(end) == 0 {
+		return true // white space, or nothing
+	}
+	switch begin[0] {
+	case '{':
+		return end[len(end)-1] == '}'
+	case '[':
+		return end[len(end)-1] == ']'
+	}
+	return true
 }
 
 // restedLines takes the whole lines that a descriptor has appended since it was looked at last.

@@ -287,10 +287,10 @@ func (t *target) submitContent(w *writer, content []byte, additions bool) {
 		t.failed(w, err)
 		return
 	}
-	v := &version{content: slices.Clone(base)}
+	v := t.submitted(w, base)
 	if !additions {
 		t.heads.Wrote(w.process, w.tid, w.bases[i], v)
-		w.initial = v.content
+		w.initial = base
 	}
 	t.gone, t.goneAt, t.emptied = false, nil, nil
 	w.bases, w.likely = []*version{v}, 0

@@ -32,6 +32,31 @@ func (t *target) closed(w *writer, v, base *version, diffed bool) {
 	t.pending = append(t.pending, o)
 }
 
+// makeRoom lets go of what is in memory, but for what a version that is about to be read may have been made from.
+func (t *target) makeRoom(bases []*version) {
+	t.held = slices.DeleteFunc(t.held, func(v *version) bool {
+		if slices.Contains(bases, v) {
+			return false
+		}
+		v.held.Store(nil)
+		return true
+	})
+}
+
+// submitted is the version that a writer goes on from, which is on disk beside its scratch file: it may go on for long, and
+// what it holds is not to be in memory all the while.
+func (t *target) submitted(w *writer, base []byte) *version {
+	var st unix.Stat_t
+	f, err := w.scratch.OpenBase()
+	if err == nil && unix.Fstat(int(f.Fd()), &st) == nil && st.Size == int64(len(base)) {
+		return t.add(&version{file: f, stamp: stampOf(&st)})
+	}
+	if err == nil {
+		_ = f.Close()
+	}
+	return &version{content: base}
+}
+
 // heldVersions is how many contents of own versions stay in memory: the newest, and the one that it was made from.
 const heldVersions = 2
 

@@ -323,6 +323,7 @@ func (t *target) settleWriter(w *writer) {
 	if w.lock != nil {
 		defer w.lock.release()
 	}
+	t.makeRoom(w.bases)
 	content, err := readAll(w.file)
 	if err != nil {
 		t.failed(w, err)
