@@ -29,7 +29,7 @@ func execCosts(b *bench) error {
 		return nil
 	}
 	start := func(dir string) error { return b.atLeastRuns(60, func() error { return b.execStart(dir) }) }
-	for _, measure := range []func(string) error{start, b.execOpens, b.execBuild, b.execPython, b.execMemory} {
+	for _, measure := range []func(string) error{start, b.execOpens, b.execBuild, b.execPython, b.execMemory, b.execDemo} {
 		dir := filepath.Join(b.work, "exec")
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
@@ -279,4 +279,19 @@ func peakMemory(pid int) (float64, error) {
 		}
 	}
 	return 0, errors.New("no VmHWM")
+}
+
+// execDemo: seventeen supervisors and one small file.
+func (b *bench) execDemo(dir string) error {
+	began := time.Now()
+	cmd := exec.Command(b.command, "demo", "-q", "--json", "--dir", dir)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	total := time.Since(began).Seconds()
+	used := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	fmt.Printf("  %-60s %10.1f s   %8.1f s of processor time\n", "jsonguard demo, bare and guarded", total, used.Seconds())
+	b.atMostOf("s", "jsonguard demo", total, 20)
+	return nil
 }
