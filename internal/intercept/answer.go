@@ -93,7 +93,7 @@ func (n *notification) decide() (int, error) {
 		}
 		if n.s.interested(p) {
 			interest = true
-			if m.op == opLink || !n.s.handler.Named(lastOf(p.Given)) {
+			if m.op == opLink || len(p.Via) > 0 || !n.s.handler.Named(lastOf(p.Given)) {
 				n.s.aliases.Store(true)
 			}
 		}
@@ -129,8 +129,12 @@ func (n *notification) decide() (int, error) {
 func (s *supervisor) interested(p *Place) bool {
 	return p.Name != "" && s.handler.Named(p.Name) ||
 		p.Object != nil && s.handler.Known(p.ID) ||
-		s.handler.Named(lastOf(p.Given))
+		s.handler.Named(lastOf(p.Given)) ||
+		p.Name == "" && s.handler.Named(strings.TrimSuffix(lastOf(p.Path), deleted))
 }
+
+// deleted is what the kernel appends to the path of a file that has no name any more (d_path in fs/d_path.c).
+const deleted = " (deleted)"
 
 // lastOf is the last component of a path.
 func lastOf(path string) string {

@@ -147,9 +147,10 @@ type Process struct {
 type Place struct {
 	Dir   *os.File // O_PATH; the caller's own view (chroot, mount namespace). nil for an object that has no name any more
 	DirID ID
-	Name  string // one component
-	Path  string // absolute, for messages and patterns: a name may have changed hands since it was looked up
-	Given string // as the caller wrote it
+	Name  string   // one component
+	Path  string   // absolute, for messages and patterns: a name may have changed hands since it was looked up
+	Given string   // as the caller wrote it
+	Via   []string // symlinks at its end that were followed, absolute like Path
 
 	Object *os.File // O_PATH: what is there; nil if nothing is. A symlink only where the call does not follow it
 	ID     ID       // of Object

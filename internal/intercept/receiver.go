@@ -326,7 +326,7 @@ func (r *receiver) descriptorOfInterest(tid, fd int) bool {
 	if e != 0 {
 		return true
 	}
-	name := bytes.TrimSuffix(r.path[:n], []byte(" (deleted)")) // replaced since, as every older version is
+	name := bytes.TrimSuffix(r.path[:n], []byte(deleted)) // replaced since, as every older version is
 	return r.s.handler.Named(string(name[bytes.LastIndexByte(name, '/')+1:]))
 }
 

@@ -20,7 +20,8 @@ type walker struct {
 	follow  bool // a symlink at the end
 	links   int
 	opened  []int // to be closed
-	magicAt int   // the object that the last component led to through /proc/…/fd, or -1
+	via     []string
+	magicAt int // the object that the last component led to through /proc/…/fd, or -1
 }
 
 const maxLinks = 40 // as the kernel's MAXSYMLINKS
@@ -139,6 +140,9 @@ func (w *walker) walk(dir int, path string, last bool) (int, string, error) {
 			dir = to
 			continue
 		}
+		if last && end {
+			w.via = append(w.via, filepath.Join(pathOf(dir), name))
+		}
 		at, rest, err := w.walk(dir, text, last && end)
 		if err != nil {
 			return 0, "", err
@@ -202,7 +206,7 @@ func (w *walker) parent(dir int) (int, error) {
 
 // place describes where the walk ended.
 func (w *walker) place(dir int, name string) (*Place, error) {
-	p := &Place{Magic: w.magicAt >= 0}
+	p := &Place{Magic: w.magicAt >= 0, Via: w.via}
 	object := -1
 	if name == "" {
 		// The object itself is known, its name is to be found.

@@ -43,6 +43,10 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 	defer x.unlock()
 	x.settle()
 	x.starting(c.process)
+	if now := x.there(to); now != nil {
+		defer now.Close()
+		to = &now.Place
+	}
 	return x.replace(c, from, to, flags)
 }
 
@@ -162,8 +166,12 @@ func (t *target) contentOf(c *caller, from *intercept.Place, temp *privateTemp) 
 	if temp != nil {
 		return readAll(temp.file)
 	}
-	f, err := openAt(c, from, unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err == unix.EACCES { // renaming needs no permission to read
+	var f *os.File
+	err := error(unix.EACCES)
+	if from.Dir != nil { // else it never had a name (O_TMPFILE)
+		f, err = openAt(c, from, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	}
+	if err == unix.EACCES { // renaming and linking need no permission to read
 		f, err = os.Open(procPath(from.Object))
 	}
 	if err != nil {
@@ -402,6 +410,10 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 		x.mu.Lock()
 		defer x.unlock()
 		x.settle()
+		if now := x.there(to); now != nil {
+			defer now.Close()
+			to = &now.Place
+		}
 		if to.Object != nil && !x.gone {
 			return unix.EEXIST
 		}
@@ -416,7 +428,11 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 			return err
 		}
 		x.starting(c.process)
-		return x.publish(c, content, !x.gone, from.Mode)
+		if err := x.publish(c, content, !x.gone, from.Mode); err != nil {
+			return err
+		}
+		x.foldNow() // a name is for others to see
+		return nil
 	}
 	source.mu.Lock()
 	defer source.unlock()
@@ -445,6 +461,10 @@ func (t *Tree) Truncate(c *intercept.Call, p *intercept.Place, size int64) error
 }
 
 func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
+	if again := t.heldOpen(p); again != nil {
+		defer again.Close()
+		p = &again.Place
+	}
 	x := t.target(p)
 	if x == nil || p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
 		return intercept.Continue

@@ -51,6 +51,10 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 	if t.scratch(p.ID) != nil {
 		return nil, intercept.Continue // a writer's own, again, through /proc
 	}
+	if again := t.heldOpen(p); again != nil {
+		defer again.Close()
+		p = &again.Place
+	}
 	x := t.target(p)
 	if x == nil {
 		if how.Write() && t.Pending() {
@@ -62,6 +66,10 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 	defer x.unlock()
 	x.settleEndings()
 	x.starting(c.process)
+	if now := x.there(p); now != nil {
+		defer now.Close()
+		p = &now.Place
+	}
 	if how.Write() {
 		return x.openWrite(c, p, how)
 	}
@@ -296,9 +304,16 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 			return nil, nil
 		}
 		w.bases = []*version{v}
-		if w.read {
-			t.heads.Read(c.process, c.tid, v)
+		if !w.read {
+			break
 		}
+		t.heads.Read(c.process, c.tid, v)
+		if t.format == merge.JSON && flags&unix.O_APPEND == 0 {
+			// It can read this version, and need not: d = json.load(open(f)); … open(f, "r+") writes over it what was made of the one
+			// before. The content will tell.
+			w.bases, w.likely = t.basesFor(w)
+		}
+		return v.read()
 	}
 	return w.bases[w.likely].read()
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -236,10 +237,13 @@ func (t *Tree) target(p *intercept.Place) *target {
 		return nil
 	}
 	path := filepath.Join(dir, p.Name)
-	if strings.Contains(path, ".guard/") || !t.match.Load().match(path) {
+	match := t.match.Load()
+	through := slices.ContainsFunc(p.Via, match.names) // a symlink that was named
+	if strings.Contains(path, ".guard/") || !through && !match.match(path) {
 		return nil
 	}
 	made := t.newTarget(key, path)
+	made.named = made.named || through
 	t.targets[key] = made
 	return made
 }

@@ -18,6 +18,15 @@ import (
 const beforePython = "import os,time\nopen('r.json').read(); open('ready.'+str(os.getpid()),'w').close()\n" +
 	"while len([n for n in os.listdir('.') if n.startswith('ready.')])<3: time.sleep(.005)\n"
 
+// writingBy is Python that writes the text of each version with a call of its own.
+func writingBy(write string) string {
+	return `import ctypes,json,mmap,os,shutil,struct,sys,tempfile
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    text=json.dumps(d,indent=1).encode()
+` + write
+}
+
 // Each program adds records <name>0 … <name>n-1 to the object in r.json, one at a time: it reads all, adds one, writes
 // all. $1 is the name, $2 is n. Nobody of them locks.
 var writers = map[string]struct {
@@ -44,6 +53,15 @@ for i in range(int(sys.argv[2])):
     with open("r.json","r+") as f:
         d=json.load(f); d[sys.argv[1]+str(i)]=i
         f.seek(0); json.dump(d,f,indent=1); f.truncate()`},
+	"python r+, read before": {"python3", `import json,sys
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    with open("r.json","r+") as f: json.dump(d,f,indent=1); f.truncate()`},
+	"python r+, from memory": {"python3", `import json,sys
+d=json.load(open("r.json"))
+for i in range(int(sys.argv[2])):
+    d[sys.argv[1]+str(i)]=i
+    with open("r.json","r+") as f: json.dump(d,f,indent=1); f.truncate()`},
 	"python unlink first": {"python3", beforePython + `import json,sys,os
 for i in range(int(sys.argv[2])):
     d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
@@ -97,6 +115,47 @@ for(let i=0;i<+n;i++){const d=JSON.parse(fs.readFileSync("r.json")); d[name+i]=i
 	"/dev/stdout":            {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" | cat > r.json || exit 1; i=$((i+1)); done`},
 }
 
+// Ways to write that go around open and write, or around the name.
+func init() {
+	for name, write := range map[string]string{
+		"dirfd": `    d=os.open(".",os.O_RDONLY|os.O_DIRECTORY); f=os.open("r.json",os.O_WRONLY|os.O_TRUNC,dir_fd=d); os.close(d)
+    os.write(f,text); os.close(f)`,
+		"dirfd and rename": `    d=os.open(".",os.O_PATH); n=sys.argv[1]+".new"; f=os.open(n,os.O_WRONLY|os.O_CREAT,0o666,dir_fd=d)
+    os.write(f,text); os.close(f); os.rename(n,"r.json",src_dir_fd=d,dst_dir_fd=d); os.close(d)`,
+		"mmap": `    f=os.open("r.json",os.O_RDWR); os.ftruncate(f,len(text))
+    m=mmap.mmap(f,len(text)); os.close(f); m[:]=text; m.close()`,
+		"fallocate": `    f=os.open("r.json",os.O_RDWR|os.O_TRUNC); os.posix_fallocate(f,0,len(text)); os.pwrite(f,text,0); os.close(f)`,
+		"copy_file_range": `    a=tempfile.TemporaryFile(dir="."); a.write(text); a.flush(); a.seek(0); f=os.open("r.json",os.O_WRONLY|os.O_TRUNC)
+    assert os.copy_file_range(a.fileno(),f,len(text))==len(text); os.close(f)`,
+		"sendfile": `    a=tempfile.TemporaryFile(dir="."); a.write(text); a.flush(); f=os.open("r.json",os.O_WRONLY|os.O_TRUNC)
+    assert os.sendfile(f,a.fileno(),0,len(text))==len(text); os.close(f)`,
+		"splice": `    r,w=os.pipe(); os.write(w,text); f=os.open("r.json",os.O_WRONLY|os.O_TRUNC)
+    assert os.splice(r,f,len(text))==len(text); os.close(f); os.close(r); os.close(w)`,
+		"openat2": `    how=struct.pack("QQQ",os.O_WRONLY|os.O_TRUNC,0,0x08|0x04|0x02) # beneath, through no symlink, no magic one
+    d=os.open(".",os.O_PATH); f=ctypes.CDLL(None,use_errno=True).syscall(437,d,b"r.json",how,len(how)); os.close(d)
+    assert f>=0, os.strerror(ctypes.get_errno())
+    os.write(f,text); os.close(f)`,
+		"openat2 in a root": `    how=struct.pack("QQQ",os.O_WRONLY|os.O_TRUNC,0,0x10)
+    d=os.open(".",os.O_PATH); f=ctypes.CDLL(None).syscall(437,d,b"/r.json",how,len(how)); os.close(d); assert f>=0
+    os.write(f,text); os.close(f)`,
+		"O_TMPFILE": `    f=os.open(".",os.O_TMPFILE|os.O_WRONLY,0o644); os.write(f,text); n=sys.argv[1]+".new"
+    os.link("/proc/self/fd/%d"%f,n,src_dir_fd=0,follow_symlinks=True); os.close(f); os.rename(n,"r.json")`,
+		"a name through /proc": `    p=os.open("r.json",os.O_PATH); d=json.load(open("/proc/self/fd/%d"%p)); d[sys.argv[1]+str(i)]=i
+    with open("/proc/self/fd/%d"%p,"w") as f: json.dump(d,f,indent=1)
+    os.close(p)`,
+		"a reader's name through /proc": `    p=open("r.json"); d=json.load(p); d[sys.argv[1]+str(i)]=i; text=json.dumps(d,indent=1)
+    n="/proc/self/fd/%d"%p.fileno(); f=open(n,"w"); f.write(text); f.close(); p.close()`,
+		"shutil.move":            `    f=tempfile.NamedTemporaryFile(delete=False,dir="."); f.write(text); f.close(); shutil.move(f.name,"r.json")`,
+		"shutil.move from afar":  `    f=tempfile.NamedTemporaryFile(delete=False,dir="/dev/shm"); f.write(text); f.close(); os.chmod(f.name,0o644); shutil.move(f.name,"r.json")`,
+		"a directory of its own": `    t=tempfile.mkdtemp(dir="."); open(t+"/r.json","wb").write(text); os.replace(t+"/r.json","r.json"); os.rmdir(t)`,
+		"another directory":      `    os.makedirs(sys.argv[1],exist_ok=True); os.chdir(sys.argv[1]); open("../r.json","wb").write(text); os.chdir("..")`,
+		"vectors":                `    f=os.open("r.json",os.O_WRONLY|os.O_TRUNC); os.pwritev(f,[text[:5],text[5:]],0); os.close(f)`,
+	} {
+		writers["python "+name] = struct{ needs, script string }{"python3", writingBy(write)}
+	}
+	writers["sponge"] = struct{ needs, script string }{"sponge", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json | sponge r.json || exit 1; i=$((i+1)); done`}
+}
+
 func argvOf(needs, script, name string, n int) []string {
 	switch needs {
 	case "python3":
@@ -107,7 +166,7 @@ func argvOf(needs, script, name string, n int) []string {
 	return []string{"sh", "-c", script, "sh", name, fmt.Sprint(n)}
 }
 
-// Every kind of writer, twice under one supervisor and once beside a Python writer under another; as root and as nobody.
+// Every kind of writer, twice, beside a Python writer, each under a supervisor of its own; as root and as nobody.
 func TestEveryWriterMerges(t *testing.T) {
 	const each = 4
 	python := writers["python open w"]

@@ -1,0 +1,62 @@
+//go:build linux
+
+package interception
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A symlink that takes the place of a file that was named: what it leads to is guarded, whatever that is called, and however
+// often it is turned.
+func TestASymlinkIsTurned(t *testing.T) {
+	needs(t, "jq")
+	l := newLab(t)
+	l.write("one", `{"n":1}`)
+	l.write("two", `{"n":2}`)
+	add := `d=$(jq ".$KEY=1" r.json) && printf '%s\n' "$d" > r.json`
+	l.together(l.guarded(results, "sh", "-ec", `ln -s one r.json; KEY=a; `+add+`
+cp r.json seen; `+binary+` -q set one /other 1; `+add+`; ln -sfn two r.json; KEY=b; `+add+`; jq -e .b r.json >/dev/null; [ -L r.json ]`))
+	require.JSONEq(t, `{"n":1,"a":1,"other":1}`, l.read("one"))
+	require.JSONEq(t, `{"n":2,"b":1}`, l.read("two"))
+	l.clean("one")
+	l.clean("two")
+
+	// Beside one who writes by the real name.
+	l.write("three.json", "{\n \"n\": 0\n}\n")
+	for _, name := range []string{"ready.1", "ready.2"} {
+		l.write(name, "")
+	}
+	l.together(
+		l.guarded([]string{"s.json"}, "sh", "-ec", `ln -s three.json s.json; i=0; while [ $i -lt 6 ]; do d=$(jq ".a$i=1" s.json) && printf '%s\n' "$d" > s.json; i=$((i+1)); done`),
+		l.guarded([]string{"three.json"}, "sh", "-ec", `i=0; while [ $i -lt 6 ]; do d=$(jq ".b$i=1" three.json) && printf '%s\n' "$d" > three.json; i=$((i+1)); done`),
+	)
+	require.Len(t, l.object("three.json"), 13, "%s", l.read("three.json"))
+}
+
+// A file that never had a name is linked to that of the target, which is not there, or was just removed.
+func TestAFileWithoutANameBecomesTheTarget(t *testing.T) {
+	needs(t, "python3")
+	for _, before := range []string{"", `{"old":1}`} {
+		l := newLab(t)
+		if before != "" {
+			l.write("r.json", before)
+		}
+		l.one(`import os
+f=os.open(".",os.O_TMPFILE|os.O_WRONLY,0o640); os.write(f,b'{"new":1}')
+if os.path.exists("r.json"): os.remove("r.json")
+os.link("/proc/self/fd/%d"%f,"r.json",src_dir_fd=0,follow_symlinks=True)
+try: os.link("/proc/self/fd/%d"%f,"r.json",src_dir_fd=0,follow_symlinks=True); raise SystemExit("linked twice")
+except FileExistsError: pass
+try: open("r.json","x"); raise SystemExit("made twice")
+except FileExistsError: pass
+assert open("r.json").read()=='{"new":1}'
+os.remove("r.json")
+with open("r.json","w") as f: f.write('{"new":1}')
+try: open("r.json","x"); raise SystemExit("made twice")
+except FileExistsError: pass`)
+		require.JSONEq(t, `{"new":1}`, l.read("r.json"))
+		l.clean("r.json")
+	}
+}
