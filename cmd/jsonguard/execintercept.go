@@ -121,6 +121,9 @@ func (r *interceptRun) prepare() (*intercept.Supervisor, error) {
 		}
 		return nil, err
 	}
+	if r.tree.OtherNames() {
+		super.OtherNames()
+	}
 	r.a.note("exec: mode intercept: Linux %s does what it takes", super.Findings().Kernel)
 	if gainsPrivileges(r.program.path) {
 		r.a.warn(fmt.Sprintf("%s would gain privileges, and does not under interception: put it in front (%[1]s jsonguard exec …)", r.program.argv[0]))

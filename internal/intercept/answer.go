@@ -384,6 +384,9 @@ func (n *notification) ask(c *Call, m meaning, places []*Place, text string) (in
 		}
 		defer shown.Close()
 		if m.buffer == none { // access(2)
+			if places[0].Object != nil {
+				return 0, Continue
+			}
 			return 0, nil
 		}
 		return 0, n.show(m, shown, ID{})

@@ -207,6 +207,7 @@ func (s *supervisor) watch(f *os.File, key any, what Change) error {
 	return s.events.watch(f, key, what)
 }
 func (s *supervisor) unwatch(key any) { s.events.unwatch(key) }
+func (s *supervisor) otherNames()     { s.aliases.Store(true) }
 func (s *supervisor) drain()          { s.events.drain() }
 
 func (s *supervisor) kill() error {

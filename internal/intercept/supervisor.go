@@ -79,6 +79,10 @@ func (s *Supervisor) Watch(f *os.File, key any, what Change) error { return s.s.
 // Unwatch ends Watch. It costs a descriptor until then.
 func (s *Supervisor) Unwatch(key any) { s.s.unwatch(key) }
 
+// OtherNames makes reads looked at by what they lead to, too, and not by their name alone: a file of interest has other names.
+// Without it that begins when somebody in the tree is seen to make one, or to write by one.
+func (s *Supervisor) OtherNames() { s.s.otherNames() }
+
 // Drain tells the handler of the changes that are due, as is done before each of its calls. It must not be called from
 // Changed.
 func (s *Supervisor) Drain() { s.s.drain() }

@@ -35,6 +35,7 @@ func (*supervisor) err() error                        { return unsupported() }
 func (*supervisor) watch(*os.File, any, Change) error { return unsupported() }
 func (*supervisor) unwatch(any)                       {}
 func (*supervisor) drain()                            {}
+func (*supervisor) otherNames()                       {}
 
 func (*notification) context() context.Context          { return context.Background() }
 func (*notification) credentials() (Credentials, error) { return Credentials{}, unsupported() }

@@ -52,9 +52,10 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 
 // replace takes what is at from for a complete new version.
 func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error {
-	if to.Object != nil && (to.Mode&unix.S_IFMT != unix.S_IFREG || to.Links > 1 && to.Links > 1+sidecar.OwnLinks(t.path, to.ID.Ino)) {
+	if to.Object != nil && (to.Mode&unix.S_IFMT != unix.S_IFREG || t.otherNames(to) && !t.tree.options.Sidecar.FollowLinks) {
 		return intercept.Continue
 	}
+	t.knowLinks(to)
 	temp := t.privateTempOf(c, from)
 	if temp == nil && (from.Object == nil || from.Mode&unix.S_IFMT != unix.S_IFREG) {
 		return intercept.Continue
@@ -461,7 +462,7 @@ func (t *Tree) Truncate(c *intercept.Call, p *intercept.Place, size int64) error
 }
 
 func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
-	if again := t.heldOpen(p); again != nil {
+	if again := t.meant(p); again != nil {
 		defer again.Close()
 		p = &again.Place
 	}

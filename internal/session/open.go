@@ -16,7 +16,6 @@ import (
 
 	"jsonguard/internal/intercept"
 	"jsonguard/merge"
-	"jsonguard/sidecar"
 )
 
 // caller is what is needed of a *intercept.Call.
@@ -51,7 +50,7 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 	if t.scratch(p.ID) != nil {
 		return nil, intercept.Continue // a writer's own, again, through /proc
 	}
-	if again := t.heldOpen(p); again != nil {
+	if again := t.meant(p); again != nil {
 		defer again.Close()
 		p = &again.Place
 	}
@@ -70,6 +69,7 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 		defer now.Close()
 		p = &now.Place
 	}
+	x.knowLinks(p)
 	if how.Write() {
 		return x.openWrite(c, p, how)
 	}
@@ -190,7 +190,7 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 			t.heads, t.remade = NewHeads[*intercept.Process, *version](), true
 		}
 		return nil, intercept.Continue // a temporary file, or a lock
-	case p.Object != nil && p.Links > 1 && p.Links > 1+sidecar.OwnLinks(t.path, p.ID.Ino):
+	case t.otherNames(p) && !t.tree.options.Sidecar.FollowLinks:
 		t.tree.warn("%s has %d hard links and is not guarded", t.path, p.Links)
 		return nil, intercept.Continue
 	}

@@ -16,11 +16,27 @@ import (
 // reopened is the target, for a program that opens through /proc what it has of it already.
 type reopened struct{ intercept.Place }
 
+// meant is the target that a place without its name stands for: one by another name of it, or a descriptor of it that is opened
+// again; nil if it stands for itself.
+func (t *Tree) meant(p *intercept.Place) *reopened {
+	if p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	if x := t.byOtherName(p); x != nil {
+		if at, err := x.place(); err == nil && at.Object != nil {
+			at.Given = p.Given
+			return at
+		}
+		return nil
+	}
+	return t.heldOpen(p)
+}
+
 // heldOpen: a descriptor of the target, opened again through /proc/self/fd, is of a version that was replaced since, or of a
 // file that only we know. To write there would be lost, and to read there no base. It stands for the name that it was opened
 // by, unless a program took that away.
 func (t *Tree) heldOpen(p *intercept.Place) *reopened {
-	if !p.Magic || p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG || t.scratch(p.ID) != nil {
+	if !p.Magic || t.scratch(p.ID) != nil {
 		return nil
 	}
 	for _, x := range t.all() {

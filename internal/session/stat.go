@@ -20,10 +20,31 @@ func (t *Tree) Pending() bool { return t.due.Load() > 0 }
 // Stat: a program that closed what it wrote finds the file as it left it, or as a merge made it of that. A new file that it
 // has not closed yet is there for it alone.
 func (t *Tree) Stat(c *intercept.Call, p *intercept.Place) (*os.File, error) {
+	if x := t.byOtherName(p); x != nil {
+		return t.statAs(x)
+	}
 	if f := t.making(c.Process, p); f != nil {
 		return f, nil
 	}
 	return nil, t.upToDate(p)
+}
+
+// statAs shows the target to who looks at it by another name.
+func (t *Tree) statAs(x *target) (*os.File, error) {
+	at, err := x.place()
+	if err != nil {
+		return nil, intercept.Continue
+	}
+	if err := t.upToDate(&at.Place); err != intercept.Continue {
+		at.Close()
+		return nil, err
+	}
+	at.Close()
+	if at, err = x.place(); err != nil { // by now it may be another file
+		return nil, intercept.Continue
+	}
+	_ = at.Dir.Close()
+	return at.Object, nil
 }
 
 // making opens what a process writes where nothing is yet.

@@ -69,6 +69,7 @@ type Tree struct {
 		dirs    map[intercept.ID]bool // in which there is a target
 		guards  map[intercept.ID]*target
 		locks   map[intercept.ID]*target // of folds
+		linked  map[intercept.ID]*linked // see linked.go
 	}
 }
 
@@ -92,6 +93,7 @@ func New(o Options) *Tree {
 	t.objects.dirs = map[intercept.ID]bool{}
 	t.objects.guards = map[intercept.ID]*target{}
 	t.objects.locks = map[intercept.ID]*target{}
+	t.objects.linked = map[intercept.ID]*linked{}
 	match := newMatcher(o.Dir, o.Files)
 	t.match.Store(&match)
 	for _, file := range match.patterns {
@@ -148,7 +150,7 @@ func (t *Tree) Named(name string) bool { return t.match.Load().named(name) }
 func (t *Tree) Known(id intercept.ID) bool {
 	t.objects.RLock()
 	defer t.objects.RUnlock()
-	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id] || t.objects.guards[id] != nil || t.objects.locks[id] != nil
+	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id] || t.objects.guards[id] != nil || t.objects.locks[id] != nil || t.objects.linked[id] != nil
 }
 
 // Exempt: a jsonguard in our own tree, or a program that is written for it. What it does to a target is by the protocol, and it
@@ -378,8 +380,15 @@ func (t *Tree) Prepare() error {
 func (t *target) prepare() error {
 	t.mu.Lock()
 	defer t.unlock()
-	if err := sidecar.CheckSession(t.path, t.tree.options.Sidecar); err != nil || !t.shared() {
+	if err := sidecar.CheckSession(t.path, t.tree.options.Sidecar); err != nil {
 		return err
+	}
+	if now, err := t.place(); err == nil {
+		t.knowLinks(&now.Place)
+		now.Close()
+	}
+	if !t.shared() {
+		return nil
 	}
 	_, _, err := t.current()
 	return err
@@ -397,6 +406,7 @@ func (t *Tree) Close(ctx context.Context) []Stats {
 	t.stop()
 	close(t.closing)
 	t.folders.Wait()
+	defer t.forgetLinks()
 	var all []Stats
 	for _, x := range t.all() {
 		x.finish(ctx)

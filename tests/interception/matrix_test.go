@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -154,6 +155,61 @@ func init() {
 		writers["python "+name] = struct{ needs, script string }{"python3", writingBy(write)}
 	}
 	writers["sponge"] = struct{ needs, script string }{"sponge", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json | sponge r.json || exit 1; i=$((i+1)); done`}
+}
+
+// Programs that write through a hard link of another name, which was there before; nobody can know the others' file by it, so
+// they come under one supervisor.
+var otherNames = map[string]struct{ needs, script string }{
+	"open w": {"python3", `import json,sys
+f=sys.argv[1]
+for i in range(int(sys.argv[2])):
+    d=json.load(open(f)); d[sys.argv[1]+str(i)]=i
+    with open(f,"w") as o: json.dump(d,o,indent=1)`},
+	"r+": {"python3", `import json,os,sys
+for i in range(int(sys.argv[2])):
+    with open(sys.argv[1],"r+") as f:
+        d=json.load(f); d[sys.argv[1]+str(i)]=i
+        f.seek(0); json.dump(d,f,indent=1); f.truncate()
+    assert sys.argv[1]+str(i) in open(sys.argv[1]).read() and os.stat(sys.argv[1]).st_size>10*(i+1)`},
+	"shell": {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" $1) && printf '%s\n' "$d" > $1 && [ -s $1 ] || exit 1; i=$((i+1)); done`},
+	"cp":    {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" $1 > $1.new && cp $1.new $1 || exit 1; i=$((i+1)); done`},
+}
+
+func TestHardLinksOfAnotherName(t *testing.T) {
+	const each = 4
+	python := writers["python open w"]
+	for name, w := range otherNames {
+		for _, user := range []string{"", ", as nobody"} {
+			t.Run(name+user, func(t *testing.T) {
+				t.Parallel()
+				needs(t, w.needs, python.needs)
+				l := newLab(t)
+				l.write("r.json", "{\n \"n\": 0\n}\n")
+				l.write("w", w.script)
+				require.NoError(t, os.Link(l.path("r.json"), l.path("a")))
+				require.NoError(t, os.Link(l.path("r.json"), l.path("b")))
+				run := map[string]string{"python3": "python3", "jq": "sh"}[w.needs] + " w"
+				both := l.guarded(results, "sh", "-c", fmt.Sprintf("%[1]s a %[2]d & one=$!; %[1]s b %[2]d && wait $one", run, each))
+				other := l.guarded(results, argvOf(python.needs, python.script, "p", each)...)
+				for _, cmd := range []*exec.Cmd{both, other} {
+					cmd.Args = slices.Insert(cmd.Args, 2, "--follow-links")
+				}
+				if user != "" {
+					l.asNobody(both, other)
+				}
+				l.together(both, other)
+				doc := l.object("r.json")
+				for _, who := range []string{"a", "b", "p"} {
+					for i := range each {
+						require.Contains(t, doc, fmt.Sprintf("%s%d", who, i), "%s", l.read("r.json"))
+					}
+				}
+				require.Len(t, doc, 3*each+1)
+				require.JSONEq(t, l.read("a"), l.read("b"), "outside they are the version there was before")
+				l.clean("r.json")
+			})
+		}
+	}
 }
 
 func argvOf(needs, script, name string, n int) []string {
