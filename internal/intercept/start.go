@@ -45,6 +45,7 @@ type supervisor struct {
 	inFlight      *inFlight
 	guardian      *guardian
 	nested        *outer
+	adopts        bool   // see adopt
 	mark          string // in the environment of every process of the tree
 
 	command int
@@ -102,7 +103,11 @@ func open(public *Supervisor, h Handler) error {
 
 // run starts the command on the thread that has the filter, and ends that thread.
 func (s *supervisor) run(cmd Command) error {
-	pid, err := s.launch.run(cmd, markName+"="+s.mark)
+	err := s.adopt()
+	pid := 0
+	if err == nil {
+		pid, err = s.launch.run(cmd, markName+"="+s.mark)
+	}
 	if err == nil {
 		s.begin(pid)
 	}

@@ -1,0 +1,75 @@
+//go:build linux && (amd64 || arm64)
+
+package intercept
+
+import (
+	"bytes"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// Yama's ptrace_scope 1 (Documentation/admin-guide/LSM/Yama.rst; it is what Ubuntu sets) lets a process without
+// CAP_SYS_PTRACE read the memory of its descendants only. A daemon is none any more when its parents have ended, because
+// process 1 adopts it. So there the supervisor adopts what its tree leaves behind: then all of it descends from us for ever. It
+// is not done elsewhere, because a daemon can see whose child it is.
+
+// mustAdopt says whether that is needed. A test puts something in its place.
+var mustAdopt = func() bool {
+	scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	return err == nil && string(bytes.TrimSpace(scope)) == "1" && !maySeeAll()
+}
+
+// maySeeAll: we have CAP_SYS_PTRACE.
+func maySeeAll() bool {
+	var has [2]unix.CapUserData
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	return unix.Capget(&header, &has[0]) == nil && has[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
+}
+
+// adopt makes the orphans of the tree our children, and waits for those that end, until the tree is over.
+func (s *supervisor) adopt() error {
+	if !mustAdopt() {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	s.processes.mu.Lock()
+	s.adopts = true
+	s.processes.mu.Unlock()
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, unix.SIGCHLD)
+	go func() {
+		defer signal.Stop(ended)
+		for {
+			select {
+			case <-s.over:
+				s.reapAdopted()
+				_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+				return
+			case <-ended:
+				s.reapAdopted()
+			}
+		}
+	}()
+	return nil
+}
+
+// reapAdopted waits for those of our children that have ended and that nobody else waits for. Of a process that made a call of
+// interest it is asked first how it ended: see bury.
+func (s *supervisor) reapAdopted() {
+	born, err := children(os.Getpid())
+	if err != nil {
+		return
+	}
+	for _, pid := range born {
+		s.processes.mu.Lock()
+		waited := s.processes.byPID[pid] != nil || pid == s.processes.first || pid == s.guardian.pid
+		s.processes.mu.Unlock()
+		if !waited {
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		}
+	}
+}
