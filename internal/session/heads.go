@@ -157,6 +157,16 @@ func (h *Heads[P, V]) Seen(p P) (seen []V) {
 	return seen
 }
 
+// Holds are all versions that p knows and that may still become a base: what its parent or a child of it read or wrote, too.
+func (h *Heads[P, V]) Holds(p P) (held []V) {
+	if at := h.processes[p]; at != nil {
+		for _, k := range at.heads {
+			held = append(held, k.version)
+		}
+	}
+	return held
+}
+
 // Knowing lists the processes that have read or written something themselves, or were told by a child, the youngest first:
 // a child before its parent.
 func (h *Heads[P, V]) Knowing() []P {

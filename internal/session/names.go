@@ -287,7 +287,8 @@ func (t *target) lastToKnow(by *intercept.Process) bool {
 			return false
 		}
 	}
-	seen := t.heads.Seen(by)
+	// In jq . f > tmp; install tmp f it was jq that saw it, and install that removes it before it makes it anew.
+	seen := t.heads.Holds(by)
 	now, err := t.onDisk().read()
 	return len(seen) == 0 || err != nil || now == nil || slices.ContainsFunc(seen, func(v *version) bool {
 		content, err := v.read()

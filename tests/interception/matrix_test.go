@@ -19,6 +19,9 @@ import (
 const beforePython = "import os,time\nopen('r.json').read(); open('ready.'+str(os.getpid()),'w').close()\n" +
 	"while len([n for n in os.listdir('.') if n.startswith('ready.')])<3: time.sleep(.005)\n"
 
+// beforeShell is the same for the shell.
+const beforeShell = "jq . r.json >/dev/null; : > ready.$$; while [ $(ls | grep -c '^ready[.]') -lt 3 ]; do sleep .01; done\n"
+
 // writingBy is Python that writes the text of each version with a call of its own.
 func writingBy(write string) string {
 	return `import ctypes,json,mmap,os,shutil,struct,sys,tempfile
@@ -109,7 +112,7 @@ for(let i=0;i<+n;i++){const d=JSON.parse(fs.readFileSync("r.json")); d[name+i]=i
 	"dd":                     {"jq", `i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" r.json) && printf '%s\n' "$d" | dd of=r.json status=none || exit 1; i=$((i+1)); done`},
 	"sed -i":                 {"sed", `i=0; while [ $i -lt $2 ]; do sed -i "s/\"n\": 0/\"n\": 0,\n\"$1$i\": $i/" r.json || exit 1; i=$((i+1)); done`},
 	"perl -i":                {"perl", `i=0; while [ $i -lt $2 ]; do perl -pi -e "s/\"n\": 0/\"n\": 0,\n\"$1$i\": $i/" r.json || exit 1; i=$((i+1)); done`},
-	"install":                {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && install -m 644 $1.tmp r.json || exit 1; i=$((i+1)); done`},
+	"install":                {"jq", beforeShell + `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && install -m 644 $1.tmp r.json || exit 1; i=$((i+1)); done`},
 	"ln -f":                  {"jq", `i=0; while [ $i -lt $2 ]; do jq ".\"$1$i\"=$i" r.json > $1.tmp && ln -f $1.tmp r.json && rm $1.tmp || exit 1; i=$((i+1)); done`},
 	"symlink":                {"jq", `ln -s r.json $1.link; i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" $1.link) && printf '%s\n' "$d" > $1.link || exit 1; i=$((i+1)); done`},
 	"absolute":               {"jq", `f=$(pwd)/r.json; i=0; while [ $i -lt $2 ]; do d=$(jq ".\"$1$i\"=$i" $f) && printf '%s\n' "$d" > $f || exit 1; i=$((i+1)); done`},

@@ -3,7 +3,9 @@
 package interception
 
 import (
+	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -59,4 +61,19 @@ except FileExistsError: pass`)
 		require.JSONEq(t, `{"new":1}`, l.read("r.json"))
 		l.clean("r.json")
 	}
+}
+
+// install removes the file before it makes it anew. Another one has changed it since it was read, and is no more: a removal that
+// were real would take that along.
+func TestInstallBehindOneWhoHasFinished(t *testing.T) {
+	needs(t, "jq", "install", "python3")
+	l := newLab(t)
+	l.write("r.json", `{"n":0}`)
+	l.write("w.py", pythonAdd)
+	run := l.start(l.guarded(results, "sh", "-ec", `jq .a=1 r.json > t; : > ready; while [ ! -e go ]; do sleep .01; done; install -m 644 t r.json`))
+	require.Eventually(t, func() bool { _, err := os.Stat(l.path("ready")); return err == nil }, time.Minute, 5*time.Millisecond)
+	l.one("import w; w.add('b')")
+	l.write("go", "")
+	l.wait(run)
+	require.JSONEq(t, `{"n":0,"a":1,"b":1}`, l.read("r.json"))
 }
