@@ -25,6 +25,11 @@ i=0; while [ $i -lt 40 ]; do echo "{\"i\": $i, }" > data/bad$i.json; echo "{\"i\
 cd ../app; echo '{"name":"app","version":"1.0.0","dependencies":{}}' > package.json`,
 		run: `cd app; export npm_config_cache=$PWD/../cache npm_config_update_notifier=false
 npm install --offline --no-audit --no-fund --install-links ../dep && npm pkg set scripts.test=true && npm version 1.0.1 --no-git-tag-version && rm -rf ../cache`},
+	{name: "npm install of a tarball", needs: "npm", before: `mkdir -p app dep/lib && cd dep; export npm_config_cache=$PWD/../cache npm_config_update_notifier=false
+echo '{"name":"dep","version":"1.0.0","main":"lib/a.js","bin":{"dep":"lib/a.js"}}' > package.json; echo 'module.exports=1' > lib/a.js; printf '{\n // c\n}\n' > lib/tsconfig.json; echo '[1, 2]' > lib/data.json
+npm pack --silent >/dev/null; cd ../app; echo '{"name":"app","version":"1.0.0"}' > package.json; rm -rf ../cache`,
+		run: `cd app; export npm_config_cache=$PWD/../cache npm_config_update_notifier=false
+npm install --offline --no-audit --no-fund ../dep/dep-1.0.0.tgz && rm -rf node_modules && npm ci --offline --no-audit --no-fund; rm -rf ../cache`},
 	{name: "npm install, linked", needs: "npm", before: `mkdir -p app dep; echo '{"name":"dep","version":"1.0.0"}' > dep/package.json; echo '{"name":"app","version":"1.0.0","dependencies":{"dep":"file:../dep"}}' > app/package.json`,
 		run: `cd app; export npm_config_cache=$PWD/../cache npm_config_update_notifier=false; npm install --offline --no-audit --no-fund && npm uninstall dep --offline --no-audit --no-fund && rm -rf ../cache`},
 	{name: "tsc --init", peer: "typescript", run: `node peers/node_modules/typescript/bin/tsc --init && echo 'const n: number = 1; console.log(n)' > a.ts && node peers/node_modules/typescript/bin/tsc --outDir out --incremental --tsBuildInfoFile info.json`},
