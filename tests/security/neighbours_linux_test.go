@@ -153,11 +153,14 @@ func TestNumbersAtTheirEnds(t *testing.T) {
 		id := fmt.Sprintf("evil.1.%016x", i)
 		head := sealed(fmt.Sprintf(`{"jsonguard":1,"id":%q,"host":"other","boot":"x","pid":%d,"command":"evil","since":"2020-01-01T00:00:00Z"}`, id, n>>1))
 		line := sealed(fmt.Sprintf(`{"seq":%d,"generation":%d,"monotonic":%d,"ops":["{\"op\":\"incr\",\"at\":\"/n\"}"]}`, n, n, int64(n)))
-		require.NoError(t, os.WriteFile(filepath.Join(s.guard, "pending", id), []byte(head+line), 0o600))
+		journal := filepath.Join(s.guard, "pending", id)
+		require.NoError(t, os.WriteFile(journal, []byte(head+line), 0o600))
 		s.everything()
 		s.unharmed(fmt.Sprintf("seq %d", n))
 
+		// And as the one that follows what is folded.
 		for _, name := range []string{"commit.0", "commit.1"} {
+			require.NoError(t, os.WriteFile(journal, []byte(head+line), 0o600))
 			record := fmt.Sprintf(`{"generation":%d,"kind":"none","before":{},"after":{%q:%d},"from":{"inode":%d,"size":%d,"mtime":%d,"hash":"0000000000000000"},"to":{"inode":1,"size":1,"mtime":1,"hash":"0000000000000000"}}`, n, id, n-1, n, int64(n>>1), int64(n>>1))
 			require.NoError(t, os.WriteFile(filepath.Join(s.guard, name), []byte(sealed(record)), 0o600))
 			settled := sealed(fmt.Sprintf(`{"generation":%d,"after":{%q:%d}}`, n, id, n-1))
