@@ -122,9 +122,8 @@ func (h *scratchHandler) Pending() bool {
 
 func (h *scratchHandler) Exempt(int) bool { return false }
 
-func (h *scratchHandler) Behind(c *Call, begins bool) {
-	h.note("behind %v", begins)
-}
+// Behind comes or not, as what was closed before has been told by then or not.
+func (h *scratchHandler) Behind(*Call, bool) {}
 
 func (h *scratchHandler) Stat(*Call, *Place) (*os.File, error) { return nil, Continue }
 
