@@ -122,9 +122,9 @@ func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern,
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	newest := make(chan watch.State, 1)
-	ended := make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
-		ended <- watch.Run(ctx, watch.Options{
+		done <- watch.Run(ctx, watch.Options{
 			Open:     func() (*sidecar.Guard, error) { return sidecar.Open(file, a.lookOptions()) },
 			Patterns: patterns,
 			Note:     func(text string) { a.warn(file + ": " + text) },
@@ -165,9 +165,12 @@ func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern,
 			show(s)
 		case now := <-tick.C:
 			view.tick(now)
+			if server == nil && readerGone(a.stdout.w) { // as when the next line was written, which may never be
+				return ended{signal: int(syscall.SIGPIPE)}
+			}
 		case <-stops: // there are some on a screen only
 			onScreen.stop()
-		case err := <-ended:
+		case err := <-done:
 			select {
 			case s := <-newest:
 				show(s)
