@@ -205,6 +205,11 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 			}
 			defer release()
 		}
+		if s != nil { // what was folded is not there again without its watermark
+			if err := s.views.Sync(); err != nil {
+				return nil, err
+			}
+		}
 		if err := guard.Remove(pendingName); err != nil && !isMissing(err) {
 			if errors.Is(err, fs.ErrExist) {
 				err = nil // somebody just started

@@ -160,8 +160,16 @@ func (g *Guard) initStore(s *store) error {
 	if s.pending, err = s.guard.OpenDir(pendingName); !errors.Is(err, fs.ErrNotExist) {
 		return err // another process was first
 	}
-	// What an earlier guard in this directory left says nothing about this one.
+	// What an earlier guard in this directory left says nothing about this one. Its pending/ may be gone in memory only, and
+	// must not be there again with the records of this one.
 	if err := s.guard.Remove(settledName); err != nil && !isMissing(err) {
+		return err
+	}
+	if _, err := s.guard.Stat("commit.0"); err == nil {
+		if err := s.guard.Sync(); err != nil {
+			return err
+		}
+	} else if !isMissing(err) {
 		return err
 	}
 	// Versions that are still here are of other generations.
