@@ -77,3 +77,18 @@ func TestInstallBehindOneWhoHasFinished(t *testing.T) {
 	l.wait(run)
 	require.JSONEq(t, `{"n":0,"a":1,"b":1}`, l.read("r.json"))
 }
+
+// Two names that are to be exchanged in one call, one or both of them guarded: both stay what they were, and the program is told.
+func TestExchangedNames(t *testing.T) {
+	needs(t, "python3")
+	for _, files := range [][]string{results, {"r.json", "s.json"}} {
+		l := newLab(t)
+		l.write("r.json", `{"r":1}`)
+		l.write("s.json", `{"s":1}`)
+		l.together(l.guarded(files, "python3", "-c", `import ctypes,errno
+c=ctypes.CDLL(None,use_errno=True)
+assert c.renameat2(-100,b"r.json",-100,b"s.json",2)==-1 and ctypes.get_errno()==errno.EINVAL, ctypes.get_errno()`))
+		require.JSONEq(t, `{"r":1}`, l.read("r.json"))
+		require.JSONEq(t, `{"s":1}`, l.read("s.json"))
+	}
+}
