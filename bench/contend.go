@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,7 @@ type contention struct {
 	median    int64   // µs
 	longest   int64   // µs
 	share     float64 // of the slowest process, of what would be fair
+	cpu       float64 // seconds of processor time for each operation
 }
 
 // contend lets n worker processes of a peer work on one place for a while.
@@ -45,6 +47,9 @@ func (b *bench) contend(p peer, n, megabytes, run int) (contention, error) {
 	var workers []running
 	for i := range n {
 		cmd := p.worker(b, dir, i)
+		if b.halved && p.ours {
+			cmd.Env = append(cmd.Env, "BENCH_HALVED=1")
+		}
 		cmd.Stderr = os.Stderr
 		in, err := cmd.StdinPipe()
 		if err != nil {
@@ -71,7 +76,7 @@ func (b *bench) contend(p peer, n, megabytes, run int) (contention, error) {
 			return contention{}, err
 		}
 	}
-	total, least := 0, -1
+	total, least, cpu := 0, -1, time.Duration(0)
 	var waits []int64
 	var last time.Duration
 	for _, w := range workers {
@@ -83,6 +88,7 @@ func (b *bench) contend(p peer, n, megabytes, run int) (contention, error) {
 		if err := w.cmd.Wait(); err != nil || t.Error != "" {
 			return contention{}, fmt.Errorf("%s: %v %s", p.name, err, t.Error)
 		}
+		cpu += w.cmd.ProcessState.UserTime() + w.cmd.ProcessState.SystemTime()
 		total += t.Ops
 		waits = append(waits, t.Waits...)
 		if least < 0 || t.Ops < least {
@@ -90,6 +96,7 @@ func (b *bench) contend(p peer, n, megabytes, run int) (contention, error) {
 		}
 	}
 	c := contention{perSecond: float64(total) / last.Seconds(), median: median(waits), share: float64(least) * float64(n) / float64(max(total, 1))}
+	c.cpu = cpu.Seconds() / float64(max(total, 1))
 	for _, w := range waits {
 		c.longest = max(c.longest, w)
 	}
@@ -104,6 +111,10 @@ func loop(operation func(i int) error) int {
 		return 1
 	}
 	deadline := time.UnixMilli(until)
+	if os.Getenv("BENCH_HALVED") != "" {
+		once := operation
+		operation = func(i int) error { return errors.Join(once(2*i), once(2*i+1)) }
+	}
 	var t tally
 	for i := 0; time.Now().Before(deadline); i++ {
 		began := time.Now()

@@ -167,7 +167,7 @@ func (b *bench) pair(what string, asked float64, before func() error, bare, guar
 		return err
 	}
 	fmt.Printf("  %-60s bare %8.3f s   guarded %8.3f s\n", what, seconds[0], seconds[1])
-	b.atMost("exec, "+what+" : bare", ratios[1], asked, 0)
+	b.atMost("exec, "+what+" : bare", ratios[1], asked)
 	return nil
 }
 
@@ -261,7 +261,7 @@ func (b *bench) execMemory(dir string) error {
 			return err
 		}
 		fmt.Printf("  %-46s %7.1f MB for %.1f MB\n", fmt.Sprintf("memory of the supervisor, %d MB", megabytes), peak/1e6, float64(info.Size())/1e6)
-		b.atMost(fmt.Sprintf("exec, memory of the supervisor : document, %d MB", megabytes), peak/float64(info.Size()), 3, 0)
+		b.atMost(fmt.Sprintf("exec, memory of the supervisor : document, %d MB", megabytes), peak/float64(info.Size()), 3)
 	}
 	return nil
 }

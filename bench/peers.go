@@ -23,6 +23,7 @@ type peer struct {
 	missing func(b *bench) string // why it cannot run here; "" it can
 	prepare func(b *bench, dir string, megabytes int) error
 	worker  func(b *bench, dir string, n int) *exec.Cmd
+	ours    bool
 }
 
 const recordSize = 200
@@ -59,21 +60,21 @@ func needsPython(module string) func(*bench) string {
 const python = "/usr/bin/python3"
 
 var (
-	journaled = peer{"jsonguard, journaled", always, prepareJSON, goWorker("journaled")}
-	visibly   = peer{"jsonguard, visible", always, prepareJSON, goWorker("visible")}
-	sqlite    = peer{"SQLite WAL FULL", always, prepareSQLite, goWorker("sqlite")}
-	rawAppend = peer{"floor: append + fsync, own files", always, func(*bench, string, int) error { return nil }, goWorker("append")}
+	journaled = peer{"jsonguard, journaled", always, prepareJSON, goWorker("journaled"), true}
+	visibly   = peer{"jsonguard, visible", always, prepareJSON, goWorker("visible"), true}
+	sqlite    = peer{"SQLite WAL FULL", always, prepareSQLite, goWorker("sqlite"), false}
+	rawAppend = peer{"floor: append + fsync, own files", always, func(*bench, string, int) error { return nil }, goWorker("append"), false}
 	rewriters = []peer{
-		{"flock + Python", needs("flock", python), prepareJSON, script("flock.py")},
-		{"Python filelock", needsPython("filelock"), prepareJSON, script("python_filelock.py")},
-		{"TinyDB (no lock)", needsPython("tinydb"), prepareTinyDB, script("tiny.py")},
-		{"flock + jq + mv", needs("flock", "jq"), prepareJSON, script("jq.sh")},
+		{"flock + Python", needs("flock", python), prepareJSON, script("flock.py"), false},
+		{"Python filelock", needsPython("filelock"), prepareJSON, script("python_filelock.py"), false},
+		{"TinyDB (no lock)", needsPython("tinydb"), prepareTinyDB, script("tiny.py"), false},
+		{"flock + jq + mv", needs("flock", "jq"), prepareJSON, script("jq.sh"), false},
 		{"Node proper-lockfile", func(b *bench) string {
 			if b.node == "" {
 				return "npm could not install proper-lockfile and write-file-atomic"
 			}
 			return ""
-		}, prepareJSON, script("node.js")},
+		}, prepareJSON, script("node.js"), false},
 	}
 )
 

@@ -6,8 +6,9 @@ import (
 	"path/filepath"
 )
 
-// over is what a command takes longer than another one, in ms: they run in turn, often.
-func (b *bench) over(bare, with *exec.Cmd) (float64, error) {
+// over is what a command takes longer than another one, in ms, and how much more processor time it takes: they run in turn,
+// often.
+func (b *bench) over(bare, with *exec.Cmd) (ms, cpu float64, err error) {
 	runs := b.runs
 	b.runs = max(40, runs)
 	defer func() { b.runs = runs }()
@@ -18,13 +19,13 @@ func (b *bench) over(bare, with *exec.Cmd) (float64, error) {
 			return one.Run()
 		}
 	}
-	seconds, _, err := b.times(nil, again(bare), again(with))
+	t, err := b.turns(nil, again(bare), b.own(again(with)))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	show("floor: "+filepath.Base(bare.Path), seconds[0], 0)
-	show("jsonguard "+with.Args[1], seconds[1], 0)
-	return (seconds[1] - seconds[0]) * 1e3, nil
+	show("floor: "+filepath.Base(bare.Path), t.seconds[0], 0)
+	show("jsonguard "+with.Args[1], t.seconds[1], 0)
+	return (t.seconds[1] - t.seconds[0]) * 1e3, t.cpu[1], nil
 }
 
 // start: what a verb costs before it does anything, over a Go program that does nothing.
@@ -39,10 +40,11 @@ func start(b *bench) error {
 	if err := os.WriteFile(path, []byte("{\"a\": 1}\n"), 0o644); err != nil {
 		return err
 	}
-	ms, err := b.over(exec.Command(bare), exec.Command(b.command, "get", path, "/a"))
+	ms, cpu, err := b.over(exec.Command(bare), exec.Command(b.command, "get", path, "/a"))
 	if err != nil {
 		return err
 	}
-	b.figures = append(b.figures, figure{what: "start of a verb: over a Go program that does nothing", unit: "ms", asked: 1, atMost: true, guard: 3, measured: ms})
+	b.figures = append(b.figures, figure{what: "start of a verb: over a Go program that does nothing", unit: "ms", asked: 1, atMost: true, measured: ms})
+	b.guardAtMost("start of a verb: processor time to a Go program that does nothing", cpu, 3.9)
 	return nil
 }
