@@ -230,8 +230,8 @@ func (f *fold) authors() []Author {
 	by := []Author{}
 	index := map[string]int{}
 	add := func(host string, pid int, command string) {
-		const longest = 200 // of a command, in bytes
-		command = command[:min(len(command), longest)]
+		const longest = 256 // of a command, in bytes: more than commandLine
+		command = strings.ToValidUTF8(command[:min(len(command), longest)], "")
 		key := fmt.Sprintf("%s@%d %s", host, pid, command)
 		i, known := index[key]
 		if !known {
