@@ -455,3 +455,14 @@ func TestLeaseErrors(t *testing.T) {
 	require.Error(t, err)
 	require.False(t, errors.Is(err, ErrTimeout))
 }
+
+// A link in the place of a guard directory leads a probe nowhere.
+func TestProbeFollowsNoLink(t *testing.T) {
+	elsewhere, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(elsewhere, link))
+	_, err := Probe(link)
+	require.ErrorIs(t, err, ErrForeign)
+	entries, err := os.ReadDir(elsewhere)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}

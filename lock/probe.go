@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -23,26 +24,53 @@ type Findings struct {
 	Err      error // why flock could not be tried or failed; nil where it worked
 }
 
-// Probe tries whether flock excludes in dir. It makes a file there and removes it.
+// Probe tries whether flock excludes in dir, which is no symbolic link. It makes a file there and removes it; whatever becomes of
+// that name meanwhile, nothing is made or removed anywhere else.
 func Probe(dir string) (Findings, error) {
-	f, err := os.CreateTemp(dir, ProbePrefix+"*")
+	root, err := openDir(dir)
 	if err != nil {
 		return Findings{}, err
 	}
-	defer os.Remove(f.Name())
+	defer root.Close()
+	name := ProbePrefix + rand.Text()
+	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return Findings{}, err
+	}
+	defer root.Remove(name)
 	defer f.Close()
-	path, err := filepath.Abs(f.Name())
-	if err != nil {
-		return Findings{}, err
-	}
-	first := flock.New(path)
+	path := filepath.Join(absolute(dir), name)
+	first := flock.New(path, flock.SetFlag(os.O_RDWR)) // without O_CREATE
 	defer first.Close()
 	ok, err := first.TryLock()
+	if errors.Is(err, fs.ErrNotExist) {
+		return Findings{}, err // dir is another one by now
+	}
 	if err != nil || !ok {
 		return Findings{Err: errors.Join(err, errors.New("a new file could not be locked"))}, nil
 	}
 	refused, err := refusesSecond(path)
 	return Findings{Excludes: refused, Err: err}, nil
+}
+
+// openDir opens a directory and what is in it, and not what a link leads to.
+func openDir(dir string) (*os.Root, error) {
+	there, err := os.Lstat(dir)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := root.Stat(".")
+	if err == nil && !os.SameFile(there, opened) {
+		err = &fs.PathError{Op: "open", Path: dir, Err: ErrForeign}
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return root, nil
 }
 
 // Excludes says whether flock excludes in the directory of target, which is tried once for each directory and process.
@@ -54,8 +82,8 @@ func Excludes(target string) bool {
 		return known.(bool)
 	}
 	found, err := Probe(GuardDir(target))
-	if errors.Is(err, fs.ErrNotExist) {
-		found, err = Probe(dir)
+	if real, rerr := filepath.EvalSymlinks(dir); errors.Is(err, fs.ErrNotExist) && rerr == nil {
+		found, err = Probe(real)
 	}
 	if err != nil {
 		return true
