@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -146,14 +147,14 @@ func (j *journal) write(b []byte) error {
 	end := j.size + int64(len(b))
 	if end > j.allocated {
 		padded := append(b, make([]byte, j.grown(end)-end)...)
-		if j.put(padded) == nil {
-			j.size, j.allocated = end, j.size+int64(len(padded))
+		if n, err := j.put(padded, len(b)); err == nil {
+			j.size, j.allocated = end, j.size+int64(n)
 			j.largest = max(j.largest, j.allocated)
 			return nil
 		}
 		// A disk that is nearly full may have room for b alone.
 	}
-	if err := j.put(b); err != nil {
+	if _, err := j.put(b, len(b)); err != nil {
 		return err
 	}
 	j.size, j.allocated = end, max(end, j.allocated)
@@ -167,16 +168,21 @@ func (j *journal) grown(end int64) int64 {
 	return max(j.largest, (end+min(end, growAtMost)+page-1)/page*page)
 }
 
-func (j *journal) put(b []byte) error {
-	err := writeWhole(j.file, b, j.size)
+// put writes b, or cuts back to what was there if not even its first bytes, a line, are whole. Where they are, somebody may
+// have folded them already.
+func (j *journal) put(b []byte, line int) (n int, err error) {
+	n, err = j.file.WriteAt(b, j.size)
+	if n >= line {
+		return n, nil
+	}
 	if err == nil {
-		return nil
+		err = io.ErrShortWrite
 	}
 	j.allocated = j.size
 	if cut := j.file.Truncate(j.size); cut != nil {
-		return errors.Join(err, fmt.Errorf("cut back: %w", cut))
+		err = errors.Join(err, fmt.Errorf("cut back: %w", cut))
 	}
-	return err
+	return n, err
 }
 
 // append writes l as the next line and, with sync, makes it durable. An error with a seq of 0: the line is not there. With

@@ -64,7 +64,7 @@ func (f *fold) stopDirectReplaces() error {
 	}
 	err = f.removeTemps(last.Temp)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil // a sticky directory keeps its owner from replacing our target, too
+		return nil // another user's in a sticky directory: if its owner may replace our target, the look before that is all there is
 	}
 	return err
 }
