@@ -53,7 +53,7 @@ func watching(b *bench) error {
 
 // idle is the share of one processor, in percent.
 func (b *bench) idle(path string) (float64, error) {
-	const short, long = 3 * time.Second, 15 * time.Second
+	const short, long = 2 * time.Second, 10 * time.Second
 	used := func(d time.Duration) (time.Duration, error) {
 		cmd := exec.Command(b.command, "watch", path, "--records", "/records/*", "--for", d.String())
 		if out, err := cmd.CombinedOutput(); err != nil {
