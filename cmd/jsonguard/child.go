@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/spf13/cobra"
 )
 
 // child is a program that exec or lock runs the way env(1) and nice(1) would: its argv exact, its streams the very
@@ -21,6 +23,17 @@ type child struct {
 	cmd  *exec.Cmd
 
 	forking atomic.Bool // from now on it is there, and gets what is typed at the terminal by itself
+}
+
+// forkBeforeSignals has the runtime do now what it does once, before the first process is started: it forks one to try pidfd,
+// which shares our memory and has no signal blocked (syscall.os_checkClonePidfd). A signal to the group that comes in that moment is
+// handled by both: it arrives twice, or ends both with "fatal: morestack on gsignal".
+func forkBeforeSignals() { _, _ = os.FindProcess(os.Getpid()) }
+
+// startsPrograms marks a verb that starts programs, apart from exec and lock.
+func startsPrograms(cmd *cobra.Command) *cobra.Command {
+	cmd.PreRun = func(*cobra.Command, []string) { forkBeforeSignals() }
+	return cmd
 }
 
 // findProgram looks a program up before anything is made for it. Its errors carry 126 and 127.

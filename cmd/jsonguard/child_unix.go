@@ -44,6 +44,7 @@ func inherit(f *os.File) (release func(), err error) {
 // A ^Z must not stop us before the program has stopped: the shell would take its terminal back while the program may
 // still read from it. So TSTP is caught like INT, and we stop when the program does.
 func forward(c *child, late func(os.Signal)) (started func(*os.Process), stop func()) {
+	forkBeforeSignals()
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT}
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		if !signal.Ignored(s) {

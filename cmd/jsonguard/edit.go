@@ -28,7 +28,7 @@ copy is kept in quarantine and the status is 65. An editor that fails (vim: :cq)
   EDITOR='code --wait' jsonguard edit results.json`,
 		between(1, 1), nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.edit(cmd.Context(), args[0]) } // Ctrl-C is the editor's
-	return writes.mark(cmd)
+	return startsPrograms(writes.mark(cmd))
 }
 
 func (a *app) edit(ctx context.Context, file string) error {

@@ -29,7 +29,7 @@ type wrapped struct {
 	all bytes.Buffer
 }
 
-// wrap starts a program. It is killed when the test takes too long.
+// wrap starts a program. Its wrapper is ended when the test takes too long, and says where it was (SIGABRT).
 func wrap(t *testing.T, stdin *os.File, attr *syscall.SysProcAttr, argv ...string) *wrapped {
 	if _, err := intercept.Probe(); err != nil {
 		t.Skipf("SKIPPED: %v", err)
@@ -52,7 +52,7 @@ func wrap(t *testing.T, stdin *os.File, attr *syscall.SysProcAttr, argv ...strin
 	require.NoError(t, w.cmd.Start())
 	require.NoError(t, p.Close())
 	const patience = 3 * time.Minute
-	timer := time.AfterFunc(patience, func() { _ = w.cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { _ = w.cmd.Process.Signal(syscall.SIGABRT) })
 	t.Cleanup(func() { timer.Stop(); _ = w.cmd.Process.Kill() })
 	return w
 }

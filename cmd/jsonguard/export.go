@@ -66,7 +66,7 @@ Exit status 1: no such record. 69: jsonguard-parquet is missing.`,
 	flags.StringVarP(&f.output, "output", "o", "", "the Parquet `FILE` to write")
 	flags.StringVar(&f.increments, "increments", "", "write what is new into this `DIR`")
 	flags.BoolVar(&f.compact, "compact", false, "join all files of --increments into one")
-	return reads.mark(cmd)
+	return startsPrograms(reads.mark(cmd))
 }
 
 func (a *app) export(ctx context.Context, file string, f exportFlags) error {

@@ -34,7 +34,7 @@ Exit status 65: no Parquet, or damaged, or a row has no place. 69: jsonguard-par
 	flags := cmd.Flags()
 	flags.StringVarP(&f.output, "output", "o", "", "the JSON `FILE` to change or make")
 	flags.StringVar(&f.records, "records", "", "`PATTERN` of the records, for a Parquet file of another program")
-	return writes.mark(cmd)
+	return startsPrograms(writes.mark(cmd))
 }
 
 func (a *app) imports(cmd *cobra.Command, input string, f importFlags) error {

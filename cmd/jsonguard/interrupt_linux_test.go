@@ -111,5 +111,5 @@ func requireDiedOf(t *testing.T, cmd *exec.Cmd, s syscall.Signal) {
 		require.Fail(t, "it did not end")
 	}
 	w := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	require.True(t, w.Signaled() && w.Signal() == s, "%v", cmd.ProcessState)
+	require.True(t, w.Signaled() && w.Signal() == s, "%v: %v", cmd.ProcessState, cmd.Stderr)
 }

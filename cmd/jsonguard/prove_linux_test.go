@@ -100,8 +100,8 @@ func TestInterruptedProofsCleanUp(t *testing.T) {
 		})
 		require.NoError(t, unix.Kill(-cmd.Process.Pid, unix.SIGINT)) // as a terminal does
 		requireDiedOf(t, cmd, unix.SIGINT)
-		require.Empty(t, mustNames(t, tmp))
 		require.Contains(t, out.String(), "interrupted")
+		require.Empty(t, mustNames(t, tmp))
 		waitUntil(t, "no process of its group should be left", func() bool { return unix.Kill(-cmd.Process.Pid, 0) == unix.ESRCH })
 	}
 }

@@ -49,7 +49,7 @@ well (--keep keeps it). An existing FILE is refused: stress makes its own.`,
 	f.BoolVar(&o.kill, "kill", false, "kill processes at random")
 	f.Uint64Var(&o.seed, "seed", 0, "repeat a run's random choices")
 	f.BoolVar(&o.keep, "keep", false, "keep the file")
-	return writes.mark(cmd)
+	return startsPrograms(writes.mark(cmd))
 }
 
 func (a *app) stress(ctx context.Context, place string, o stressOptions) error {
