@@ -203,22 +203,23 @@ type crowd struct {
 	errs    said
 }
 
-// said is what several processes say on their standard error.
+// said is what several processes say on their standard error. The buffer is no embedded one, whose ReadFrom io.Copy would
+// prefer.
 type said struct {
-	mu sync.Mutex
-	bytes.Buffer
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
 func (s *said) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.Buffer.Write(p)
+	return s.text.Write(p)
 }
 
 func (s *said) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.Buffer.String()
+	return s.text.String()
 }
 
 func startCrowd(t *testing.T, target string) *crowd {
