@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 func init() { roles["adopting"] = adopting }
 
 // adopting, as a role, is a supervisor under Yama: args[0] is the directory of the guarded file, args[1:] the command. It ends
-// with 0 if no child is left when the tree is over.
+// with 0 if no child lives when the tree is over.
 func adopting(args []string) int {
 	mustAdopt = func() bool { return true }
 	h := plainHandler(filepath.Join(args[0], "guarded.json"))
@@ -33,13 +34,19 @@ func adopting(args []string) int {
 	// The last ones are waited for when the end of the tree is known.
 	for range 1000 {
 		left, err := children(os.Getpid())
-		if err == nil && len(left) == 0 {
+		// One that ends in the same moment as the tree may not be waited for: it goes with us.
+		if err == nil && !slices.ContainsFunc(left, alive) {
 			return 0
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 	fmt.Fprintln(os.Stderr, "children are left")
 	return 1
+}
+
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
 
 // What Yama would keep us from looking at descends from us: orphans are our children, guarded, and waited for. The restriction itself
