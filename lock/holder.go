@@ -98,7 +98,7 @@ func recordSoon(target string, o options) (remove func()) {
 // recordHolder leaves a note for the timeout of others, where there is a guard directory already, and returns what
 // takes it back.
 func recordHolder(target string, o options, since time.Time) (remove func()) {
-	guard, err := openGuard(target)
+	guard, err := openDir(GuardDir(target))
 	if err != nil {
 		return nil
 	}
@@ -123,29 +123,11 @@ func recordHolder(target string, o options, since time.Time) (remove func()) {
 		return nil
 	}
 	return func() {
-		if guard, err := openGuard(target); err == nil {
+		if guard, err := openDir(GuardDir(target)); err == nil {
 			_ = guard.Remove(name)
 			_ = guard.Close()
 		}
 	}
-}
-
-// openGuard opens the guard directory, if there is one. os.Root keeps what is in it from leading out, but follows a symbolic
-// link that somebody put in its own place.
-func openGuard(target string) (*os.Root, error) {
-	path := GuardDir(target)
-	there, err := os.Lstat(path)
-	if err != nil {
-		return nil, err
-	}
-	guard, err := os.OpenRoot(path)
-	if err != nil {
-		return nil, err
-	}
-	if opened, err := guard.Stat("."); err != nil || !os.SameFile(there, opened) {
-		return nil, errors.Join(ErrForeign, err, guard.Close())
-	}
-	return guard, nil
 }
 
 func writeNote(guard *os.Root, name string, note []byte, perm fs.FileMode) error {
@@ -175,7 +157,7 @@ func findHolder(path, target string) *Holder {
 }
 
 func readRecord(target, name string) *Holder {
-	guard, err := openGuard(target)
+	guard, err := openDir(GuardDir(target))
 	if err != nil {
 		return nil
 	}

@@ -61,3 +61,24 @@ func dirPerm(target fs.FileInfo) fs.FileMode {
 	perm := target.Mode().Perm()
 	return 0o700 | perm | perm&0o444>>2
 }
+
+// openDir opens a directory. os.Root keeps what is in it from leading out, but follows a symbolic link that somebody put in its
+// own place: that is ErrForeign.
+func openDir(dir string) (*os.Root, error) {
+	there, err := os.Lstat(dir)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := root.Stat(".")
+	if err == nil && !os.SameFile(there, opened) {
+		err = &fs.PathError{Op: "open", Path: dir, Err: ErrForeign}
+	}
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return root, nil
+}

@@ -53,26 +53,6 @@ func Probe(dir string) (Findings, error) {
 	return Findings{Excludes: refused, Err: err}, nil
 }
 
-// openDir opens a directory and what is in it, and not what a link leads to.
-func openDir(dir string) (*os.Root, error) {
-	there, err := os.Lstat(dir)
-	if err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := root.Stat(".")
-	if err == nil && !os.SameFile(there, opened) {
-		err = &fs.PathError{Op: "open", Path: dir, Err: ErrForeign}
-	}
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	return root, nil
-}
-
 // Excludes says whether flock excludes in the directory of target, which is tried once for each directory and process.
 // False means that Acquire holds a lease there, and that a flock of your own keeps nobody out. Where nothing can be
 // tried, flock is believed. What it has to make for that, and removes, it makes in the guard directory if there is one.

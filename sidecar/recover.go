@@ -104,7 +104,7 @@ func (g *Guard) salvageOne(s *store, id string) (Salvaged, error) {
 
 // plantVersion writes a sidecar with one change, base → ours, additions only, under a name that is given.
 func (s *store) plantVersion(id string, base, ours []byte, command string) error {
-	if err := removeAll(s.views, id); err != nil { // a try that was killed
+	if err := vfs.RemoveAll(s.views, id); err != nil { // a try that was killed
 		return err
 	}
 	if err := s.views.Mkdir(id, dirPerm(s.perm)); err != nil {
@@ -228,7 +228,7 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 	}
 	for _, name := range names {
 		if g.isTemp(name) {
-			if err := removeAll(g.parent, name); err != nil {
+			if err := vfs.RemoveAll(g.parent, name); err != nil {
 				return removed, err
 			}
 			removed = append(removed, filepath.Join(g.dirPath, name))
@@ -244,7 +244,7 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 		if err := g.parent.Sync(); err != nil {
 			return removed, err
 		}
-		_ = removeAll(g.parent, grave) // the next sweep tries again: somebody may have been about to use it
+		_ = vfs.RemoveAll(g.parent, grave) // the next sweep tries again: somebody may have been about to use it
 		if s != nil {
 			if err := g.forget(s); err != nil {
 				return removed, err

@@ -379,7 +379,7 @@ func (f *fold) sweepSessions() error {
 		if pending { // a program outlives its supervisor, or who may not write the target wrote
 			continue
 		}
-		if err := removeAll(f.s.views, sd.id); err != nil {
+		if err := vfs.RemoveAll(f.s.views, sd.id); err != nil {
 			return err
 		}
 		if err := f.s.views.Sync(); err != nil {
@@ -406,7 +406,7 @@ func (f *fold) sweepUnbornSessions() error {
 		used, err := inUse(dir)
 		_ = dir.Close()
 		if err == nil && !used {
-			_ = removeAll(f.s.views, name)
+			_ = vfs.RemoveAll(f.s.views, name)
 		}
 	}
 	return nil

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"jsonguard/internal/vfs"
 )
 
 // sweep removes what nobody needs any more. It runs when the last record is known durable or is known not to have
@@ -49,7 +51,7 @@ func (f *fold) removeTemps(evidence string) error {
 	}
 	for _, name := range names {
 		if f.g.isTemp(name) && name != evidence {
-			err = errors.Join(err, ignoreMissing(removeAll(f.g.parent, name)))
+			err = errors.Join(err, ignoreMissing(vfs.RemoveAll(f.g.parent, name)))
 		}
 	}
 	return err

@@ -564,36 +564,14 @@ func (s *store) removeView(id string) (gone bool, err error) {
 		return false, err
 	}
 	// The copy first and on disk: without it the view has nothing to adopt, whatever else a power cut brings back.
-	if err := removeAll(view, copyName); err != nil {
+	if err := vfs.RemoveAll(view, copyName); err != nil {
 		return false, err
 	}
 	if err := view.Sync(); err != nil {
 		return false, err
 	}
-	if err := removeAll(s.views, id); err != nil {
+	if err := vfs.RemoveAll(s.views, id); err != nil {
 		return false, err
 	}
 	return true, s.views.Sync()
-}
-
-func removeAll(parent vfs.Dir, name string) error {
-	err := parent.Remove(name)
-	if err == nil || isMissing(err) {
-		return nil
-	}
-	dir, oerr := parent.OpenDir(name)
-	if oerr != nil {
-		return errors.Join(err, oerr)
-	}
-	defer dir.Close()
-	names, err := dir.Names()
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		if err := removeAll(dir, n); err != nil {
-			return err
-		}
-	}
-	return parent.Remove(name)
 }

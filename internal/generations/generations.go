@@ -270,7 +270,7 @@ func (n *Next) Publish() error {
 func (n *Next) Abort() {
 	if n.of.now != n.number {
 		_ = n.dir.Close()
-		_ = removeAll(n.of.dir, n.name())
+		_ = vfs.RemoveAll(n.of.dir, n.name())
 	}
 }
 
@@ -285,21 +285,7 @@ func (d *Dir) sweep() {
 	keep := []int{d.now, d.now - 1}
 	for _, name := range names {
 		if n, ok := number(name); ok && !slices.Contains(keep, n) {
-			_ = removeAll(d.dir, name)
+			_ = vfs.RemoveAll(d.dir, name)
 		}
 	}
-}
-
-// removeAll removes a generation.
-func removeAll(of vfs.Dir, name string) error {
-	dir, err := of.OpenDir(name)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	names, err := dir.Names()
-	for _, file := range names {
-		err = errors.Join(err, dir.Remove(file))
-	}
-	return errors.Join(err, of.Remove(name))
 }
