@@ -120,6 +120,10 @@ func (h *scratchHandler) Pending() bool {
 	return len(h.pending) > 0
 }
 
+func (h *scratchHandler) Replaceable() bool { return false }
+
+func (h *scratchHandler) Disguised() bool { return false }
+
 func (h *scratchHandler) Exempt(int) bool { return false }
 
 // Behind comes or not, as what was closed before has been told by then or not.

@@ -59,10 +59,10 @@ type Command struct {
 
 // Handler decides. Its methods are called from many goroutines, also for one process at a time when it has threads.
 //
-// Named, Known, Pending and Exempt are asked for nearly every call of every process, on the thread that receives: they must not
-// allocate, do I/O or wait for a lock that is held during either. All others may take their time, and hold up only
-// their caller. Before each of them the changes that are due (Changed) and the births of processes (Forked) have been
-// told.
+// Named, Known, Pending, Replaceable, Disguised and Exempt are asked for nearly every call of every process, on the thread
+// that receives: they must not allocate, do I/O or wait for a lock that is held during either. All others may take their
+// time, and hold up only their caller. Before each of them the changes that are due (Changed) and the births of processes
+// (Forked) have been told.
 type Handler interface {
 	// Named says whether a file with this last path component may be of interest, wherever it is.
 	Named(name string) bool
@@ -73,6 +73,11 @@ type Handler interface {
 	// Pending says whether a program may have written something that stat(2) would not show, or be about to. It is asked
 	// first of all, because programs look at files much more often than they open them.
 	Pending() bool
+	// Replaceable says that a file of interest may be replaced between a program's stat(2) and its open(2) of it: then stat is
+	// told of by the file's name even while nothing is Pending.
+	Replaceable() bool
+	// Disguised says that Identity knows of a descriptor that is to be shown as another object even while nothing is Pending.
+	Disguised() bool
 
 	// Exempt says that a process is one of the handler's own kind: its calls pass, whatever they are about, and nothing is told
 	// before them. The handler may be waiting for it.
@@ -105,9 +110,9 @@ type Handler interface {
 	// Lock is flock(2) and fcntl(2)'s record locks, on a descriptor whose object is Known or that was opened as a name
 	// that is Named, whether or not that name stands. Wait under c.Context(), and return Interrupted when that ends.
 	Lock(c *Call, d Descriptor, l LockRequest) error
-	// Stat is stat(2) and access(2), of a file that Pending may be about. What is pending for it should be in it before
-	// they are carried out. A file that is returned is what the caller is told about instead, and closed then: nothing is at p
-	// yet. lstat(2) is not seen: it is what walks over whole trees.
+	// Stat is stat(2) and access(2), of a file that Pending may be about, or that is Replaceable. What is pending for it should
+	// be in it before they are carried out. A file that is returned is what stat tells about instead, and closed then. lstat(2) is
+	// not seen: it is what walks over whole trees.
 	Stat(c *Call, p *Place) (*os.File, error)
 	// Identity is asked for fstat(2), on a descriptor as for Lock: which object it is to be shown as, so that it is the one
 	// that its name leads to. The zero ID leaves it as it is.

@@ -160,7 +160,8 @@ func (r *receiver) ofInterest(n *seccompNotif) bool {
 		r.s.views.Store(true)
 		return false
 	}
-	if (m.op == opStat || m.op == opFstat) && !r.s.handler.Pending() {
+	looks := m.op == opStat || m.op == opFstat
+	if looks && !r.s.handler.Pending() && !(m.op == opStat && r.s.handler.Replaceable()) && !(m.op == opFstat && r.s.handler.Disguised()) {
 		return false
 	}
 	tid := int(n.pid)
@@ -177,7 +178,7 @@ func (r *receiver) ofInterest(n *seccompNotif) bool {
 	if m.opensDirectory(&n.data) && !r.s.handler.Pending() {
 		return false
 	}
-	how := look{follow: m.follows(&n.data), nameOnly: m.onlyReads(&n.data) && !r.s.aliases.Load() && !r.s.handler.Pending(), absent: m.op == opRemove || m.op == opRmdir}
+	how := look{follow: m.follows(&n.data), nameOnly: (looks || m.onlyReads(&n.data)) && !r.s.aliases.Load() && !r.s.handler.Pending(), absent: m.op == opRemove || m.op == opRmdir}
 	if r.pathOfInterest(tid, dirOf(&n.data, m.dir), n.data.args[m.path], how) {
 		return true
 	}

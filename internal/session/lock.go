@@ -57,6 +57,7 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 	x.mu.Lock()
 	x.settle()
 	x.starting(c.process)
+	x.forgetShown(c.process) // who locks a file looks then whether it is still the one that its name leads to
 	holder := lockHolder{writer: w}
 	if l.Kind == intercept.Record {
 		holder = lockHolder{process: c.process}

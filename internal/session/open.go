@@ -70,10 +70,15 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 		p = &now.Place
 	}
 	x.knowLinks(p)
+	open := x.openRead
 	if how.Write() {
-		return x.openWrite(c, p, how)
+		open = x.openWrite
 	}
-	return x.openRead(c, p, how)
+	f, err := open(c, p, how)
+	if err == nil {
+		x.gave(c.process, f)
+	}
+	return f, err
 }
 
 // openRead: the current version, with everything in it that is pending.

@@ -26,7 +26,17 @@ func (t *Tree) Stat(c *intercept.Call, p *intercept.Place) (*os.File, error) {
 	if f := t.making(c.Process, p); f != nil {
 		return f, nil
 	}
-	return nil, t.upToDate(p)
+	if err := t.upToDate(p); err != intercept.Continue {
+		return nil, err
+	}
+	if x := t.find(p); x != nil {
+		x.mu.Lock()
+		defer x.unlock()
+		if f := x.show(c.Process); f != nil {
+			return f, nil
+		}
+	}
+	return nil, intercept.Continue
 }
 
 // statAs shows the target to who looks at it by another name.
@@ -178,17 +188,23 @@ func (t *target) foldNow() {
 
 // Identity: to a program that writes the target, its scratch file is the target. vim compares the file that it has opened
 // with the one that the path names, and does not write when they differ.
-func (t *Tree) Identity(_ *intercept.Call, d intercept.Descriptor) intercept.ID {
-	var path string
+func (t *Tree) Identity(c *intercept.Call, d intercept.Descriptor) intercept.ID {
+	x, ours := (*target)(nil), true
 	if w := t.scratch(d.ID); w != nil {
-		path = w.t.path
-	} else if x := t.targetOf(d); x != nil && strings.HasPrefix(d.Path, sidecar.GuardDir(x.path)+"/") {
-		path = x.path // a reader's, with what is pending
-	} else {
+		x = w.t
+	} else if x = t.targetOf(d); x == nil {
 		return intercept.ID{}
+	} else {
+		ours = strings.HasPrefix(d.Path, sidecar.GuardDir(x.path)+"/") // a reader's, with what is pending
+	}
+	x.mu.Lock()
+	shown := x.disguise(c.Process, d.ID)
+	x.unlock()
+	if shown != (intercept.ID{}) || !ours {
+		return shown
 	}
 	var st unix.Stat_t
-	if unix.Lstat(path, &st) != nil {
+	if unix.Lstat(x.path, &st) != nil {
 		return intercept.ID{}
 	}
 	return intercept.ID{Dev: st.Dev, Ino: st.Ino}

@@ -60,12 +60,15 @@ type target struct {
 	tried         int                // the change for which a lock was waited for a moment: see foldNow
 	lastBy        *intercept.Process // the last change
 	due           bool               // counted in the tree's due
+	counted       bool               // in the tree's sessions
+	shown         map[*intercept.Process]*shown
 
 	stats   Stats
 	failure error
 }
 
-// unlock ends what mu was locked for, and keeps count of the targets that stat(2) may not show as a program left them.
+// unlock ends what mu was locked for, and keeps count of the targets that stat(2) may not show as a program left them, and of
+// those that may be replaced.
 func (t *target) unlock() {
 	due := len(t.writers) > 0 || len(t.partial) > 0 || t.gone || t.wrote > t.folded
 	if due != t.due {
@@ -74,6 +77,14 @@ func (t *target) unlock() {
 			t.tree.due.Add(1)
 		} else {
 			t.tree.due.Add(-1)
+		}
+	}
+	if used := t.session != nil; used != t.counted {
+		t.counted = used
+		if used {
+			t.tree.sessions.Add(1)
+		} else {
+			t.tree.sessions.Add(-1)
 		}
 	}
 	t.mu.Unlock()

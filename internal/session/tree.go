@@ -56,6 +56,8 @@ type Tree struct {
 	folders sync.WaitGroup
 	peers   sync.Map     // processes that fold themselves, by pid
 	due     atomic.Int32 // targets of which something is open, or not yet in the file
+	// sessions are the targets that have one, disguises the descriptors that pass for another object: see shown.go.
+	sessions, disguises atomic.Int32
 
 	mu      sync.Mutex
 	targets map[place]*target
@@ -124,6 +126,7 @@ func (t *Tree) newTarget(key place, path string) *target {
 	t.objects.Unlock()
 	return &target{
 		tree: t, key: key, path: path, named: t.match.Load().names(path), heads: NewHeads[*intercept.Process, *version](),
+		shown:  map[*intercept.Process]*shown{},
 		format: sidecar.FormatOf(path, t.options.Sidecar),
 	}
 }
@@ -291,6 +294,7 @@ func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
 		x.releaseLocksOf(p)
 		x.passTempsOf(p)
 		x.exit(p)
+		x.forgetShown(p)
 		x.unlock()
 	}
 }

@@ -4,7 +4,9 @@ package interception
 
 import (
 	"fmt"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -82,6 +84,65 @@ func TestProgramsThatLookAtWhatTheyWrote(t *testing.T) {
 					require.NotEmpty(t, l.read("r.json"))
 				})
 			}
+		}
+	}
+}
+
+// A fold replaces the file between a program's look at it and its open, which its other programs, bare, would never do. What it
+// opens is the file that it saw; when it looks again it sees that it is another one by now; and one that locks the file and
+// looks whether it still is what its name leads to finds it so.
+func TestOpenedIsTheFileThatWasLookedAt(t *testing.T) {
+	needs(t, "python3")
+	for _, how := range []string{"r", "r+"} {
+		for supervisors := 1; supervisors <= 2; supervisors++ {
+			t.Run(fmt.Sprintf("%s, supervisors %d", how, supervisors), func(t *testing.T) {
+				t.Parallel()
+				l := newLab(t)
+				l.write("r.json", `{"n":0}`)
+				l.write("w.py", pythonAdd)
+				look := `import fcntl,json,os,sys,time
+def landed(n):
+    open("looked%d"%n,"w").close()
+    while not os.path.exists("landed%d"%n): time.sleep(.005)
+def same(a,b): return (a.st_dev,a.st_ino)==(b.st_dev,b.st_ino)
+json.load(open("r.json"))
+saw=os.stat("r.json"); landed(0)
+f=open("r.json",sys.argv[1]); assert same(os.fstat(f.fileno()),saw), "not what was looked at"
+assert "k0" in json.load(f), "and it is up to date"
+now=os.stat("r.json"); assert not same(now,saw), "nobody is told that it was replaced"
+f.close(); os.stat("r.json"); landed(1)
+f=open("r.json",sys.argv[1]); fcntl.flock(f,fcntl.LOCK_EX)
+assert same(os.fstat(f.fileno()),os.stat("r.json")), "whoever locks it would try again for ever"
+f.close()
+`
+				other := `import os,time,w
+for n in 0,1:
+    while not os.path.exists("looked%d"%n): time.sleep(.005)
+    w.add("k%d"%n)
+    while '"k%d"'%n not in open("r.json").read(): time.sleep(.005)
+    open("closed%d"%n,"w").close()
+`
+				l.write("look.py", look)
+				l.write("other.py", other)
+				var all []*running
+				if supervisors == 1 {
+					all = append(all, l.start(l.guarded(results, "sh", "-c", "python3 other.py & one=$!; python3 look.py "+how+" && wait $one")))
+				} else {
+					all = append(all, l.start(l.guarded(results, "python3", "look.py", how)), l.start(l.guarded(results, "python3", "other.py")))
+				}
+				for n := range 2 { // it is in the file, and not only in what the tree sees
+					require.Eventually(t, func() bool {
+						_, err := os.Stat(l.path(fmt.Sprintf("closed%d", n)))
+						_, there := l.object("r.json")[fmt.Sprintf("k%d", n)]
+						return err == nil && there
+					}, 2*time.Minute, 5*time.Millisecond)
+					l.write(fmt.Sprintf("landed%d", n), "")
+				}
+				for _, r := range all {
+					l.wait(r)
+				}
+				l.clean("r.json")
+			})
 		}
 	}
 }
