@@ -2,10 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -41,8 +37,10 @@ gone, is said on a line of its own, loudly.
 --serve ADDRESS shows the same as a web page with a live chart, at an address of this machine: 127.0.0.1:8080, or port 0 for any
 that is free. Others reach it only with --allow-remote: there is no password. Nothing can be changed through it.
 
-A file is read again when it changed, a large one every few seconds: what comes and goes in between is not seen.
-Exit status, also after Ctrl-C and TERM: 1, something shrank that must grow; 66, the file was gone at the end.`,
+A file is read again when it changed, a large one every few seconds: what comes and goes in between is not seen. One that is not
+there yet is waited for.
+Exit status, also after Ctrl-C and TERM: 1, something shrank that must grow, or a --grow PATTERN matched nothing all the time;
+65, the file could not be parsed at the end; 66, it was not there.`,
 		`  jsonguard watch --for 2s tests.json --records '/models/*/results/*'
   jsonguard watch --for 2s tests.json --grow '/models/*/results' && echo nothing was lost
   jsonguard watch --for 2s tests.json --grow '/models/*/results' --serve 127.0.0.1:0`,
@@ -71,7 +69,8 @@ func (a *app) watch(cmd *cobra.Command, file string, f watchFlags) error {
 	case f.remote && f.serve == "":
 		return usage("", "watch: --allow-remote needs --serve")
 	}
-	if err := a.mustExist(cmd, file); err != nil {
+	a.followLinks = true // looking takes nothing away from the other names
+	if err := a.willBeWatched(file); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -149,8 +148,13 @@ func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern,
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	var last watch.State
+	said := false
 	show := func(s watch.State) {
 		last = s
+		if onScreen == nil && !said && s.Exists && s.Err == nil {
+			said = true
+			a.sayUnmatched(file, s)
+		}
 		view.show(s)
 		if server != nil {
 			server.Publish(s)
@@ -176,7 +180,7 @@ func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern,
 				show(s)
 			default:
 			}
-			return watchOutcome(file, last, err)
+			return a.watchOutcome(file, last, err)
 		}
 	}
 }
@@ -186,55 +190,4 @@ func (a *app) lookOptions() sidecar.Options {
 	o := a.guardOptions()
 	o.Warn = nil
 	return o
-}
-
-func watchOutcome(file string, last watch.State, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case last.Shrunk > 0:
-		return ended{status: statusMissing}
-	case !last.Exists:
-		return &problem{op: "watch", path: file, err: fs.ErrNotExist, status: statusNoFile}
-	}
-	return nil
-}
-
-// serve starts the page and says where it is.
-func (a *app) serve(server *page.Server, f watchFlags) (url string, shut func(), err error) {
-	address, err := net.ResolveTCPAddr("tcp", f.serve)
-	if err != nil {
-		return "", nil, usage("an address is HOST:PORT, as 127.0.0.1:0", "watch: --serve: %v", err)
-	}
-	if !address.IP.IsLoopback() && !f.remote {
-		return "", nil, usage("127.0.0.1:PORT keeps it on this machine; --allow-remote shows it to everybody who reaches the port", "watch: --serve %s is not only for this machine", f.serve)
-	}
-	listener, err := net.ListenTCP("tcp", address)
-	if err != nil {
-		return "", nil, &problem{op: "watch: listen on", path: f.serve, err: listenError(err), status: statusIO}
-	}
-	url = "http://" + listener.Addr().String() + "/"
-	s := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	go func() { _ = s.Serve(listener) }() // until it is closed
-	if a.json {
-		var o object
-		o.add("serving", url)
-		a.println(o.String())
-	} else {
-		a.warn("the page is at " + url)
-	}
-	return url, func() { _ = s.Close() }, nil
-}
-
-// listenError takes operation and address off.
-func listenError(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		var call *os.SyscallError
-		if errors.As(op.Err, &call) {
-			return call.Err
-		}
-		return op.Err
-	}
-	return err
 }

@@ -32,7 +32,7 @@ func measure(src []byte, f merge.Format, patterns []Pattern) ([]Count, []sizes, 
 			return nil, nil, err
 		}
 		reset := func() {
-			counts[i].N = 0
+			counts[i].N, counts[i].Seen = 0, false
 			if p.Grow {
 				places[i] = sizes{}
 			}
@@ -41,11 +41,13 @@ func measure(src []byte, f merge.Format, patterns []Pattern) ([]Count, []sizes, 
 		err = scan.Each(func(r *records.Record) error {
 			if !p.Grow {
 				counts[i].N++
+				counts[i].Seen = true
 				return nil
 			}
 			if n, ok := sizeOf(r.Raw); ok {
 				places[i][r.At().String()] = n
 				counts[i].N += n
+				counts[i].Seen = true
 			}
 			return nil
 		}, reset)

@@ -36,6 +36,7 @@ type State struct {
 	Unguarded   bool            `json:"unguarded"`
 
 	Problem string   `json:"problem,omitempty"` // why the counts are those of an earlier version, or the guard cannot be read
+	Err     error    `json:"-"`                 // Problem as an error, nil where the file is just not there
 	Alarms  []Alarm  `json:"alarms"`            // the last ones, oldest first
 	Shrunk  int      `json:"shrunk"`            // how many there were
 	History *History `json:"-"`
@@ -47,6 +48,7 @@ type Count struct {
 	Pattern string `json:"pattern"`
 	N       int64  `json:"n"`
 	Grow    bool   `json:"grow"`
+	Seen    bool   `json:"seen"` // the pattern matched something, now or in an earlier version
 }
 
 // Alarm: the value at a place got smaller that should only grow.

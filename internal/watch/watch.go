@@ -89,9 +89,11 @@ type watcher struct {
 	unread  bool        // there is a version that was not read yet
 	readAt  time.Time   // not before
 	read    os.FileInfo // of the version that was read last
-	wrong   string      // with that version
+	wrong   error       // with that version
+	emptied time.Time   // when a version was first seen that is empty
 	first   *int64      // the first count
 	places  []sizes
+	matched []bool // by each pattern, ever
 	recent  []made
 }
 
@@ -116,7 +118,13 @@ func (w *watcher) sample(ctx context.Context) {
 	} else if w.unread = !sameVersion(info, w.read); w.unread && !now.Before(w.readAt) {
 		w.count(info)
 	}
-	w.state.Problem = cmp.Or(damage, w.wrong)
+	w.state.Err, w.state.Problem = cmp.Or(damage, w.wrong), ""
+	switch {
+	case w.state.Err != nil:
+		w.state.Problem = w.state.Err.Error()
+	case !w.state.Exists:
+		w.state.Problem = "the file is not there"
+	}
 	w.rate(now, versions)
 	w.history = w.history.with(now, w.main(), versions, w.state.Size)
 	w.state.History = w.history
@@ -133,12 +141,12 @@ func sameVersion(a, b os.FileInfo) bool {
 }
 
 // status takes over what the guard directory says, and returns what is wrong with it.
-func (w *watcher) status(ctx context.Context) (damage string) {
+func (w *watcher) status(ctx context.Context) (damage error) {
 	st, err := w.guard.Status(ctx)
 	s := &w.state
 	s.Exists, s.Size, s.Modified = st.Exists, st.Size, st.Modified
 	if err != nil {
-		return err.Error()
+		return err
 	}
 	s.Generation, s.Pending, s.Conflicts = st.Generation, st.Pending, st.Conflicts
 	s.Quarantined, s.Unguarded = st.Quarantined, st.Unguarded
@@ -153,14 +161,14 @@ func (w *watcher) status(ctx context.Context) (damage string) {
 		}
 	}
 	sort.SliceStable(s.Writers, func(i, j int) bool { return s.Writers[i].Live && !s.Writers[j].Live })
-	return ""
+	return nil
 }
 
 func (w *watcher) missing(err error) {
 	w.read, w.unread, w.stale = nil, false, true
-	w.state.Exists, w.wrong = false, "the file is not there"
+	w.state.Exists, w.wrong, w.emptied = false, nil, time.Time{}
 	if !errors.Is(err, fs.ErrNotExist) {
-		w.wrong = err.Error()
+		w.wrong = err
 	}
 }
 
@@ -183,7 +191,10 @@ func (w *watcher) count(info os.FileInfo) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return // the next look says what became of it
 	}
-	w.read, w.unread, w.wrong = info, false, ""
+	if err == nil && len(src) == 0 && w.mayBeFilled(began) {
+		return
+	}
+	w.read, w.unread, w.wrong, w.emptied = info, false, nil, time.Time{}
 	var counts []Count
 	var places []sizes
 	if err == nil {
@@ -191,15 +202,45 @@ func (w *watcher) count(info os.FileInfo) {
 	}
 	w.readAt = time.Now().Add(dutyCycle * time.Since(began))
 	if err != nil {
-		w.wrong = err.Error()
+		w.wrong = err
 		return
 	}
+	w.note(counts)
 	w.state.Counts = counts
 	w.compare(places, began)
 	if main := w.main(); w.first == nil {
 		w.first = &main
 	}
 	w.state.Grown = w.main() - *w.first
+}
+
+// ErrEmpty: there is nothing in a file in which there was something.
+var ErrEmpty = errors.New("the file is empty")
+
+// emptyFor is how long an empty file may be one that is being written: a program that writes in place empties it first.
+var emptyFor = 2 * time.Second
+
+// mayBeFilled says whether an empty version is to be looked at again before it counts.
+func (w *watcher) mayBeFilled(now time.Time) bool {
+	if w.read == nil || w.read.Size() == 0 {
+		return false // nothing would be missed
+	}
+	if w.emptied.IsZero() {
+		w.emptied = now
+	}
+	w.wrong, w.readAt = ErrEmpty, now.Add(sampleGap)
+	return now.Sub(w.emptied) < emptyFor
+}
+
+// note takes down which patterns have matched something.
+func (w *watcher) note(counts []Count) {
+	if w.matched == nil {
+		w.matched = make([]bool, len(counts))
+	}
+	for i := range counts {
+		w.matched[i] = w.matched[i] || counts[i].Seen
+		counts[i].Seen = w.matched[i]
+	}
 }
 
 // main is the number that the chart shows: the first count, or the size where nothing is counted.

@@ -85,7 +85,7 @@ func counted(n int64) func(watch.State) bool {
 func TestCountsFollowTheFile(t *testing.T) {
 	w := start(t, `{"models": {"a": {"runs": [1, 2]}, "b": {"runs": []}}}`, "/models/*/runs/*", "/models/*")
 	s := w.until("two records", counted(2))
-	require.Equal(t, []watch.Count{{Pattern: "/models/*/runs/*", N: 2}, {Pattern: "/models/*", N: 2, Grow: true}}, s.Counts)
+	require.Equal(t, []watch.Count{{Pattern: "/models/*/runs/*", N: 2, Seen: true}, {Pattern: "/models/*", N: 2, Grow: true, Seen: true}}, s.Counts)
 	require.True(t, s.Exists)
 	w.replace(`{"models": {"a": {"runs": [1, 2, 3]}, "b": {"runs": [4, 5]}}}`)
 	s = w.until("five records", counted(5))
@@ -134,6 +134,43 @@ func TestMomentsWithoutAVersion(t *testing.T) {
 	w.replace(`{"runs": [1, 2]}`)
 	s = w.until("two", counted(2))
 	require.Equal(t, 1, s.Shrunk)
+}
+
+// A program that writes in place empties the file first: for a moment that is no loss. What stays empty is one.
+func TestAnEmptyMoment(t *testing.T) {
+	for _, c := range []struct {
+		patience time.Duration
+		filled   bool
+	}{{time.Hour, true}, {time.Second, false}} {
+		t.Run(fmt.Sprintf("filled again %t", c.filled), func(t *testing.T) {
+			watch.EmptyFor(t, c.patience)
+			w := start(t, `{"runs": [1, 2, 3]}`, "", "/runs")
+			w.until("three", counted(3))
+			require.NoError(t, os.Truncate(w.file, 0))
+			s := w.until("nothing", func(s watch.State) bool { return s.Problem != "" })
+			require.ErrorIs(t, s.Err, watch.ErrEmpty)
+			require.Equal(t, int64(3), s.Counts[0].N, "the last good version's")
+			require.Zero(t, s.Shrunk)
+			if c.filled {
+				require.NoError(t, os.WriteFile(w.file, []byte(`{"runs": [1, 2, 4, 5]}`), 0o644))
+				require.Zero(t, w.until("four", counted(4)).Shrunk)
+				return
+			}
+			s = w.until("an alarm", func(s watch.State) bool { return s.Shrunk > 0 })
+			require.True(t, s.Alarms[0].Gone)
+			require.Empty(t, s.Problem)
+		})
+	}
+}
+
+// A pattern that has matched something once is no misspelled one.
+func TestWhatAPatternHasSeen(t *testing.T) {
+	w := start(t, `{"runs": {"a": 1}}`, "/run/*", "/runs/*")
+	s := w.until("one", func(s watch.State) bool { return len(s.Counts) == 2 && s.Counts[1].N == 1 })
+	require.Equal(t, []bool{false, true}, []bool{s.Counts[0].Seen, s.Counts[1].Seen})
+	w.replace(`{"runs": {}}`)
+	s = w.until("none", func(s watch.State) bool { return s.Shrunk == 1 })
+	require.Equal(t, []bool{false, true}, []bool{s.Counts[0].Seen, s.Counts[1].Seen})
 }
 
 // The directory itself may be removed and made again.
