@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -188,7 +189,19 @@ func (f *fold) open() error {
 	if err != nil {
 		return unparsableTarget{err}
 	}
+	if len(content) == 0 && f.wasEmptied() {
+		text := fmt.Sprintf("%s was empty, without jsonguard; the last fold left %d bytes", f.g.Target(), f.last.To.Size)
+		if offer := f.g.RestoreHint(context.Background()); offer != "" {
+			text += "; " + offer
+		}
+		f.g.warn("%s", text)
+	}
 	return nil
+}
+
+// wasEmptied: the target is there, and holds nothing, which no fold made so.
+func (f *fold) wasEmptied() bool {
+	return !f.target.missing && f.last != nil && !f.last.initial() && f.last.To.Size > 0
 }
 
 // large is from how many bytes on memory counts.

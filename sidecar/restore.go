@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"jsonguard/internal/vfs"
@@ -120,5 +121,6 @@ func (g *Guard) RestoreHint(ctx context.Context) string {
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("the last good version that is kept is of %s, without what was changed after it: jsonguard restore '%s' --to %d brings it back", v.Time.Local().Format(time.DateTime), g.Target(), v.Generation)
+	return fmt.Sprintf("the last good version that is kept is of %s, without what was changed after it: jsonguard restore '%s' --to %d brings it back",
+		v.Time.Local().Format(time.DateTime), strings.ReplaceAll(g.Target(), "'", `'\''`), v.Generation)
 }

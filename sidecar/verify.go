@@ -175,6 +175,9 @@ func verifyOwners(g *Guard, owners []Owner) []Finding {
 				life = "live"
 			}
 			found.Detail = fmt.Sprintf("%d pending, process %d (%s) is %s", o.Pending, o.PID, o.Command, life)
+			if o.PID == 0 {
+				found.Detail = "nothing pending: its process was stopped before it had written its first line"
+			}
 		}
 		findings = append(findings, found)
 	}

@@ -117,10 +117,10 @@ func (a *app) complain(cmd *cobra.Command, err error, status int) {
 	}
 }
 
-// offerRestore adds to an error about a file that cannot be parsed that a version of it is kept, if one is.
+// offerRestore adds to an error about a file that cannot be parsed, or is gone, that a version of it is kept, if one is.
 func (c *complaint) offerRestore(err error) {
 	var syntax *merge.SyntaxError
-	if !errors.As(err, &syntax) || c.path == "" || strings.Contains(c.hint, "jsonguard restore") {
+	if !errors.As(err, &syntax) && !errors.Is(err, fs.ErrNotExist) || c.path == "" || strings.Contains(c.hint, "jsonguard restore") {
 		return
 	}
 	g, err := sidecar.Open(c.path, sidecar.Options{FollowLinks: true})

@@ -72,8 +72,11 @@ func (a *app) restore(cmd *cobra.Command, args []string, to string, dryRun bool)
 		if at != "" {
 			what = at + " of "
 		}
-		a.printf("%s: %sgeneration %d, of %s, is back; jsonguard restore %s --to %d undoes it\n",
-			g.Target(), what, v.Generation, v.Time.Local().Format(time.DateTime), shellQuote(file), result.Generation-1)
+		undo := fmt.Sprintf("jsonguard restore %s --to %d", shellQuote(file), result.Generation-1)
+		if versions[len(versions)-1].Missing {
+			undo = "rm " + shellQuote(file)
+		}
+		a.printf("%s: %sgeneration %d, of %s, is back; %s undoes it\n", g.Target(), what, v.Generation, v.Time.Local().Format(time.DateTime), undo)
 	}
 	return a.done(g, result, func(o *object) { o.add("restored", v) })
 }

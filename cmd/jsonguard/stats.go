@@ -196,6 +196,9 @@ func (f statsFlags) expectations(by []stats.Field) (all []stats.Expectation, err
 		return nil, usage("--by FIELD,… names them", "stats: --expect is about the columns of --by, and there are none")
 	}
 	for _, text := range f.expect {
+		if strings.TrimSpace(text) == "" {
+			return nil, usage("COLUMN=VALUE,VALUE or the name of a file", "stats: --expect: an empty list")
+		}
 		one, ok, err := stats.ParseWords(text, by)
 		if err != nil {
 			return nil, usage("values with commas or quotes are written as in CSV: '\"a,b\",c'", "stats: --expect: %v", err)

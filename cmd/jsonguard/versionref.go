@@ -35,6 +35,9 @@ func findVersion(verb, text string, versions []sidecar.Version, now time.Time) (
 	if !ok {
 		return sidecar.Version{}, usage(versionHint, "%s: %q names no version", verb, text)
 	}
+	if at.After(now) {
+		return sidecar.Version{}, usage("now is "+now.Local().Format(time.DateTime), "%s: %s is in the future", verb, text)
+	}
 	v, err := sidecar.VersionAt(versions, at)
 	if err != nil {
 		return v, usage("jsonguard history lists them", "%s: %s: %v", verb, text, err)
