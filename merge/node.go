@@ -26,6 +26,7 @@ type node struct {
 	index               *nameIndex // of objects with many members
 	read                int        // names compared before there was an index
 	seen                int        // place+1 of a member that was looked up, the last one of its name
+	written             int        // children that were written since they were text, see consolidate
 }
 
 // kid is a member or an element. As long as nobody has gone into it, it is the end of its value in the text of its

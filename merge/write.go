@@ -94,6 +94,7 @@ func (n *node) appendTo(out *parts) {
 			default:
 				n.appendChild(out, i, first, i == last)
 				first = false
+				n.written++
 			}
 		}
 		out.add(n.tail)

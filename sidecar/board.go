@@ -176,6 +176,9 @@ func (b *board) becomeFolder() bool {
 	return true
 }
 
+// serving says whether this process folds for everybody.
+func (b *board) serving() bool { return b != nil && b.mine.Load() }
+
 // announce says that this process, which is the folder, folds for everybody: some may have come to distrust it.
 func (b *board) announce() { b.word(foldingWord, one) }
 

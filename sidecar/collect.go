@@ -66,7 +66,7 @@ func (f *fold) collect() error {
 			f.take(some[i], r.sidecarFile, r.err)
 		}
 	}
-	f.g.remembered.sidecars, f.seen = f.seen, nil
+	f.noteSeen()
 	f.queue()
 	if err := f.collectScratches(); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (f *fold) take(name string, sc *sidecarFile, err error) {
 		return
 	}
 	if sc.known != nil {
-		f.note(name, *sc.known)
+		f.note(name, sc.known)
 	}
 	if sc.header.View && sc.dead && !sc.keep {
 		if err := f.adopt(sc); err != nil {
@@ -104,7 +104,7 @@ func (f *fold) take(name string, sc *sidecarFile, err error) {
 	}
 	if sc.dead && f.held < descriptorLimit {
 		f.held++
-	} else {
+	} else if !f.keepOpen(sc) {
 		sc.release()
 	}
 	f.sidecars = append(f.sidecars, sc)
@@ -215,7 +215,10 @@ func (f *fold) openSidecar(name string) (*sidecarFile, error) {
 	if err := f.own.without[name]; err != nil {
 		return nil, err
 	}
-	file, err := f.s.pending.OpenFile(name, os.O_RDWR, 0)
+	file, err := f.g.remembered.sidecars[name].takeOpen(f.s.pending, name)
+	if file == nil && err == nil {
+		file, err = f.s.pending.OpenFile(name, os.O_RDWR, 0)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -35,8 +35,9 @@ type fold struct {
 	target     *snapshot
 	sidecars   []*sidecarFile
 	sessions   []*sessionDir
-	seen       map[string]readSoFar
+	seen       map[string]*readSoFar
 	held       int        // descriptors of dead processes' sidecars
+	keptOpen   int        // and of living ones', for the next fold
 	after      watermarks // what will be
 	movedAfter moved
 	pending    []pendingLine
@@ -229,8 +230,8 @@ func (f *fold) result(changed bool) Result {
 }
 
 func (f *fold) close() {
-	if f.target != nil {
-		f.target.close()
+	if f.target != nil && f.target.file != nil {
+		f.lock.replaced = append(f.lock.replaced, f.target.file)
 	}
 	for _, sc := range f.sidecars {
 		sc.release()

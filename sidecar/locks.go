@@ -48,6 +48,7 @@ type heldLocks struct {
 	targets  []targetLock
 	guard    vfs.File
 	store    *store
+	replaced []vfs.File // versions that the fold had open; to close the last descriptor of one frees what it takes on disk
 }
 
 // release gives the guard's back last: who waits for that, because a fold is under way, finds the target's free then.
@@ -68,15 +69,18 @@ func (h *heldLocks) begin() (number uint32) {
 	return h.store.board.begin()
 }
 
-// end gives them up, and says so on the board.
+// end gives them up, and says so on the board. What takes time and nobody has to wait for comes behind that.
 func (h *heldLocks) end(number uint32, whole bool) {
-	if h.store == nil {
-		h.release()
-		return
+	if h.store != nil {
+		h.store.board.end(number, whole)
 	}
-	h.store.board.end(number, whole)
 	h.release()
-	h.store.board.tellNews()
+	if h.store != nil {
+		h.store.board.tellNews()
+	}
+	for _, file := range h.replaced {
+		_ = file.Close()
+	}
 }
 
 // check is called just before a step that would hurt whoever holds the locks by now: are they still ours?

@@ -207,7 +207,7 @@ func TestAReadThatOvertakesItsWriterIsDoneAgain(t *testing.T) {
 
 // A process that folds again and again reads what is used of a sidecar, and goes on where that ended.
 func TestWhatIsUsedOfASidecarIsRead(t *testing.T) {
-	for _, used := range []int{0, 1, 100, 16<<10 - 1, 16 << 10, 16<<10 + 1, 50_000} {
+	for _, used := range []int{0, 1, 100, 2<<10 - 1, 2 << 10, 2<<10 + 1, 50_000} {
 		m := newMachine(t, "{}")
 		dir, err := m.mem.OpenDir(machineDir)
 		require.NoError(t, err)
@@ -216,11 +216,11 @@ func TestWhatIsUsedOfASidecarIsRead(t *testing.T) {
 		content := append([]byte("before"), strings.Repeat("x", used)...)
 		size := int64(len(content) + 40_000)
 		require.NoError(t, writeWhole(file, append(bytes.Clone(content), make([]byte, 40_000)...), 0))
-		got, err := readUsed(file, 6, size)
+		got, err := readUsed(file, 6, size, nil)
 		require.NoError(t, err)
 		require.Equal(t, string(content[6:]), string(got))
 		require.NoError(t, file.Truncate(int64(len(content))))
-		got, err = readUsed(file, 6, int64(len(content)))
+		got, err = readUsed(file, 6, int64(len(content)), got)
 		require.NoError(t, err)
 		require.Equal(t, string(content[6:]), string(got))
 	}

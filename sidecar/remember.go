@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"jsonguard/internal/vfs"
@@ -18,7 +19,7 @@ type remembered struct {
 	hash     string
 	doc      *merge.Document
 	content  pieces // of doc
-	sidecars map[string]readSoFar
+	sidecars map[string]*readSoFar
 	forget   *time.Timer
 }
 
@@ -30,6 +31,7 @@ const rememberFor = 5 * time.Second
 func (f *fold) recall() {
 	r := &f.g.remembered
 	if r.doc != nil && f.target.holds(r.content) {
+		r.doc.Consolidate()
 		f.target.content, f.target.loaded, f.target.hash, f.target.doc = r.content, true, r.hash, r.doc
 	}
 	r.doc, r.content = nil, nil
@@ -43,10 +45,17 @@ func (f *fold) remember(hash string) {
 		return // what a program writes comes with what it was made from, which the target is read beside: see openBeside
 	}
 	r.hash, r.doc, r.content = hash, f.doc, f.content
+	g.forgetLater()
+}
+
+// forgetLater ends the remembering of what is large, or keeps something open, unless it is called again.
+func (g *Guard) forgetLater() {
+	r := &g.remembered
 	if r.forget == nil {
 		r.forget = time.AfterFunc(rememberFor, func() {
 			if g.turn.try() { // else it is being used, which sets the timer again
 				r.doc, r.content = nil, nil
+				r.closeSidecars()
 				g.turn.give()
 			}
 		})
@@ -60,15 +69,44 @@ func (r *remembered) drop() {
 	if r.forget != nil {
 		r.forget.Stop()
 	}
+	r.closeSidecars()
 	*r = remembered{}
+}
+
+func (r *remembered) closeSidecars() {
+	for _, known := range r.sidecars {
+		known.close()
+	}
 }
 
 // readSoFar is how far a sidecar was read.
 type readSoFar struct {
 	inode uint64
-	first []byte // the beginning of the first line: another one after its owner cut the file back
-	at    int64  // where that is
+	first []byte   // the beginning of the first line: another one after its owner cut the file back
+	at    int64    // where that is
+	file  vfs.File // who folds for everybody keeps sidecars of the living open; nil: it is not
 	readJournal
+}
+
+func (r *readSoFar) close() {
+	if r.file != nil {
+		_ = r.file.Close()
+		r.file = nil
+	}
+}
+
+// takeOpen gives away the open file, if the name still leads to it.
+func (r *readSoFar) takeOpen(pending vfs.Dir, name string) (vfs.File, error) {
+	if r == nil || r.file == nil {
+		return nil, nil
+	}
+	info, err := pending.Stat(name)
+	if err != nil || info.Inode != r.inode {
+		return nil, err
+	}
+	file := r.file
+	r.file = nil
+	return file, nil
 }
 
 // firstSize covers the seq of a line.
@@ -95,7 +133,10 @@ func (f *fold) readOn(sc *sidecarFile) (ok bool, err error) {
 	if !bytes.Equal(first, known.first) {
 		return false, nil
 	}
-	tail, err := readUsed(sc.file, known.end, info.Size)
+	buffer := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buffer)
+	tail, err := readUsed(sc.file, known.end, info.Size, *buffer)
+	*buffer = tail[:0]
 	if err != nil {
 		return false, err
 	}
@@ -106,28 +147,30 @@ func (f *fold) readOn(sc *sidecarFile) (ok bool, err error) {
 	}
 	r.keepText(tail, known.end)
 	sc.readJournal = r
-	known.readJournal = r.withoutLines()
-	sc.known = &known
+	sc.known = &readSoFar{inode: known.inode, first: known.first, at: known.at, readJournal: r.withoutLines()}
 	return true, nil
 }
 
-// readUsed reads a sidecar from a place on, up to the zeros behind its last line.
-func readUsed(file vfs.File, from, size int64) (tail []byte, err error) {
-	const chunk = 16 << 10
+// readUsed reads a sidecar from a place on, up to the zeros behind its last line, into buffer if that is large enough.
+func readUsed(file vfs.File, from, size int64, buffer []byte) (tail []byte, err error) {
+	const least = 2 << 10 // most often one line is new
+	tail = buffer[:0]
 	for from < size {
-		part := make([]byte, min(chunk, size-from))
+		have := len(tail)
+		tail = slices.Grow(tail, int(min(max(least, int64(have)), size-from)))
+		part := tail[have : have+int(min(int64(cap(tail)-have), max(least, int64(have)), size-from))]
 		n, err := file.ReadAt(part, from)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
+			return tail, err
 		}
 		used := bytes.IndexByte(part[:n], 0)
 		if used >= 0 || n < len(part) {
 			if used >= 0 {
 				n = used
 			}
-			return append(tail, part[:n]...), nil
+			return tail[:have+n], nil
 		}
-		tail, from = append(tail, part...), from+int64(n)
+		tail, from = tail[:have+n], from+int64(n)
 	}
 	return tail, nil
 }
@@ -142,9 +185,29 @@ func (sc *sidecarFile) noteRead(content []byte, inode uint64) {
 	sc.known = &readSoFar{inode: inode, first: bytes.Clone(first[:firstSize]), at: header, readJournal: sc.readJournal.withoutLines()}
 }
 
-func (f *fold) note(name string, known readSoFar) {
+func (f *fold) note(name string, known *readSoFar) {
 	if f.seen == nil {
-		f.seen = map[string]readSoFar{}
+		f.seen = map[string]*readSoFar{}
 	}
 	f.seen[name] = known
+}
+
+// keepOpen leaves the file of a living process open for the next fold: to open and to close it costs more than to read it.
+func (f *fold) keepOpen(sc *sidecarFile) bool {
+	if sc.dead || sc.known == nil || f.keptOpen >= descriptorLimit || !f.s.board.serving() {
+		return false
+	}
+	f.keptOpen++
+	sc.known.file, sc.file = sc.file, nil
+	return true
+}
+
+// noteSeen remembers the sidecars that were read.
+func (f *fold) noteSeen() {
+	r := &f.g.remembered
+	r.closeSidecars() // of those that are kept open, none is in there any more
+	r.sidecars, f.seen = f.seen, nil
+	if f.keptOpen > 0 {
+		f.g.forgetLater()
+	}
 }

@@ -201,3 +201,50 @@ func TestSidecarCutBackIsReadAgain(t *testing.T) {
 	require.Equal(t, 6, bytes.Count(content, []byte(`"b`)), "changes that were written over old ones")
 	require.Equal(t, 6, bytes.Count(content, []byte(`"a`)))
 }
+
+// Who folds for everybody keeps sidecars open, as long as their names lead to them and their owners live.
+func TestSidecarsKeptOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.json")
+	require.NoError(t, os.WriteFile(path, []byte("{}\n"), 0o644))
+	b, folder, owner := hasBoard(t, path), openFor(t, path), openFor(t, path)
+	write := func(g *Guard, at string) {
+		_, err := g.keepPending([]merge.Op{setOp(at, 1)}, false)
+		require.NoError(t, err)
+	}
+	fold := func() map[string]*readSoFar {
+		_, err := folder.Flush(t.Context())
+		require.NoError(t, err)
+		return folder.remembered.sidecars
+	}
+	write(owner, "/a")
+	name := owner.journal.id
+	require.Nil(t, fold()[name].file, "it does not fold for everybody")
+
+	served, err := folder.openedStore(false)
+	require.NoError(t, err)
+	require.True(t, served.board.becomeFolder())
+	require.False(t, b.becomeFolder())
+	kept := fold()[name].file
+	require.NotNil(t, kept)
+	write(owner, "/b")
+	require.True(t, kept == fold()[name].file)
+
+	// Somebody puts a copy in its place, to which the owner's next change is added.
+	pending := filepath.Join(folder.GuardDir(), pendingName, name)
+	write(owner, "/c")
+	content, err := os.ReadFile(pending)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(pending, pending+".away"))
+	require.NoError(t, os.WriteFile(pending, content, 0o644))
+	require.NoError(t, os.Remove(pending+".away"))
+	require.False(t, kept == fold()[name].file)
+	require.NoFileExists(t, pending, "nobody holds its lock: it was folded and removed")
+	require.Empty(t, fold(), "what is kept open of a sidecar that is gone")
+
+	target, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, member := range []string{"a", "b", "c"} {
+		require.Contains(t, string(target), fmt.Sprintf("%q: 1", member))
+	}
+	served.board.resign()
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 
 	"jsonguard/internal/vfs"
 	"jsonguard/merge"
@@ -65,7 +66,11 @@ func (t *snapshot) holds(content pieces) bool {
 	if t.missing || t.info.Size != content.size() {
 		return false
 	}
-	chunk := make([]byte, min(t.info.Size, 256<<10))
+	const atOnce = 256 << 10
+	buffer := readBuffers.Get().(*[]byte)
+	defer readBuffers.Put(buffer)
+	*buffer = slices.Grow((*buffer)[:0], int(min(t.info.Size, atOnce)))
+	chunk := (*buffer)[:min(t.info.Size, atOnce)]
 	at := int64(0)
 	for _, rest := range content {
 		for len(rest) > 0 {
