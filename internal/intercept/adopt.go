@@ -28,7 +28,7 @@ func maySeeAll() bool {
 	return unix.Capget(&header, &has[0]) == nil && has[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
 }
 
-// adopt makes the orphans of the tree our children, and waits for those that end, until the tree is over.
+// adopt makes the orphans of the tree our children, and waits for those that end, until the tree is over. reapLast does the rest.
 func (s *supervisor) adopt() error {
 	if !mustAdopt() {
 		return nil
@@ -46,9 +46,7 @@ func (s *supervisor) adopt() error {
 		for {
 			select {
 			case <-s.over:
-				s.reapAdopted()
-				_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-				return
+				return // see reapLast
 			case <-ended:
 				s.reapAdopted()
 			}
@@ -72,4 +70,40 @@ func (s *supervisor) reapAdopted() {
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
 		}
 	}
+}
+
+// reapLast waits for what the tree's end left. A process lets go of the filter, by which we know that end, before it can be waited
+// for (do_exit in kernel/exit.c), and only then are its own children ours. So whoever is on its way out is waited for, until a look finds
+// nobody: each process of the tree descends from one that is our child.
+func (s *supervisor) reapLast() {
+	s.processes.mu.Lock()
+	adopts, first := s.adopts, s.processes.first
+	s.processes.mu.Unlock()
+	if !adopts {
+		return
+	}
+	if first != 0 {
+		<-s.ended
+	}
+	for more := true; more; {
+		more = false
+		born, err := children(os.Getpid())
+		if err != nil {
+			break
+		}
+		for _, pid := range born {
+			if pid != s.guardian.pid && leaving(pid) {
+				_, err := unix.Wait4(pid, nil, 0, nil)
+				more = more || err == nil || err == unix.EINTR
+			}
+		}
+	}
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+}
+
+// leaving says whether a process is on its way out, or has ended.
+func leaving(pid int) bool {
+	const exiting = 0x4 // PF_EXITING in include/linux/sched.h
+	st, err := readStat(pid)
+	return err == nil && (st.flags&exiting != 0 || st.state == 'Z')
 }

@@ -6,18 +6,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func init() { roles["adopting"] = adopting }
 
 // adopting, as a role, is a supervisor under Yama: args[0] is the directory of the guarded file, args[1:] the command. It ends
-// with 0 if no child lives when the tree is over.
+// with 0 if no child is left when the tree is over, not even one that nobody waited for.
 func adopting(args []string) int {
 	mustAdopt = func() bool { return true }
 	h := plainHandler(filepath.Join(args[0], "guarded.json"))
@@ -31,22 +30,12 @@ func adopting(args []string) int {
 		return 1
 	}
 	<-s.Done()
-	// The last ones are waited for when the end of the tree is known.
-	for range 1000 {
-		left, err := children(os.Getpid())
-		// One that ends in the same moment as the tree may not be waited for: it goes with us.
-		if err == nil && !slices.ContainsFunc(left, alive) {
-			return 0
-		}
-		time.Sleep(10 * time.Millisecond)
+	left, err := children(os.Getpid())
+	if err != nil || len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "children are left:", left, err)
+		return 1
 	}
-	fmt.Fprintln(os.Stderr, "children are left")
-	return 1
-}
-
-func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && !strings.Contains(string(stat), ") Z ")
+	return 0
 }
 
 // What Yama would keep us from looking at descends from us: orphans are our children, guarded, and waited for. The restriction itself
@@ -76,5 +65,24 @@ func TestOrphansAreAdopted(t *testing.T) {
 		require.Equal(t, "late\n", string(content), user)
 		require.NoError(t, os.Remove(gate))
 		require.NoError(t, os.Remove(parent))
+	}
+}
+
+// Orphans, and orphans of orphans, that end in the same moment as the tree are waited for before it is said to be over.
+func TestOrphansThatEndWithTheTree(t *testing.T) {
+	needs(t, "setsid", "sh")
+	dir := sharedTemp(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "guarded.json"), []byte("early"), 0o666))
+	fifo := filepath.Join(dir, "end")
+	require.NoError(t, unix.Mkfifo(fifo, 0o666))
+	// Each waits for the end of one pipe, of which the command has the other end.
+	const waits = `exec 4<$0; : > $0.$$; read x <&4`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "waits"), []byte(waits), 0o644))
+	family := fmt.Sprintf(`cd %s; cat guarded.json >/dev/null; exec 3<>end; i=0
+while [ $i -lt 20 ]; do setsid -f sh -c 'sh -c "$(cat waits)" end & . ./waits' end 3>&-; i=$((i+1)); done
+while [ $(ls | grep -c '^end[.]') -lt 40 ]; do sleep .01; done; rm -f end.*; exit 3`, dir)
+	for range 5 {
+		out, err := inRole(t, "adopting", dir, "/bin/sh", "-c", family).CombinedOutput()
+		require.NoError(t, err, "%s", out)
 	}
 }

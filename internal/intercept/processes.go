@@ -203,7 +203,7 @@ type stat struct {
 	command                     string
 	state                       byte
 	start                       uint64
-	exit                        uint32
+	exit, flags                 uint32
 }
 
 func readStat(pid int) (stat, error) {
@@ -225,7 +225,7 @@ func readStat(pid int) (stat, error) {
 	number := func(i int) int { n, _ := strconv.Atoi(f[i-3]); return n } // as proc_pid_stat(5) counts
 	s := stat{pid: pid, command: text[open+1 : end], state: f[0][0], parent: number(4), group: number(5), session: number(6)}
 	s.start, _ = strconv.ParseUint(f[22-3], 10, 64)
-	s.exit = uint32(number(52))
+	s.exit, s.flags = uint32(number(52)), uint32(number(9))
 	return s, nil
 }
 

@@ -168,6 +168,7 @@ func (s *supervisor) untilOver() {
 	s.drain()
 	s.processes.buryAll()
 	s.drain()
+	s.reapLast()
 	s.closeAll()
 	close(s.told)
 }
