@@ -13,27 +13,22 @@ import (
 )
 
 // inFlight are the calls that were received and not answered, in memory that outlives the supervisor: the callers of a
-// killed one wait for ever, and nothing else tells who they are. The guardian finds them here. A call is noted right behind
-// its receipt, so that a supervisor that is killed between the two leaves one caller more to be found by its mark only.
+// killed one wait for ever, and nothing else tells who they are. The guardian finds them here. The kernel itself writes a call into
+// its slot as it hands it over (kernel/seccomp.c, seccomp_notify_recv), so that no supervisor is killed between the receipt of a call and
+// its note.
 type inFlight struct {
-	fd    int // memfd; the guardian has it too
-	slots []inFlightCall
+	fd    int            // memfd; the guardian has it too
+	slots []seccompNotif // id 0 is a free one
 
 	mu   sync.Mutex
 	used int
 	free []int
 }
 
-// inFlightCall is a slot; id 0 is a free one. Its layout is what the guardian reads.
-type inFlightCall struct {
-	id  atomic.Uint64
-	tid atomic.Uint64
-}
-
 // maxInFlight bounds the threads that can be found: each waits in one call.
 const maxInFlight = 4096
 
-const inFlightCallSize = int(unsafe.Sizeof(inFlightCall{}))
+const inFlightCallSize = int(unsafe.Sizeof(seccompNotif{}))
 
 func newInFlight() (*inFlight, error) {
 	fd, err := unix.MemfdCreate("jsonguard-calls", unix.MFD_CLOEXEC)
@@ -50,7 +45,7 @@ func newInFlight() (*inFlight, error) {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	return &inFlight{fd: fd, slots: unsafe.Slice((*inFlightCall)(unsafe.Pointer(&memory[0])), maxInFlight)}, nil
+	return &inFlight{fd: fd, slots: unsafe.Slice((*seccompNotif)(unsafe.Pointer(&memory[0])), maxInFlight)}, nil
 }
 
 func (f *inFlight) close() {
@@ -79,22 +74,32 @@ func (f *inFlight) give(i int) {
 	if i < 0 {
 		return
 	}
-	f.slots[i].id.Store(0)
+	f.clear(i)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.free = append(f.free, i)
 }
 
+// at is where a call is to be received that then has place i: zeros, as the kernel wants them.
+func (f *inFlight) at(i int) *seccompNotif {
+	if i < 0 {
+		return &seccompNotif{}
+	}
+	f.slots[i] = seccompNotif{}
+	return &f.slots[i]
+}
+
+// set notes a call that has a place already in another one.
 func (f *inFlight) set(i int, n *seccompNotif) {
 	if i >= 0 {
-		f.slots[i].tid.Store(uint64(n.pid))
-		f.slots[i].id.Store(n.id)
+		f.slots[i].pid = n.pid
+		atomic.StoreUint64(&f.slots[i].id, n.id)
 	}
 }
 
 func (f *inFlight) clear(i int) {
 	if i >= 0 {
-		f.slots[i].id.Store(0)
+		atomic.StoreUint64(&f.slots[i].id, 0)
 	}
 }
 
@@ -107,7 +112,7 @@ func readInFlight(fd int) (calls []seccompNotif) {
 	}
 	for ; n >= inFlightCallSize; n -= inFlightCallSize {
 		if id := binary.NativeEndian.Uint64(table); id != 0 {
-			calls = append(calls, seccompNotif{id: id, pid: uint32(binary.NativeEndian.Uint64(table[8:]))})
+			calls = append(calls, seccompNotif{id: id, pid: binary.NativeEndian.Uint32(table[8:])})
 		}
 		table = table[inFlightCallSize:]
 	}

@@ -10,9 +10,27 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func init() {
+	// A supervisor that is killed as it receives the call which the next test is about, before it does anything.
+	roles["killed at receipt"] = func(args []string) int {
+		h := plainHandler(args[0])
+		received = func(r *receiver) {
+			path, err := r.mem.path(int(r.call.pid), r.call.data.args[1], r.path[:])
+			if err == nil && strings.HasSuffix(string(path), "/guarded.json") && r.call.data.number == unix.SYS_OPENAT {
+				_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+				select {}
+			}
+		}
+		s, err := Start(Command{Path: args[1], Args: args[1:]}, h)
+		if err != nil {
+			return 125
+		}
+		<-s.Done()
+		return 0
+	}
 	// A supervisor whose handler never answers an open.
 	roles["supervise silently"] = func(args []string) int {
 		h := plainHandler(args[0])
@@ -32,44 +50,53 @@ func init() {
 }
 
 // A process that nothing tells of (its environment is empty, its parents are gone) waits in a call when its supervisor is
-// killed: it is killed too, and the guardian ends.
+// killed: it is killed too, and the guardian ends. Also if that was in the moment of the receipt.
 func TestKilledWhileACallIsInFlight(t *testing.T) {
 	needs(t, "setsid", "env")
-	h := newScratchHandler(t)
-	require.NoError(t, os.WriteFile(h.target(), []byte("x"), 0o666))
-	where := filepath.Join(h.scratches, "pid")
-	cmd := inRole(t, "supervise silently", h.target(), "/bin/sh", "-c",
-		`setsid -f env -i /bin/sh -c 'echo $$ > '`+where+`'; exec cat `+h.target()+`'`)
-	cmd.Env = append(cmd.Env, "INTERCEPT_TEST_SCRATCHES="+h.scratches)
-	require.NoError(t, cmd.Start())
-	exists := func(path string) func() bool { return func() bool { _, err := os.Stat(path); return err == nil } }
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	until(t, func() bool {
-		select {
-		case <-ended:
-			t.Skip("SKIPPED: no interception here")
-		default:
-		}
-		return exists(filepath.Join(h.scratches, "asked"))()
-	})
-	raw, err := os.ReadFile(where)
-	require.NoError(t, err)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
-	require.NoError(t, err)
-	st, err := readStat(pid)
-	require.NoError(t, err)
-	environment, err := os.ReadFile(procPath(pid, "environ"))
-	require.NoError(t, err)
-	require.NotContains(t, string(environment), markName)
-	guardians := guardiansOf(t, cmd.Process.Pid)
-	require.Len(t, guardians, 1)
-	require.NoError(t, cmd.Process.Kill())
-	<-ended
-	for _, p := range append(guardians, stat{pid: pid, start: st.start}) {
-		until(t, func() bool {
-			now, err := readStat(p.pid)
-			return err != nil || now.start != p.start || now.state == 'Z'
+	for _, role := range []string{"supervise silently", "killed at receipt"} {
+		t.Run(role, func(t *testing.T) {
+			h := newScratchHandler(t)
+			require.NoError(t, os.WriteFile(h.target(), []byte("x"), 0o666))
+			where, gate := filepath.Join(h.scratches, "pid"), filepath.Join(h.scratches, "gate")
+			cmd := inRole(t, role, h.target(), "/bin/sh", "-c",
+				`setsid -f env -i /bin/sh -c 'echo $$ > `+where+`.new; mv `+where+`.new `+where+`; until [ -e `+gate+` ]; do sleep .01; done; exec cat `+h.target()+`'`)
+			cmd.Env = append(cmd.Env, "INTERCEPT_TEST_SCRATCHES="+h.scratches)
+			require.NoError(t, cmd.Start())
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			exists := func(path string) func() bool {
+				return func() bool {
+					if len(ended) > 0 && role == "supervise silently" {
+						t.Skip("SKIPPED: no interception here")
+					}
+					_, err := os.Stat(path)
+					return err == nil
+				}
+			}
+			until(t, exists(where))
+			raw, err := os.ReadFile(where)
+			require.NoError(t, err)
+			pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+			require.NoError(t, err)
+			st, err := readStat(pid)
+			require.NoError(t, err)
+			environment, err := os.ReadFile(procPath(pid, "environ"))
+			require.NoError(t, err)
+			require.NotContains(t, string(environment), markName)
+			guardians := guardiansOf(t, cmd.Process.Pid)
+			require.Len(t, guardians, 1)
+			require.NoError(t, os.WriteFile(gate, nil, 0o666))
+			if role == "supervise silently" {
+				until(t, exists(filepath.Join(h.scratches, "asked")))
+				require.NoError(t, cmd.Process.Kill())
+			}
+			<-ended
+			for _, p := range append(guardians, stat{pid: pid, start: st.start}) {
+				until(t, func() bool {
+					now, err := readStat(p.pid)
+					return err != nil || now.start != p.start || now.state == 'Z'
+				})
+			}
 		})
 	}
 }
@@ -102,6 +129,11 @@ func TestInFlight(t *testing.T) {
 	for f.place() >= 0 {
 	}
 	f.set(-1, &seccompNotif{id: 9}) // no place is left: it is not noted
+	f.at(-1).id = 9
+	require.Empty(t, readInFlight(f.fd))
+	f.at(a).id = 9 // as the kernel does
+	require.Equal(t, []seccompNotif{{id: 9}}, readInFlight(f.fd))
+	f.clear(a)
 	f.give(-1)
 	f.give(a)
 	require.Equal(t, a, f.place())

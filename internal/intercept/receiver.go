@@ -21,7 +21,7 @@ import (
 // replaceAfter gets a successor and ends when it is free again.
 type receiver struct {
 	s       *supervisor
-	call    seccompNotif
+	call    *seccompNotif // in a place of inFlight
 	mem     memory
 	path    [pathMax]byte
 	at      [pathMax + 64]byte // a path as we reach it
@@ -86,6 +86,9 @@ func (s *supervisor) newReceiver() *receiver {
 	return r
 }
 
+// received is for a test that ends the supervisor there.
+var received func(*receiver)
+
 func (r *receiver) run() {
 	defer r.s.receivers.Done()
 	// Not unlocked: the thread, whose signals are blocked, ends with the goroutine.
@@ -96,10 +99,12 @@ func (r *receiver) run() {
 	slot := r.s.inFlight.place()
 	defer r.s.inFlight.give(slot)
 	for !r.retired.Load() {
-		r.call = seccompNotif{}
-		switch e := r.s.listener.receive(&r.call); e {
+		r.call = r.s.inFlight.at(slot)
+		switch e := r.s.listener.receive(r.call); e {
 		case 0:
-			r.s.inFlight.set(slot, &r.call)
+			if received != nil {
+				received(r)
+			}
 			r.busy.Store(r.call.id)
 			if r.s.replacer.asleep.Load() {
 				select {
@@ -108,9 +113,9 @@ func (r *receiver) run() {
 				}
 			}
 			if r.s.ending.Load() {
-				r.s.listener.killCaller(&r.call)
-			} else if r.ofInterest(&r.call) {
-				call, begins, mine := r.call, r.begins, r.s.inFlight.place()
+				r.s.listener.killCaller(r.call)
+			} else if r.ofInterest(r.call) {
+				call, begins, mine := *r.call, r.begins, r.s.inFlight.place()
 				r.s.inFlight.set(mine, &call)
 				r.s.answers.Go(func() {
 					defer r.s.inFlight.give(mine)
