@@ -96,6 +96,12 @@ func (l *lab) start(cmd *exec.Cmd) *running {
 	r := &running{cmd: cmd}
 	cmd.Stdout, cmd.Stderr = &r.out, &r.out
 	require.NoError(l, cmd.Start())
+	l.Cleanup(func() { // where the test failed before it waited
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	})
 	return r
 }
 
