@@ -10,10 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootID tells one boot of the machine from another (proc_sys_kernel(5), random/boot_id).
+// bootID tells one boot of the machine from another (proc_sys_kernel(5), random/boot_id). Package os would have the file polled,
+// and make the runtime's poller for it.
 var bootID = sync.OnceValue(func() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return string(bytes.TrimSpace(id))
+	fd, err := unix.Open("/proc/sys/kernel/random/boot_id", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	id := make([]byte, 64)
+	n, err := unix.Read(fd, id)
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(id[:n]))
 })
 
 // monotonic is the time since boot in ns; it never jumps, and all processes of a boot read the same clock.

@@ -4,7 +4,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 	"sync/atomic"
 )
 
@@ -30,7 +29,7 @@ func boundHeap() (stop func()) {
 		if stopped.Load() {
 			return
 		}
-		now := percentFor(liveHeap())
+		now := percentFor(liveHeap(percent))
 		if now != percent {
 			debug.SetGCPercent(now)
 		}
@@ -50,9 +49,10 @@ func percentFor(live uint64) int {
 	return max(heapPercent, int(heapRoom*100/live))
 }
 
-// liveHeap is what the last collection left, in bytes.
-func liveHeap() uint64 {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	return live[0].Value.Uint64()
+// liveHeap is about what the last collection left, in bytes: percent of it may be garbage until the next one. Package
+// runtime/metrics says it outright, and makes a table of all that it can say each time that a program starts.
+func liveHeap(percent int) uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.NextGC * 100 / uint64(100+percent)
 }

@@ -52,7 +52,11 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetVersionTemplate("jsonguard {{.Version}}\n")
-	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+	root.SetUsageFunc(func(cmd *cobra.Command) error { // the template is made when it is needed
+		root.SetUsageFunc(nil)
+		root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+		return cmd.Usage()
+	})
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
 	root.SuggestionsMinimumDistance = 2

@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
-	"time"
 
 	"jsonguard/internal/watch/page"
 )
@@ -29,8 +27,7 @@ func (a *app) serve(server *page.Server, f watchFlags) (url string, shut func(),
 		return "", nil, &problem{op: "watch: listen on", path: f.serve, err: listenError(err), status: statusIO}
 	}
 	url = "http://" + reachedAt(listener.Addr()) + "/"
-	s := &http.Server{Handler: server.Handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	go func() { _ = s.Serve(listener) }() // until it is closed
+	go func() { _ = server.Serve(listener) }() // until it is closed
 	if a.json {
 		var o object
 		o.add("serving", url)
@@ -38,7 +35,7 @@ func (a *app) serve(server *page.Server, f watchFlags) (url string, shut func(),
 	} else {
 		a.warn("the page is at " + url)
 	}
-	return url, func() { _ = s.Close() }, nil
+	return url, server.Close, nil
 }
 
 // reachedAt is what a browser asks for: the name of this machine, where it is at all of its addresses.

@@ -76,6 +76,11 @@ func (d *osDir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) 
 	if err != nil {
 		return nil, d.fail("open", name, err)
 	}
+	if flag&unix.O_NONBLOCK != 0 { // it was for open; package os would try to have the file polled, and make a poller for that
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flag&unix.O_APPEND); err != nil {
+			return nil, errors.Join(d.fail("open", name, err), unix.Close(fd))
+		}
+	}
 	f := &osFile{os.NewFile(uintptr(fd), d.at(name))}
 	if flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL {
 		if err := f.SetMode(perm); err != nil {

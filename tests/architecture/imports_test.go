@@ -96,6 +96,9 @@ func TestTheCommandCarriesNoParquet(t *testing.T) {
 	require.Contains(t, string(out), "jsonguard/sidecar")
 	require.NotContains(t, string(out), "parquet-go")
 	require.NotContains(t, string(out), "blackfriday", "Markdown for manual pages takes as long to start as half a verb")
+	for _, costly := range []string{"net/http", "crypto/tls", "runtime/metrics"} {
+		require.NotContains(t, strings.Fields(string(out)), costly, "each start of the program pays for it (docs/adr/0027)")
+	}
 }
 
 // Tests that run the command as a process get it from tests/command, which knows how a mutant reaches it: built in another

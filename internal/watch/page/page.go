@@ -10,10 +10,10 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
+	"io"
 	"net"
-	"net/http"
 	"os"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -32,10 +32,14 @@ type Server struct {
 	number  int
 	changed chan struct{} // closed when there is a newer one
 	readers int
+
+	listener net.Listener
+	conns    map[net.Conn]struct{}
+	closed   bool
 }
 
 // New makes a Server that has nothing to show yet.
-func New() *Server { return &Server{changed: make(chan struct{})} }
+func New() *Server { return &Server{changed: make(chan struct{}), conns: map[net.Conn]struct{}{}} }
 
 const (
 	maxReaders = 64
@@ -96,34 +100,54 @@ func (s *Server) leave() {
 	s.readers--
 }
 
-// Handler serves the page at /, the states as server-sent events at /events and the newest one at /state.json.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	files, err := fs.Sub(assets, "assets")
-	if err != nil {
-		panic(err) // it is built in
+// answer serves the page at /, the states as server-sent events at /events and the newest one at /state.json.
+func (s *Server) answer(a *answer, r request) {
+	a.set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	a.set("X-Content-Type-Options", "nosniff")
+	a.set("Referrer-Policy", "no-referrer")
+	a.set("Cross-Origin-Resource-Policy", "same-origin")
+	a.set("Cache-Control", "no-store")
+	hostname, _ := os.Hostname()
+	switch {
+	case !ownHost(r.host, hostname):
+		a.fail(421, "this host name is not mine")
+	case r.method != "GET" && r.method != "HEAD":
+		a.set("Allow", "GET, HEAD")
+		a.fail(405, "there is nothing to change here")
+	case r.path == "/events":
+		s.events(a)
+	case r.path == "/state.json":
+		s.state(a)
+	default:
+		file(a, r.path)
 	}
-	mux.Handle("/", http.FileServerFS(files))
-	mux.HandleFunc("/events", s.events)
-	mux.HandleFunc("/state.json", s.state)
-	host, _ := os.Hostname()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store")
-		switch {
-		case !ownHost(r.Host, host):
-			http.Error(w, "this host name is not mine", http.StatusMisdirectedRequest)
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			h.Set("Allow", "GET, HEAD")
-			http.Error(w, "there is nothing to change here", http.StatusMethodNotAllowed)
-		default:
-			mux.ServeHTTP(w, r)
-		}
-	})
+}
+
+// file serves one of the assets.
+func file(a *answer, name string) {
+	if name == "/" || name == "" {
+		name = "/index.html"
+	}
+	content, err := assets.ReadFile("assets" + name)
+	if err != nil {
+		a.fail(404, "there is no such page")
+		return
+	}
+	a.whole(200, contentType(name), string(content))
+}
+
+func contentType(name string) string {
+	switch path.Ext(name) {
+	case ".html":
+		return "text/html; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	case ".js":
+		return "text/javascript; charset=utf-8"
+	case ".svg":
+		return "image/svg+xml"
+	}
+	return "application/octet-stream"
 }
 
 // ownHost says whether a Host header names this machine: by an address, which no DNS can change, or by a name of its own.
@@ -136,43 +160,45 @@ func ownHost(header, hostname string) bool {
 	return net.ParseIP(name) != nil || strings.EqualFold(name, "localhost") || hostname != "" && strings.EqualFold(name, hostname)
 }
 
-func (s *Server) state(w http.ResponseWriter, r *http.Request) {
+func (s *Server) state(a *answer) {
 	text, _, _ := s.latest()
 	if text == nil {
-		http.Error(w, "nothing was seen yet", http.StatusServiceUnavailable)
+		a.fail(503, "nothing was seen yet")
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(text, '\n')) // a reader that went away is no error of ours
+	a.whole(200, "application/json", string(text)+"\n")
 }
 
-func (s *Server) events(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	if r.Method == http.MethodHead {
+func (s *Server) events(a *answer) {
+	if !a.head && !s.enter() {
+		a.set("Retry-After", "10")
+		a.fail(503, "too many readers")
 		return
 	}
-	if !s.enter() {
-		w.Header().Set("Retry-After", "10")
-		http.Error(w, "too many readers", http.StatusServiceUnavailable)
+	a.set("Content-Type", "text/event-stream")
+	if a.head {
+		_ = a.begin(200) // who went away is no error of ours
 		return
 	}
 	defer s.leave()
-	out := http.NewResponseController(w)
+	if a.begin(200) != nil || a.write("retry: 1000\n\n") != nil {
+		return
+	}
+	gone := make(chan struct{})
+	if a.conn.SetReadDeadline(time.Time{}) != nil {
+		return
+	}
+	go func() { // ends with the connection
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, a.conn)
+	}()
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	sent := 0
-	send := func(text string) bool {
-		_ = out.SetWriteDeadline(time.Now().Add(patience)) // where there is none, TCP gives up in the end
-		_, err := w.Write([]byte(text))
-		return err == nil && out.Flush() == nil
-	}
-	if !send("retry: 1000\n\n") {
-		return
-	}
 	for {
 		text, number, changed := s.latest()
 		if number != sent {
-			if !send(fmt.Sprintf("id: %d\ndata: %s\n\n", number, text)) {
+			if a.write(fmt.Sprintf("id: %d\ndata: %s\n\n", number, text)) != nil {
 				return
 			}
 			sent = number
@@ -180,10 +206,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-changed:
 		case <-beat.C:
-			if !send(":\n\n") {
+			if a.write(":\n\n") != nil {
 				return
 			}
-		case <-r.Context().Done():
+		case <-gone:
 			return
 		}
 	}

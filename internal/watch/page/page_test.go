@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -19,11 +18,20 @@ import (
 	"jsonguard/internal/watch"
 )
 
-func served(t *testing.T) (*Server, *httptest.Server) {
+// site is where a Server is.
+type site struct{ URL, address string }
+
+func served(t *testing.T) (*Server, site) {
 	s := New()
-	h := httptest.NewServer(s.Handler())
-	t.Cleanup(h.Close)
-	return s, h
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() {
+		s.Close()
+		require.NoError(t, <-ended)
+	})
+	return s, site{"http://" + l.Addr().String(), l.Addr().String()}
 }
 
 func ask(t *testing.T, method, url, host string) (*http.Response, string) {
@@ -144,7 +152,7 @@ func versionsUntil(lines *bufio.Scanner, want int) error {
 func TestManyReadersAndASlowOne(t *testing.T) {
 	s, h := served(t)
 	s.Publish(watch.State{})
-	asleep, err := net.Dial("tcp", h.Listener.Addr().String())
+	asleep, err := net.Dial("tcp", h.address)
 	require.NoError(t, err)
 	defer asleep.Close()
 	_, err = io.WriteString(asleep, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
