@@ -106,21 +106,33 @@ func (c *child) wait() (ended, error) {
 // program's own text, as in python3 -c 'd={}'.
 var braces = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(--?[A-Za-z0-9][A-Za-z0-9._-]*=)?\{\}$`) })
 
-// bracesOf are programs to which {} means something else.
-var bracesOf = []string{"find", "xargs", "parallel"}
+// bracesOf are programs to which {} means something else, behind one of these arguments of theirs, if any: env find . -exec … {}
+var bracesOf = map[string][]string{
+	"find": {"-exec", "-execdir", "-ok", "-okdir"}, "fd": {"-x", "-X", "--exec", "--exec-batch"}, "fdfind": {"-x", "-X", "--exec", "--exec-batch"},
+	"xargs": nil, "parallel": nil,
+}
 
 // fill puts a path where the arguments of a program have braces.
 func fill(argv []string, path string) []string {
 	out := slices.Clone(argv)
-	if slices.Contains(bracesOf, filepath.Base(argv[0])) {
-		return out
-	}
-	for i := range out[1:] {
-		if arg := out[i+1]; braces().MatchString(arg) {
-			out[i+1] = strings.TrimSuffix(arg, "{}") + path
+	for i, arg := range argv {
+		if i > 0 && braces().MatchString(arg) && !theirs(argv[:i]) {
+			out[i] = strings.TrimSuffix(arg, "{}") + path
 		}
 	}
 	return out
+}
+
+// theirs says whether {} behind these arguments means something to one of the programs in them: what wraps it (env, nice, timeout)
+// may come first.
+func theirs(before []string) bool {
+	for i, program := range before {
+		behind, known := bracesOf[filepath.Base(program)]
+		if known && (behind == nil || slices.ContainsFunc(before[i+1:], func(arg string) bool { return slices.Contains(behind, arg) })) {
+			return true
+		}
+	}
+	return false
 }
 
 // filled says whether there is a place for a path in the arguments.

@@ -40,7 +40,7 @@ left alone.
 Where that is not possible, CMD gets a private copy of the one FILE (--mode copy), which is merged at each complete write,
 and when CMD ends. So that one command line serves both: an argument that is {}, or --NAME={}, and the environment variable
 JSONGUARD_FILE (--env names another) are FILE under interception and its copy otherwise. Any other {} is CMD's own text
-and stays, and so does each of find, xargs and parallel. -v says which mode it is and why. --mode intercept fails where it
+and stays, and so does each of find, xargs, parallel and fd. -v says which mode it is and why. --mode intercept fails where it
 is not possible, and leaves every argument as it is.
 
 Programs under interception gain no privileges: setuid and file capabilities have no effect (no_new_privs). Write sudo

@@ -132,6 +132,7 @@ func TestAutoIntercepts(t *testing.T) {
 	for _, own := range [][]string{
 		{"auto", "python3", "-c", "d={}; d['k']={}; open('a.json','w').write(str(d).replace(chr(39),chr(34)))"},
 		{"auto", "find", ".", "-name", "a.json", "-exec", "sh", "-c", `printf '{"k": {%s' '}}' > "$0"`, "{}", ";"},
+		{"auto", "env", "A=b", "find", ".", "-name", "a.json", "-exec", "sh", "-c", `printf '{"k": {%s' '}}' > "$0"`, "{}", ";"},
 		{"intercept", "sh", "-c", `echo "{\"k\": $0}" > a.json`, "{}"},
 	} {
 		if _, err := exec.LookPath(own[1]); err != nil {
@@ -146,6 +147,18 @@ func TestAutoIntercepts(t *testing.T) {
 		content, err := os.ReadFile(file)
 		require.NoError(t, err)
 		require.JSONEq(t, `{"k": {}}`, string(content), "%q: %s", own, out)
+	}
+
+	// Nor is any where no one file is meant.
+	require.NoError(t, os.WriteFile(file, []byte("{\"n\": 1}\n"), 0o644))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "sub"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "sub", "a.json"), []byte("{\"n\": 2}\n"), 0o644))
+	for _, files := range [][]string{nil, {"--file", "a.json"}} {
+		cmd = jsonguard(t, append(append([]string{"exec"}, files...), "--", "find", ".", "-name", "a.json", "-exec", "cat", "{}", ";")...)
+		cmd.Dir = dir
+		out, err = cmd.Output()
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{`{"n": 1}`, `{"n": 2}`}, strings.Split(strings.TrimSpace(string(out)), "\n"), "%v", files)
 	}
 
 	// A pattern is nobody's name.

@@ -203,7 +203,18 @@ func TestFillLeavesTheProgramsOwnTextAlone(t *testing.T) {
 	for _, own := range []string{"d={}", "{}:{}", "print({})", "--eval=d={}", "-={}", "--a b={}", "{} ", "--db={}:{}", "{}\n"} {
 		require.Equal(t, []string{"{}", own}, fill([]string{"{}", own}, "/c"), "the program's own text")
 	}
-	require.Equal(t, []string{"/usr/bin/find", ".", "-exec", "cat", "{}", ";"}, fill([]string{"/usr/bin/find", ".", "-exec", "cat", "{}", ";"}, "/c"))
+	for _, own := range [][]string{
+		{"/usr/bin/find", ".", "-exec", "cat", "{}", ";"},
+		{"env", "A=b", "find", ".", "-execdir", "cat", "{}", "+"},
+		{"timeout", "5", "xargs", "-I{}", "cat", "{}"},
+		{"nice", "parallel", "cat", "{}", ":::", "a"},
+		{"fd", "-x", "cat", "{}"},
+	} {
+		require.Equal(t, own, fill(own, "/c"))
+		require.False(t, filled(own))
+	}
+	require.Equal(t, []string{"runner", "find", "/c"}, fill([]string{"runner", "find", "{}"}, "/c"), "a word of its own")
+	require.Equal(t, []string{"runner", "/c", "-exec", "/c"}, fill([]string{"runner", "{}", "-exec", "{}"}, "/c"))
 }
 
 func TestExecFailuresBeforeTheProgramAre125(t *testing.T) {
