@@ -84,7 +84,7 @@ type Handler interface {
 	Exempt(pid int) bool
 
 	// Behind is told of calls that concern nothing of interest, while something is Pending: the first one of a thread, or of a
-	// program that it executes (begins), and the first one after each close by which a thread opens a file for writing. What
+	// program that it executes (begins), and the first one or two after each close by which a thread opens a file for writing. What
 	// is due to be seen then should be, because lstat(2), which is not trapped, may come next: of tar(1), started right behind a
 	// write, or of a program that packs what it has just written. The call waits.
 	Behind(c *Call, begins bool)
