@@ -36,6 +36,29 @@ func TestLawIdentity(t *testing.T) {
 	})
 }
 
+// Under a policy that takes whole versions, merge(b, o, b) is o, byte for byte, whatever its rules.
+func TestLawTakenWhole(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		strategy := rapid.SampledFrom(append(merge.Strategies(), "")).Draw(t, "strategy")
+		pol := &merge.Policy{Rules: []merge.Rule{{At: "/**", Merge: strategy}}, Strict: rapid.Bool().Draw(t, "strict"), Adopt: rapid.Bool().Draw(t, "adopt")}
+		if strategy == merge.Keyed {
+			pol.Rules[0].Key = []string{"a"}
+		}
+		require.True(t, pol.TakesWhole())
+		b := anyDocument(t)
+		base := anyDialect(t, "base in").write(b)
+		ours := anyDialect(t, "ours in").write(edited(t, b))
+		got, conflicts := mergeTexts(t, base, ours, base, pol)
+		require.Equal(t, string(ours), string(got))
+		require.Empty(t, conflicts)
+	})
+	for _, pol := range []*merge.Policy{
+		{Duplicates: "reject"}, {Duplicates: "collapse"}, {Renames: make([]merge.Rename, 1)}, {Derived: make([]merge.Derivation, 1)},
+	} {
+		require.False(t, pol.TakesWhole())
+	}
+}
+
 // naive is the merge of dictionaries that anybody would write down: member by member, a list and everything else as one
 // value. sure is false where it has no opinion: lists that both sides changed.
 func naive(base, ours, theirs any) (out any, sure bool) {

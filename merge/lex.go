@@ -121,6 +121,19 @@ type meeting struct {
 	at       int
 	open     []byte // '{' or '[' of each open container
 	anywhere bool   // whatever is open
+	orBehind bool   // at the first such place from at on: open is what is open there; the end of the text is none
+}
+
+// here says whether a value that ends at src[i] ends at m.
+func (m *meeting) here(src []byte, i int, stack []byte) bool {
+	if !m.orBehind {
+		return i == m.at && (m.anywhere || bytes.Equal(stack, m.open))
+	}
+	if i < m.at || i == len(src) { // the text may go on with another digit
+		return false
+	}
+	m.open = append(m.open[:0], stack...)
+	return true
 }
 
 // scanOn goes on at src[i], where a value starts or, with ended, where one ended in the containers that are open. It keeps
@@ -181,13 +194,11 @@ func scanOn(src []byte, i int, stack []byte, ended bool, m *meeting, ext *extent
 			if len(stack) == 0 {
 				return i, false, nil
 			}
-			if ext != nil {
-				if !ended {
-					ext.child(i)
-				}
-				if m != nil && i == m.at && (m.anywhere || bytes.Equal(stack, m.open)) {
-					return i, true, nil
-				}
+			if ext != nil && !ended {
+				ext.child(i)
+			}
+			if m != nil && m.here(src, i, stack) {
+				return i, true, nil
 			}
 			ended = false
 			if i < len(src) && src[i] <= ' ' {

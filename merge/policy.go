@@ -73,6 +73,12 @@ func Strategies() []Strategy {
 	return []Strategy{Ours, Theirs, First, Last, Fail, Sum, Max, Min, Delete, Atomic, Append, Set, Keyed, Renumber}
 }
 
+// TakesWhole says that under this policy a version which was made from exactly what is there becomes what is there, byte for
+// byte, so that neither has to be looked at.
+func (p *Policy) TakesWhole() bool {
+	return p == nil || len(p.Renames) == 0 && len(p.Derived) == 0 && p.Duplicates == ""
+}
+
 // Check says what is wrong with a policy.
 func (p *Policy) Check() error {
 	_, err := p.compile()

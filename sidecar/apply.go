@@ -22,6 +22,9 @@ func (f *fold) apply() error {
 	if f.appendOnly() {
 		return nil
 	}
+	if done, err := f.takeWhole(); done || err != nil {
+		return err
+	}
 	begin := f.open
 	if f.own.restore != nil {
 		begin = f.restore
@@ -237,7 +240,7 @@ func (f *fold) preparedChange() *merge.Change {
 	}
 	for _, p := range f.pending {
 		if p.from.scratch != nil {
-			if made, ok := f.g.session.preparedFor(p.from.name); ok {
+			if made := f.g.session.preparedFor(p.from.name); made.change != nil {
 				return made.change
 			}
 		}

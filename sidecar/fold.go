@@ -46,8 +46,9 @@ type fold struct {
 	ownErr     error
 	unread     error // why the sidecar that this fold is for could not be read
 
-	doc       *merge.Document // nil: the block below is all there is
+	doc       *merge.Document // nil: one of the two below is all there is
 	content   pieces          // of doc, when all is applied
+	whole     *closedText     // what the target becomes, as it is
 	block     []byte          // JSON Lines: appended in place
 	conflicts []Conflict
 	rejected  []rejection
@@ -196,6 +197,9 @@ func (f *fold) run() (Result, error) {
 		}
 		var err error
 		if changed, err = f.publish(); err != nil {
+			if f.whole != nil {
+				f.g.session.forget(f.pending[0].from.name) // the next fold looks at it again
+			}
 			return Result{}, err
 		}
 		f.noteFolded()
@@ -232,6 +236,9 @@ func (f *fold) result(changed bool) Result {
 func (f *fold) close() {
 	if f.target != nil && f.target.file != nil {
 		f.lock.replaced = append(f.lock.replaced, f.target.file)
+	}
+	if f.whole != nil {
+		_ = f.whole.file.Close()
 	}
 	for _, sc := range f.sidecars {
 		sc.release()

@@ -59,33 +59,17 @@ func (p pieces) hash() string {
 	return h.String()
 }
 
-// writeTo writes them to the beginning of a file. Small ones go together, and while one part of a large version is
-// copied, the disk writes the one before it.
+// writeTo writes them to the beginning of a file. Small ones go together.
 func (p pieces) writeTo(f vfs.File) error {
-	const large, part = 64 << 10, 8 << 20
+	const large = 64 << 10
 	var small []byte
-	at, begun := int64(0), int64(0)
-	write := func(b []byte) error {
-		for len(b) > 0 {
-			n := min(len(b), part)
-			if err := writeWhole(f, b[:n], at); err != nil {
-				return err
-			}
-			b = b[n:]
-			at += int64(n)
-			if at-begun >= part {
-				vfs.StartWriteback(f, begun, at-begun)
-				begun = at
-			}
-		}
-		return nil
-	}
+	w := writer{f: f}
 	for _, piece := range p {
 		if len(small)+len(piece) <= large {
 			small = append(small, piece...)
 			continue
 		}
-		if err := write(small); err != nil {
+		if err := w.write(small); err != nil {
 			return err
 		}
 		small = small[:0]
@@ -93,9 +77,32 @@ func (p pieces) writeTo(f vfs.File) error {
 			small = append(small, piece...)
 			continue
 		}
-		if err := write(piece); err != nil {
+		if err := w.write(piece); err != nil {
 			return err
 		}
 	}
-	return write(small)
+	return w.write(small)
+}
+
+// writer writes a file from its beginning on. While one part of a large version is copied, the disk writes the one before it.
+type writer struct {
+	f         vfs.File
+	at, begun int64
+}
+
+func (w *writer) write(b []byte) error {
+	const part = 8 << 20
+	for len(b) > 0 {
+		n := min(len(b), part)
+		if err := writeWhole(w.f, b[:n], w.at); err != nil {
+			return err
+		}
+		b = b[n:]
+		w.at += int64(n)
+		if w.at-w.begun >= part {
+			vfs.StartWriteback(w.f, w.begun, w.at-w.begun)
+			w.begun = w.at
+		}
+	}
+	return nil
 }

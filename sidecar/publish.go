@@ -17,11 +17,18 @@ var errNeedsRecord = errors.New("needs a commit record")
 
 // publish makes the outcome durable and visible. Every fsync here was removed once to see a change lost.
 func (f *fold) publish() (changed bool, err error) {
-	if f.doc == nil {
-		changed = len(f.block) > 0
-	} else {
+	switch {
+	case f.whole != nil:
+		same, err := f.target.sameAs(f.whole.file)
+		if err != nil {
+			return false, err
+		}
+		changed = !same
+	case f.doc != nil:
 		f.content = f.doc.Parts()
 		changed = !f.content.equal(f.target.content)
+	default:
+		changed = len(f.block) > 0
 	}
 	if !changed && maps.Equal(f.marks, f.after) && len(f.conflicts) == 0 {
 		return false, nil // a change that equals what is there writes nothing
@@ -55,7 +62,7 @@ func (f *fold) publish() (changed bool, err error) {
 	switch {
 	case !changed:
 		err = f.record(next)
-	case f.doc == nil:
+	case f.doc == nil && f.whole == nil:
 		err = f.appendBlock(next)
 	default:
 		err = f.replaceRecorded(next)
@@ -79,7 +86,7 @@ func (f *fold) versionIn(c *commit) *Published {
 		return nil
 	}
 	x := f.pending[0].from.scratch
-	if x == nil || !f.content.equal(pieces{x.content}) {
+	if x == nil || f.whole == nil && !f.content.equal(pieces{x.content}) {
 		return nil
 	}
 	return &Published{f.pending[0].from.name, c.To.Inode, c.To.Size, time.Unix(0, c.To.MTime)}
@@ -118,7 +125,7 @@ func (f *fold) recordRedo(c *commit) error {
 // looked, and take our temporary file away before they read the target: so either we see that directory now, or the
 // rename fails, or they read what we made.
 func (f *fold) replace() error {
-	temp, _, err := f.createTemp(f.content)
+	temp, _, err := f.createTemp(f.outcome())
 	if err != nil {
 		return err
 	}
@@ -148,8 +155,8 @@ func (g *Guard) guarded() bool {
 
 // replaceRecorded writes the commit record between the temporary file and the rename.
 func (f *fold) replaceRecorded(next *commit) error {
-	hash := inBackground(f.content.hash)
-	temp, info, err := f.createTemp(f.content)
+	hash := inBackground(f.outcome().hash)
+	temp, info, err := f.createTemp(f.outcome())
 	to := identify(info, hash())
 	if err != nil {
 		return err
@@ -182,7 +189,7 @@ func (f *fold) replaceRecorded(next *commit) error {
 	if err := f.recordRedo(next); err != nil {
 		return err
 	}
-	if err := f.overwriteTarget(f.content); err != nil {
+	if err := f.overwriteTarget(f.outcome()); err != nil {
 		return fmt.Errorf("%w: overwrite: %w", ErrNotDurable, err)
 	}
 	f.g.swept = false // the temporary file has served
@@ -235,7 +242,7 @@ func inBackground[T any](compute func() T) func() T {
 
 // createTemp writes content to a synced temporary file with a name that was never used, as the target in mode,
 // owner and attributes.
-func (f *fold) createTemp(content pieces) (string, vfs.Info, error) {
+func (f *fold) createTemp(content versionText) (string, vfs.Info, error) {
 	name := f.g.newTempName()
 	file, err := f.g.parent.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -253,7 +260,7 @@ func (f *fold) createTemp(content pieces) (string, vfs.Info, error) {
 	return name, info, nil
 }
 
-func (f *fold) fillTemp(file vfs.File, content pieces) (vfs.Info, error) {
+func (f *fold) fillTemp(file vfs.File, content versionText) (vfs.Info, error) {
 	if err := content.writeTo(file); err != nil {
 		return vfs.Info{}, err
 	}
@@ -302,7 +309,7 @@ func (f *fold) readTemp(name string) (*tempFile, error) {
 	return &tempFile{identify(info, contentHash(content)), content}, nil
 }
 
-func (f *fold) overwriteTarget(content pieces) error {
+func (f *fold) overwriteTarget(content versionText) error {
 	file, err := f.g.parent.OpenFile(f.g.name, os.O_RDWR, 0)
 	if err != nil {
 		return err

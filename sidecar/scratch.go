@@ -18,9 +18,29 @@ import (
 // scratchFile is a closed scratch file as the fold sees it.
 type scratchFile struct {
 	about   about
-	content []byte
-	dir     vfs.Dir // open during the fold
+	content []byte    // nil: not read yet
+	whole   wholeText // zero: it was not looked at in parts
+	dir     vfs.Dir   // open during the fold
 	n       string
+}
+
+// read has its content in memory. errDiscarded: it is not there any more.
+func (x *scratchFile) read() error {
+	if x.content != nil {
+		return nil
+	}
+	file, err := x.dir.OpenFile(x.n+scratchSuffix, os.O_RDONLY, 0)
+	if isMissing(err) {
+		return errDiscarded
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	defer file.Close()
+	if x.content, err = readFrom(file, x.about.Skip); err != nil {
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	return nil
 }
 
 // sessionDir is one directory of views/ that belongs to a Session.
@@ -152,15 +172,12 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 		return err
 	}
 	sc := &sidecarFile{name: sd.id + "." + n, readJournal: readJournal{header: x.about.header}, scratch: x}
-	made, known := f.g.session.preparedFor(sc.name)
-	if known = known && !x.about.Additions && int64(len(made.change.Ours())) == info.Size; known {
-		x.content = made.change.Ours() // what was closed does not change any more
-	} else if x.content, err = readFrom(file, x.about.Skip); err != nil {
+	torn, err := f.look(x, file, info.Size, f.g.session.preparedFor(sc.name))
+	if err != nil {
 		return err
 	}
 	l := line{Seq: 1, Generation: x.about.Generation, Monotonic: max(x.about.Monotonic, monotonicOf(info.MTime)), Additions: x.about.Additions}
 	rewrite := f.g.format == merge.Lines && x.about.Skip == 0 && !x.about.Finished
-	torn := !known && Complete(x.content, f.g.format) != nil
 	if x.about.Boot != f.g.boot && x.about.Skip == 0 { // lines behind a hole are whole or not there
 		whole, based, err := f.survived(x)
 		if err != nil {
@@ -179,6 +196,28 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 	sc.makeUp(l)
 	f.pending = append(f.pending, pendingLine{&sc.lines[0], sc})
 	return nil
+}
+
+// look finds out whether a closed scratch file is torn. What was closed does not change any more: what was made of it, or
+// seen in it, counts.
+func (f *fold) look(x *scratchFile, file vfs.File, size int64, made preparedScratch) (torn bool, err error) {
+	switch {
+	case made.change != nil && !x.about.Additions && int64(len(made.change.Ours())) == size:
+		x.content = made.change.Ours()
+	case made.hash != "" && made.size == size:
+		x.whole = made.wholeText
+	case f.g.format == merge.JSON && x.about.Skip == 0:
+		if x.whole, err = checkWhole(file); errors.Is(err, ErrTorn) {
+			return true, nil
+		}
+		return false, err
+	default:
+		if x.content, err = readFrom(file, x.about.Skip); err != nil {
+			return false, err
+		}
+		return Complete(x.content, f.g.format) != nil, nil
+	}
+	return false, nil
 }
 
 // Complete says why content is not a whole document (ErrTorn). An empty one never is: that is what opening for writing
@@ -239,16 +278,20 @@ var errDiscarded = errors.New("scratch file was discarded")
 
 // applyScratch merges what a writer closed.
 func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
-	made, ok := f.g.session.preparedFor(p.from.name)
-	if !ok {
-		base, err := f.g.madeFrom(p.from.scratch.dir, &p.from.scratch.about, p.from.scratch.content)
+	x := p.from.scratch
+	made := f.g.session.preparedFor(p.from.name)
+	if made.change == nil {
+		if err := x.read(); err != nil {
+			return nil, err
+		}
+		base, err := f.g.madeFrom(x.dir, &x.about, x.content)
 		if err != nil {
-			if _, serr := p.from.scratch.dir.Stat(p.from.scratch.n + scratchSuffix); isMissing(serr) {
+			if _, serr := x.dir.Stat(x.n + scratchSuffix); isMissing(serr) {
 				return nil, errDiscarded
 			}
 			return nil, err
 		}
-		if made, err = f.g.prepareScratch(base, p.from.scratch.content, p.from.made.Additions); err != nil {
+		if made, err = f.g.prepareScratch(base, x.content, p.from.made.Additions); err != nil {
 			return nil, err
 		}
 	}
@@ -274,6 +317,9 @@ func (f *fold) copyMakersMeta(file vfs.File) error {
 
 // keepTornScratch puts what a dead writer left into quarantine, on disk, before it goes from views/.
 func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile) error {
+	if err := x.read(); err != nil {
+		return err
+	}
 	name := ""
 	if len(bytes.TrimSpace(x.content)) > 0 {
 		id := sd.id + "." + x.n
@@ -311,6 +357,9 @@ func (f *fold) survived(x *scratchFile) (whole, based bool, err error) {
 		if _, intact, err := readBase(x.dir, name); err != nil || !intact {
 			return false, false, err
 		}
+	}
+	if x.whole.hash != "" {
+		return x.whole.hash == x.about.Hash, true, nil
 	}
 	return contentHash(x.content) == x.about.Hash, true, nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,15 +42,17 @@ type Session struct {
 
 	mu       sync.Mutex
 	prepared map[string]preparedScratch
+	wholes   []wholeText
 	seen     uint64 // generation
 
 	closed atomic.Bool
 }
 
-// preparedScratch is a diff that was made before any lock was taken.
+// preparedScratch is what was found out about a scratch file before any lock was taken: its diff, or that it is whole.
 type preparedScratch struct {
 	change *merge.Change
 	isNew  bool // made from a missing document
+	wholeText
 }
 
 const (
@@ -71,6 +74,7 @@ type Writer struct {
 type Bases struct {
 	Versions [][]byte
 	Likely   int
+	Files    []io.ReaderAt // for Create: where not nil, it holds the version with this index, and does not change
 }
 
 // madeFrom is the index of the one that content was made from.
@@ -152,12 +156,19 @@ func (g *Guard) checkContent() error {
 	if g.format == merge.Lines {
 		return nil
 	}
-	content, err := readFile(g.parent, g.name)
+	file, err := g.parent.OpenFile(g.name, os.O_RDONLY, 0)
 	if err != nil {
 		return ignoreMissing(err)
 	}
-	_, err = merge.Parse(content, g.format)
-	return err
+	defer file.Close()
+	if _, err := checkWhole(file); !errors.Is(err, ErrTorn) {
+		return err
+	}
+	content, _, err := readAll(file) // which may be empty, and if not is said to be what it is
+	if err != nil {
+		return err
+	}
+	return merge.Valid(content, g.format)
 }
 
 // Guard folds what is pending, and may wait for the target's lock.
@@ -343,12 +354,16 @@ func (s *Session) begin(w Writer, bases Bases, skip int64, additions bool) (*Scr
 	}
 	x.about.ID = s.sidecar(x.n)
 	for i, base := range bases.Versions {
-		name := ""
-		if base != nil {
-			name = fmt.Sprintf("%s%s%d.%s", x.n, baseSuffix, i, contentHash(base))
-			if err := s.write(name, base); err != nil {
-				return nil, err
-			}
+		name, err := "", error(nil)
+		prefix := fmt.Sprintf("%s%s%d", x.n, baseSuffix, i)
+		if i < len(bases.Files) && bases.Files[i] != nil {
+			name, err = s.copyBase(prefix, bases.Files[i])
+		} else if base != nil {
+			name = prefix + "." + contentHash(base)
+			err = s.write(name, base)
+		}
+		if err != nil {
+			return nil, err
 		}
 		x.about.Bases = append(x.about.Bases, name)
 	}
@@ -380,6 +395,26 @@ func (s *Session) writeBehind(name string, hole int64, content []byte) error {
 		err = writeWhole(f, content, hole)
 	}
 	return errors.Join(err, f.Close())
+}
+
+// copyBase is write for a base that is not in memory.
+func (s *Session) copyBase(prefix string, from io.ReaderAt) (name string, err error) {
+	hidden := prefix + unbornSuffix
+	f, err := s.dir.OpenFile(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.store.perm)
+	if err != nil {
+		return "", err
+	}
+	var sum hasher
+	w := writer{f: f}
+	err = eachPart(from, func(p []byte) error {
+		sum.add(p)
+		return w.write(p)
+	})
+	name = prefix + "." + sum.String()
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = s.dir.Rename(hidden, name)
+	}
+	return name, err
 }
 
 func (s *Session) writeAbout(x *Scratch) error {
@@ -700,9 +735,7 @@ func (x *Scratch) Prepare(content []byte, bases Bases) (int, error) {
 	if err != nil {
 		return 0, x.s.g.fail("diff", err, "")
 	}
-	x.s.mu.Lock()
-	x.s.prepared[x.Sidecar()] = made
-	x.s.mu.Unlock()
+	x.s.note(x.Sidecar(), made)
 	if _, err := x.s.dir.Stat(x.n + scratchSuffix); err != nil { // another has folded it meanwhile
 		x.s.forget(x.Sidecar())
 	}
@@ -711,17 +744,22 @@ func (x *Scratch) Prepare(content []byte, bases Bases) (int, error) {
 
 func (g *Guard) prepareScratch(base, ours []byte, additions bool) (preparedScratch, error) {
 	change, err := prepare(base, ours, additions, g)
-	return preparedScratch{change, base == nil}, err
+	return preparedScratch{change: change, isNew: base == nil}, err
 }
 
-func (s *Session) preparedFor(sidecar string) (preparedScratch, bool) {
+func (s *Session) note(sidecar string, made preparedScratch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.prepared[sidecar] = made
+}
+
+func (s *Session) preparedFor(sidecar string) preparedScratch {
 	if s == nil {
-		return preparedScratch{}, false
+		return preparedScratch{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	made, ok := s.prepared[sidecar]
-	return made, ok
+	return s.prepared[sidecar]
 }
 
 // forget drops a diff that has served.
@@ -764,6 +802,10 @@ func (g *Guard) overlay(ctx context.Context) (content []byte, overlay bool, err 
 	if err := f.apply(); err != nil {
 		return nil, false, err
 	}
+	if f.whole != nil {
+		content, _, err = readAll(f.whole.file)
+		return content, true, err
+	}
 	if f.doc != nil {
 		if f.doc.Missing() {
 			return nil, true, nil
@@ -797,7 +839,7 @@ func (g *Guard) madeFrom(dir vfs.Dir, a *about, content []byte) ([]byte, error) 
 	if len(versions) == 0 {
 		return nil, nil
 	}
-	return versions[Bases{versions, a.Likely}.madeFrom(content, g)], nil
+	return versions[Bases{Versions: versions, Likely: a.Likely}.madeFrom(content, g)], nil
 }
 
 // sessionOf splits the name of a scratch file's sidecar.

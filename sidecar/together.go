@@ -145,8 +145,11 @@ func (s *Session) foldNow(ctx context.Context, own Closed) (done bool, result Re
 		return false, Result{}, err
 	}
 	defer g.turn.give()
-	if s.closed.Load() || !s.somethingPending() {
+	if s.closed.Load() {
 		return true, Result{}, nil
+	}
+	if !s.somethingPending() { // another process has folded it
+		return true, s.verdicts(own.Files), nil
 	}
 	if own.Diff != nil {
 		own.Diff()

@@ -54,7 +54,6 @@ func (w *writer) rested() {
 	if t.format == merge.JSON && !mayBeWhole(w.file) {
 		return // of a large one that is being written
 	}
-	t.makeRoom(w.bases)
 	content, err := readAll(w.file)
 	if err != nil || sidecar.Complete(content, t.format) != nil || maphash.Bytes(takenSeed, content) == w.taken {
 		return

@@ -103,18 +103,22 @@ func (t *target) publish(c *caller, content []byte, isNew bool, mode uint32) err
 	if !isNew {
 		w.bases, w.likely = t.basesFor(w)
 	}
-	bases, err := w.readBases()
-	if err != nil {
-		return err
-	}
 	if err := sidecar.Complete(content, t.format); err != nil {
-		name, err := t.session.Quarantine(content, bases.Versions[w.likely])
+		base, err := w.bases[w.likely].read()
+		if err != nil {
+			return err
+		}
+		name, err := t.session.Quarantine(content, base)
 		if err != nil {
 			return t.refuse(err)
 		}
 		t.stats.Torn = append(t.stats.Torn, name)
 		t.tree.warn("%s: process %d (%s) renamed an incomplete version onto it; it is in quarantine: %s", t.path, c.process.PID, c.process.Command, name)
 		return nil
+	}
+	bases, err := w.openBases()
+	if err != nil {
+		return err
 	}
 	w.scratch, err = t.session.Publish(w.who(), content, bases, false)
 	if err != nil {
@@ -126,12 +130,12 @@ func (t *target) publish(c *caller, content []byte, isNew bool, mode uint32) err
 	if isNew {
 		_ = w.file.Chmod(os.FileMode(mode & 0o777)) // which the fold takes over
 	}
-	i, err := w.scratch.Prepare(content, bases)
+	i, diffed, err := t.madeFrom(w)
 	if err != nil {
 		t.failed(w, err)
 		return nil
 	}
-	t.knows(w, content, w.bases[i], true)
+	t.knows(w, w.bases[i], diffed)
 	t.written(w)
 	return nil
 }

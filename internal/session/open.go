@@ -129,7 +129,7 @@ func (t *target) current() (content []byte, overlay bool, err error) {
 	if err := t.need(); err != nil {
 		return nil, false, err
 	}
-	content, overlay, result, err := t.session.Current(context.Background(), ownOf(t.pending))
+	content, overlay, result, err := t.session.Current(context.Background(), t.own())
 	t.note(result, t.failure)
 	if err == nil && !overlay {
 		t.folded = t.wrote
@@ -366,7 +366,7 @@ func (t *target) whole(c *caller, p *intercept.Place) (*version, int64, error) {
 
 // scratchFor makes the scratch file and watches it.
 func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, content []byte) (*os.File, error) {
-	bases, err := w.readBases()
+	bases, err := w.openBases()
 	if err != nil {
 		return nil, err
 	}

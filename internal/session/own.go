@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,17 +31,6 @@ func (t *target) closed(w *writer, v, base *version, diffed bool) {
 	t.pending = append(t.pending, o)
 }
 
-// makeRoom lets go of what is in memory, but for what a version that is about to be read may have been made from.
-func (t *target) makeRoom(bases []*version) {
-	t.held = slices.DeleteFunc(t.held, func(v *version) bool {
-		if slices.Contains(bases, v) {
-			return false
-		}
-		v.held.Store(nil)
-		return true
-	})
-}
-
 // submitted is the version that a writer goes on from, which is on disk beside its scratch file: it may go on for long, and
 // what it holds is not to be in memory all the while.
 func (t *target) submitted(w *writer, base []byte) *version {
@@ -57,45 +45,28 @@ func (t *target) submitted(w *writer, base []byte) *version {
 	return &version{content: base}
 }
 
-// heldVersions is how many contents of own versions stay in memory: the newest, and the one that it was made from.
-const heldVersions = 2
-
-// heldFor is how long they stay when nothing is written.
-const heldFor = 5 * time.Second
-
-// hold keeps what was read of a closed version: a fold needs it, and the next version is made from it.
-func (t *target) hold(v *version, content []byte) {
-	v.held.Store(&content)
-	t.held = append(t.held, v)
-	for len(t.held) > heldVersions {
-		t.held[0].held.Store(nil)
-		t.held = slices.Delete(t.held, 0, 1)
+// own is what is pending for a fold. What will be folded as it is needs no diff.
+func (t *target) own() sidecar.Closed {
+	pending := slices.Clone(t.pending)
+	own := sidecar.Closed{}
+	if !t.foldsWhole() {
+		own.Diff = func() { diff(pending) }
 	}
-	if t.letGo == nil {
-		t.letGo = time.AfterFunc(heldFor, func() {
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			t.dropHeld()
-		})
-		return
-	}
-	t.letGo.Reset(heldFor)
-}
-
-func (t *target) dropHeld() {
-	for _, v := range t.held {
-		v.held.Store(nil)
-	}
-	t.held = nil
-}
-
-// ownOf is what is pending for a fold.
-func ownOf(pending []*ownVersion) sidecar.Closed {
-	own := sidecar.Closed{Diff: func() { diff(pending) }}
 	for _, o := range pending {
 		own.Files = append(own.Files, o.scratch)
 	}
 	return own
+}
+
+// foldsWhole: all that is pending, of anybody, is one large version, and the target is still what that was made from. If
+// that changes before the fold, it makes the diff by itself.
+func (t *target) foldsWhole() bool {
+	if len(t.pending) != 1 || t.format != merge.JSON || t.session == nil || !t.session.Guard().Policy().TakesWhole() {
+		return false
+	}
+	o := t.pending[0]
+	var st unix.Stat_t
+	return o.version.stamp.size >= large && o.base != missing && unix.Lstat(t.path, &st) == nil && o.base.is(stampOf(&st)) && t.session.OnlyPending(o.scratch)
 }
 
 // diff makes the changes of what is pending before a lock is taken for them.

@@ -175,7 +175,7 @@ func (t *target) foldNow() {
 	}
 	patient := t.tried != t.wrote // once for each change, where a program has the lock
 	t.tried = t.wrote
-	done, result, err := t.session.Try(context.Background(), ownOf(t.pending), patient)
+	done, result, err := t.session.Try(context.Background(), t.own(), patient)
 	t.note(result, t.failure)
 	switch {
 	case err != nil:

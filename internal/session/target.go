@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -43,9 +45,7 @@ type target struct {
 
 	pending   []*ownVersion // closed, and maybe not folded
 	published *version      // of those, what a fold published last
-	held      []*version    // own ones whose content is in memory
-	letGo     *time.Timer
-	kept      []*version // those with an open file
+	kept      []*version    // those with an open file
 	writers   []*writer
 	remade    bool          // a program of the tree made it anew, unguarded
 	robbed    bool          // a program removed what was kept beside the target, maybe with all that is there
@@ -247,12 +247,12 @@ func (t *target) foldAsAsked() {
 func (t *target) fold() error {
 	t.mu.Lock()
 	t.settle()
-	s, wrote, pending := t.session, t.wrote, slices.Clone(t.pending)
+	s, wrote, pending, own := t.session, t.wrote, slices.Clone(t.pending), t.own()
 	t.unlock()
 	if s == nil {
 		return nil
 	}
-	result, err := s.Fold(t.tree.ctx, ownOf(pending))
+	result, err := s.Fold(t.tree.ctx, own)
 	t.mu.Lock()
 	defer t.unlock()
 	if t.session == s {
@@ -334,25 +334,25 @@ func (t *target) settleWriter(w *writer) {
 	if w.lock != nil {
 		defer w.lock.release()
 	}
-	t.makeRoom(w.bases)
-	content, err := readAll(w.file)
-	if err != nil {
-		t.failed(w, err)
-		return
+	if w.skip > 0 || w.initial != nil {
+		content, err := readAll(w.file)
+		switch {
+		case err != nil:
+			t.failed(w, err)
+			return
+		case w.skip > 0:
+			t.settleLines(w, content[min(w.skip, int64(len(content))):])
+			return
+		case string(content) == string(w.initial):
+			w.scratch.Discard() // only read
+			t.drop(w)
+			return
+		}
 	}
-	if w.skip > 0 {
-		t.settleLines(w, content[min(w.skip, int64(len(content))):])
-		return
-	}
-	if w.initial != nil && string(content) == string(w.initial) {
-		w.scratch.Discard() // only read
-		t.drop(w)
-		return
-	}
-	i, diffed, err := t.madeFrom(w, content)
+	i, diffed, err := t.madeFrom(w)
 	switch {
 	case errors.Is(err, sidecar.ErrTorn):
-		t.incomplete(w, content, err)
+		t.incomplete(w, err)
 		return
 	case err != nil:
 		t.failed(w, err)
@@ -363,7 +363,7 @@ func (t *target) settleWriter(w *writer) {
 		case !known:
 			return // told with Exited
 		case ended != 0:
-			t.addOnly(w, content, w.bases[i])
+			t.addOnly(w, w.bases[i])
 			return
 		}
 		if err := w.scratch.Finish(); err != nil {
@@ -371,14 +371,19 @@ func (t *target) settleWriter(w *writer) {
 			return
 		}
 	}
-	t.knows(w, content, w.bases[i], diffed)
+	t.knows(w, w.bases[i], diffed)
 	t.written(w)
 }
 
-// madeFrom is which of its bases a closed scratch file was made from. Where there is one only, that needs no diff yet.
-func (t *target) madeFrom(w *writer, content []byte) (i int, diffed bool, err error) {
+// madeFrom is which of its bases a closed scratch file was made from. Where there is one only, that needs no diff yet, and
+// neither has to be in memory.
+func (t *target) madeFrom(w *writer) (i int, diffed bool, err error) {
 	if len(w.bases) == 1 && t.format == merge.JSON {
-		return 0, false, sidecar.Complete(content, t.format)
+		return 0, false, w.scratch.Check(w.file)
+	}
+	content, err := readAll(w.file)
+	if err != nil {
+		return 0, false, err
 	}
 	bases, err := w.readBases()
 	if err == nil {
@@ -423,7 +428,7 @@ func (t *target) giveUpLines(w *writer, lines []byte) {
 }
 
 // knows notes what a program has in its hands after it wrote.
-func (t *target) knows(w *writer, content []byte, base *version, diffed bool) {
+func (t *target) knows(w *writer, base *version, diffed bool) {
 	var st unix.Stat_t
 	if unix.Fstat(int(w.file.Fd()), &st) != nil {
 		return
@@ -431,7 +436,6 @@ func (t *target) knows(w *writer, content []byte, base *version, diffed bool) {
 	v := t.add(&version{file: w.file, stamp: stampOf(&st)})
 	w.file = nil // the version's now
 	t.heads.Wrote(w.process, w.tid, base, v)
-	t.hold(v, content)
 	t.closed(w, v, base, diffed)
 	t.gone, t.goneAt, t.emptied = false, nil, nil
 }
@@ -452,7 +456,12 @@ func (w *writer) ending() (signal syscall.Signal, known bool) {
 }
 
 // addOnly folds the beginning of a JSON Lines rewrite whose program was killed.
-func (t *target) addOnly(w *writer, content []byte, from *version) {
+func (t *target) addOnly(w *writer, from *version) {
+	content, err := readAll(w.file)
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
 	base, err := from.read()
 	if err != nil {
 		t.failed(w, err)
@@ -468,7 +477,12 @@ func (t *target) addOnly(w *writer, content []byte, from *version) {
 }
 
 // incomplete is a closed scratch file that is no document.
-func (t *target) incomplete(w *writer, content []byte, cause error) {
+func (t *target) incomplete(w *writer, cause error) {
+	content, err := readAll(w.file)
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
 	empty := len(content) == 0
 	switch ended, known := w.ending(); {
 	case !known:
@@ -544,9 +558,21 @@ func (w *writer) who() sidecar.Writer {
 	return sidecar.Writer{PID: w.process.PID, Command: w.process.Command}
 }
 
-func (w *writer) readBases() (sidecar.Bases, error) {
-	bases := sidecar.Bases{Likely: w.likely}
-	for _, v := range w.bases {
+func (w *writer) readBases() (sidecar.Bases, error) { return w.basesUpTo(math.MaxInt64) }
+
+// openBases is readBases where large ones need not be in memory.
+func (w *writer) openBases() (sidecar.Bases, error) { return w.basesUpTo(large) }
+
+// large is from how many bytes on memory counts.
+const large = 1 << 20
+
+func (w *writer) basesUpTo(limit int64) (sidecar.Bases, error) {
+	bases := sidecar.Bases{Likely: w.likely, Files: make([]io.ReaderAt, len(w.bases))}
+	for i, v := range w.bases {
+		if w.t.format == merge.JSON && v.file != nil && v.stamp.size >= limit {
+			bases.Versions, bases.Files[i] = append(bases.Versions, nil), v.file
+			continue
+		}
 		content, err := v.read()
 		if err != nil {
 			return bases, err
@@ -677,7 +703,7 @@ func (t *target) finish(ctx context.Context) {
 	if t.session == nil {
 		return
 	}
-	result, err := t.session.Fold(ctx, ownOf(t.pending))
+	result, err := t.session.Fold(ctx, t.own())
 	if err != nil {
 		if t.checkSession(); t.session == nil { // all there was has been removed
 			return
@@ -718,7 +744,6 @@ func (t *target) withdraw(ctx context.Context) error {
 func (t *target) close() {
 	t.mu.Lock()
 	defer t.unlock()
-	t.dropHeld()
 	for _, v := range t.kept {
 		v.close()
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -25,9 +24,8 @@ type version struct {
 	// reader was given, so that it tells how far it has read.
 	live bool
 
-	held    atomic.Pointer[[]byte] // its content, for a while: see hold
-	sidecar string                 // of what a program wrote
-	as      stamp                  // of the target that a fold made of it, byte for byte
+	sidecar string // of what a program wrote
+	as      stamp  // of the target that a fold made of it, byte for byte
 }
 
 // is says whether the target, as it is stamped, is this version.
@@ -51,9 +49,6 @@ func stampOf(st *unix.Stat_t) stamp {
 func (v *version) read() ([]byte, error) {
 	if v.file == nil {
 		return v.content, nil
-	}
-	if held := v.held.Load(); held != nil {
-		return *held, nil
 	}
 	size := v.stamp.size
 	if v.live {
