@@ -126,6 +126,7 @@ func dataStatus(err error, k kind) int {
 		noFile = statusCreate // its directory is missing: a file that is missing is made
 	}
 	var syntax *merge.SyntaxError
+	var foreign notParquet
 	is := func(targets ...error) bool {
 		for _, t := range targets {
 			if errors.Is(err, t) {
@@ -140,7 +141,7 @@ func dataStatus(err error, k kind) int {
 		return statusUsage
 	case is(sidecar.ErrNotDurable, sidecar.ErrDamaged):
 		return statusIO
-	case errors.As(err, &syntax), is(sidecar.ErrTorn, sidecar.ErrRejected, sidecar.ErrNoVersion, merge.ErrRefused, merge.ErrType, merge.ErrNotFound):
+	case errors.As(err, &syntax), errors.As(err, &foreign), is(sidecar.ErrTorn, sidecar.ErrRejected, sidecar.ErrNoVersion, merge.ErrRefused, merge.ErrType, merge.ErrNotFound):
 		return statusData
 	case is(sidecar.ErrPending, lock.ErrTimeout, lock.ErrLost, context.DeadlineExceeded, context.Canceled):
 		return statusTemporary

@@ -89,11 +89,13 @@ func (a *app) export(ctx context.Context, file string, f exportFlags) error {
 
 	bar := a.progressBar("export")
 	defer bar.done()
+	bar.part(0, inferShare)
 	seen, err := in.infer(ctx, bar)
 	if err != nil {
 		return err
 	}
 	t, notes := seen.Table(false)
+	bar.part(inferShare, 1)
 	if err := encodeParquet(ctx, out, f.output, t, func(w *table.Writer) error {
 		return in.write(ctx, bar, t.Rows, func(row *table.Row) error { return w.Write(*row) })
 	}); err != nil {
@@ -239,7 +241,7 @@ func (in *exportInput) each(ctx context.Context, f func(row *table.Row) error, a
 	return err
 }
 
-// Parts of the work, for the bar: looking at all records takes about a quarter of it.
+// inferShare of the work is looking at all records.
 const inferShare = 0.25
 
 // infer looks at all records. There must be some.
@@ -248,7 +250,7 @@ func (in *exportInput) infer(ctx context.Context, bar *progress) (*table.Inferen
 	err := in.each(ctx, func(row *table.Row) error {
 		seen.Add(row.Steps, row.Raw)
 		if seen.Rows()%1024 == 0 {
-			bar.at(inferShare * in.place(row.Raw))
+			bar.at(in.place(row.Raw))
 		}
 		return nil
 	}, func() { seen = table.NewInference(in.pointer()) })
@@ -268,7 +270,7 @@ func (in *exportInput) write(ctx context.Context, bar *progress, rows int64, f f
 	n := int64(0)
 	return in.each(ctx, func(row *table.Row) error {
 		if n++; n%1024 == 0 {
-			bar.at(inferShare + (1-inferShare)*float64(n)/float64(rows))
+			bar.at(float64(n) / float64(rows))
 		}
 		return f(row)
 	}, func() {}) // the scan knows names that come twice by now

@@ -41,7 +41,10 @@ func (a *app) imports(cmd *cobra.Command, input string, f importFlags) error {
 	if f.output == "" {
 		return usage("-o "+shellQuote(strings.TrimSuffix(input, ".parquet")+".json"), "import: -o FILE says where to")
 	}
-	rows, err := importedRows(cmd.Context(), input, f.records)
+	bar := a.progressBar("import")
+	defer bar.done()
+	bar.part(0, 0.3)
+	rows, err := importedRows(cmd.Context(), input, f.records, bar)
 	if err != nil {
 		return err
 	}
@@ -52,8 +55,7 @@ func (a *app) imports(cmd *cobra.Command, input string, f importFlags) error {
 	defer g.Close()
 	result, err := g.Update(cmd.Context(), func(d *merge.Document) error {
 		p := placer{doc: d, lines: g.Format() == merge.Lines, made: map[string]bool{}}
-		bar := a.progressBar("import")
-		defer bar.done()
+		bar.part(0.3, 0.6) // writing it takes the rest
 		for i := range rows.list {
 			if i%1024 == 0 {
 				if err := cmd.Context().Err(); err != nil {
@@ -70,6 +72,7 @@ func (a *app) imports(cmd *cobra.Command, input string, f importFlags) error {
 	if err != nil {
 		return a.named(cmd, f.output, err)
 	}
+	bar.done()
 	if !a.json {
 		a.warn(fmt.Sprintf("%s: %s of %s", f.output, count(len(rows.list), "record"), input))
 	}
@@ -86,7 +89,7 @@ type imported struct {
 }
 
 // importedRows reads all of it before anything is locked.
-func importedRows(ctx context.Context, input, pattern string) (*imported, error) {
+func importedRows(ctx context.Context, input, pattern string, bar *progress) (*imported, error) {
 	args := []string{"decode"}
 	if pattern != "" {
 		if _, err := pointer(pattern); err != nil {
@@ -95,8 +98,10 @@ func importedRows(ctx context.Context, input, pattern string) (*imported, error)
 		args = append(args, pattern)
 	}
 	rows := new(imported)
+	all := int64(0)
 	err := readParquet(ctx, input, args, func(t *table.Table) error {
 		var err error
+		all = t.Rows
 		if rows.pattern, err = merge.ParsePattern(t.Pattern); err != nil {
 			return &problem{op: "read", path: input, err: err, status: statusData}
 		}
@@ -108,7 +113,9 @@ func importedRows(ctx context.Context, input, pattern string) (*imported, error)
 		}
 		return nil
 	}, func(row table.Row) error {
-		rows.list = append(rows.list, row)
+		if rows.list = append(rows.list, row); len(rows.list)%1024 == 0 {
+			bar.at(float64(len(rows.list)) / float64(all))
+		}
 		return nil
 	})
 	return rows, err

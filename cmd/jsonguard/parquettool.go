@@ -167,7 +167,7 @@ func readParquet(ctx context.Context, name string, args []string, begin func(*ta
 	return own
 }
 
-// openParquet is a file that begins and ends as such: its length is not believed by the tool alone.
+// openParquet opens a file that begins and ends as such: what is none, or was cut, needs no library to be found out.
 func openParquet(name string) (*os.File, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -177,11 +177,55 @@ func openParquet(name string) (*os.File, error) {
 	if err == nil && !info.Mode().IsRegular() {
 		err = &problem{op: "read", path: name, err: errors.New("not a file"), status: statusNoFile}
 	}
+	if err == nil {
+		err = checkParquet(f, info.Size())
+		if err != nil {
+			err = &problem{op: "read", path: name, err: err, status: dataStatus(err, reads)}
+		}
+	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// notParquet says why a file is none.
+type notParquet string
+
+func (e notParquet) Error() string { return "not a Parquet file that can be read: " + string(e) }
+
+// checkParquet looks at the four bytes on both ends (https://parquet.apache.org/docs/file-format).
+func checkParquet(f io.ReaderAt, size int64) error {
+	const magic, encrypted = "PAR1", "PARE"
+	read := func(at int64) (string, error) {
+		part := make([]byte, len(magic))
+		_, err := f.ReadAt(part, at)
+		return string(part), bare(err)
+	}
+	if size == 0 {
+		return notParquet("it is empty")
+	}
+	if size < int64(2*len(magic)) {
+		return notParquet(fmt.Sprintf("%d bytes are too few", size))
+	}
+	begin, err := read(0)
+	if err != nil {
+		return err
+	}
+	end, err := read(size - int64(len(magic)))
+	if err != nil {
+		return err
+	}
+	switch {
+	case end == encrypted:
+		return notParquet("it is encrypted")
+	case begin != magic:
+		return notParquet(fmt.Sprintf("it begins with %q", begin))
+	case end != magic:
+		return notParquet("it has no end: it was cut, or its writer was stopped")
+	}
+	return nil
 }
 
 // toolProblem is what the tool said when it failed.

@@ -14,6 +14,8 @@ type progress struct {
 	began time.Time
 	drawn time.Time
 	width int // of what was drawn last
+
+	from, to float64 // of the whole is the part that is being done; 0, 0: all of it
 }
 
 const (
@@ -30,10 +32,16 @@ func (a *app) progressBar(what string) *progress {
 	return p
 }
 
-// at says how much is done, from 0 to 1.
+// part says that what is done from now on is the work between from and to, of 1.
+func (p *progress) part(from, to float64) { p.from, p.to = from, to }
+
+// at says how much of the part is done, from 0 to 1.
 func (p *progress) at(done float64) {
 	if p.w == nil {
 		return
+	}
+	if p.to > 0 {
+		done = p.from + min(max(done, 0), 1)*(p.to-p.from)
 	}
 	now := time.Now()
 	if now.Sub(p.began) < progressAfter || now.Sub(p.drawn) < progressEvery {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -256,6 +257,47 @@ func TestInterruptedExport(t *testing.T) {
 			require.Len(t, names, 1, "%v", names)
 		}
 	}
+}
+
+// A Ctrl-C at any time of an import: all rows or none, nothing else is left, and the process dies of it.
+func TestInterruptedImport(t *testing.T) {
+	if signal.Ignored(syscall.SIGINT) { // inherited, from nohup for example; the command leaves it so
+		t.Skip("SKIPPED: SIGINT is ignored here")
+	}
+	l := newLab(t)
+	l.writeBig()
+	l.jsonguard("export", "-q", l.file, "--records", pattern, "-o", "out.parquet")
+	began := time.Now()
+	l.jsonguard("import", "-q", "out.parquet", "-o", "whole.json")
+	took := time.Since(began)
+	whole, err := os.ReadFile(l.path("whole.json"))
+	require.NoError(t, err)
+	none, all := 0, 0
+	for round := range 9 {
+		dir := l.path(fmt.Sprint(round))
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		cmd := l.start(exec.Command(binary, "import", "-q", "out.parquet", "-o", filepath.Join(dir, "back.json")))
+		time.Sleep(took * time.Duration(round) / 8)
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+		err := cmd.Wait()
+		content, rerr := os.ReadFile(filepath.Join(dir, "back.json"))
+		if rerr == nil {
+			all++
+			require.True(t, bytes.Equal(whole, content), "%d bytes", len(content))
+		} else {
+			none++
+			require.ErrorIs(t, rerr, fs.ErrNotExist)
+			w := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			require.True(t, w.Signaled() && w.Signal() == syscall.SIGINT, "%v", err)
+		}
+		names, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		for _, e := range names {
+			require.Contains(t, []string{"back.json", "back.json.lock"}, e.Name())
+		}
+	}
+	require.NotZero(t, none)
+	t.Logf("%d imports were interrupted, %d were done", none, all)
 }
 
 // The tool is killed, not the command: no file appears, and it is said.

@@ -57,6 +57,28 @@ func TestFullDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, hidden)
 	l.requireTidy("disk/inc")
+
+	// And the way back: the file is as it was, and works.
+	l.jsonguard("export", "-q", l.file, "--records", pattern, "-o", "big.parquet")
+	require.NoError(t, os.WriteFile(l.path("disk/back.json"), []byte("{\"models\": {}}\n"), 0o644))
+	for _, to := range []string{"disk/back.json", "disk/new.json"} {
+		_, stderr, err := l.try("import", "-q", "big.parquet", "-o", to)
+		require.Equal(t, 74, status(err), stderr)
+		require.Contains(t, stderr, "no space left on device")
+	}
+	content, err := os.ReadFile(l.path("disk/back.json"))
+	require.NoError(t, err)
+	require.Equal(t, "{\"models\": {}}\n", string(content))
+	names, err = filepath.Glob(l.path("disk/*"))
+	require.NoError(t, err)
+	for _, name := range names {
+		require.NotContains(t, filepath.Base(name), "tmp")
+	}
+	require.NoFileExists(t, l.path("disk/new.json"))
+	hidden, err = filepath.Glob(l.path("disk/.*"))
+	require.NoError(t, err)
+	require.Empty(t, hidden, "nothing that keeps the disk full")
+	l.jsonguard("set", "disk/back.json", "/n", "1")
 }
 
 // A directory that may not be written: 77, and it is said which.
