@@ -38,10 +38,11 @@ OUT.parquet appears when it is whole and on disk. One that is there is replaced 
 FILE is not locked and not changed. The executable jsonguard-parquet does the writing.
 
 --increments DIR writes only what DIR does not have yet, as one more file that is never changed: each process or each day its own.
-Read DIR/current/*.parquet: at any moment, whoever is killed when, those are the records of FILE as of one export, each once, in
-files with the same columns. A record that was changed or deleted takes the files that hold it with it: their other records are
-written again, into the new file. DIR keeps the generation before for readers who are still at it. One DIR is for one FILE and one
-PATTERN. --compact joins all files into one.
+DIR/current leads to a directory with the records of FILE as of the last export, each once, in files with the same columns, whoever
+is killed when. Read it through the link once, as $(readlink -f DIR/current)/*.parquet: what is read then is of one export, and stays
+for a minute after the next. DIR mirrors FILE and is no archive: a record that was changed or deleted takes the files that hold it with
+it, and their other records are written again, into the new file. One DIR is for one FILE and one PATTERN. --compact joins all files
+into one.
 
 Exit status 1: no such record. 69: jsonguard-parquet is missing.`,
 		`  jsonguard export results.json --records '/models/*' -o results.parquet

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strconv"
 
 	"jsonguard/internal/generations"
 	"jsonguard/internal/table"
@@ -116,7 +117,7 @@ func (a *app) incrementDone(g *sidecar.Guard, dir string, inc *increments, t *ta
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return incrementsProblem(dir, err)
 	}
-	read := filepath.Join(dir, generations.Link, "*.parquet")
+	read := filepath.Join(dir, strconv.Itoa(inc.dir.Number()), "*.parquet")
 	if a.json {
 		var o object
 		o.add("file", g.Target())

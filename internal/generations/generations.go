@@ -3,13 +3,15 @@
 //
 //	DIR/current -> 7      the generation that readers take: DIR/current/*
 //	DIR/7/…               its files, which are never changed again
-//	DIR/6/…               the one before, for readers who are still at it
+//	DIR/6/…               the one before, and those of the last minute, for readers who are still at them
 //	DIR/generations.lock  held by who makes the next one
 //
 // A generation is a directory. It is made beside the others, with hard links to the files that stay, and becomes the current
 // one by the rename of a symbolic link, when all of it is on disk. A listing of DIR/current is therefore always whole: never
 // two forms of the same data, never a file that is still being written. Files of different generations share no names unless
-// they are the same file, so that a reader who lists one and opens in the next misses a file, loudly, and never reads one twice.
+// they are the same file, so that a reader who lists one and opens in the next misses a file, and never reads one twice. A reader
+// to whom a file that is missing is no error (DuckDB leaves out of a listing what it cannot stat) resolves the link once, and reads
+// DIR/7/*: a generation is listed whole or not at all, and stays for a minute after another became current.
 //
 // That holds through a power loss as well: what Publish has returned for is found again, whole.
 //
@@ -26,6 +28,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"jsonguard/internal/vfs"
 	"jsonguard/lock"
@@ -128,7 +132,7 @@ func checkOurs(dir vfs.Dir) error {
 	}
 	lockFile, lease := filepath.Base(lock.LockPath(locked)), filepath.Base(lock.LeaseDir(locked))
 	for _, name := range names {
-		if _, ok := number(name); !ok && !slices.Contains([]string{Link, temporary, lockFile, lease}, name) {
+		if _, ok := number(strings.TrimPrefix(name, over)); !ok && !slices.Contains([]string{Link, temporary, lockFile, lease}, name) {
 			return fmt.Errorf("%w: %s", ErrForeign, name)
 		}
 	}
@@ -274,18 +278,45 @@ func (n *Next) Abort() {
 	}
 }
 
-// sweep removes all generations but the current one and the one before, also what somebody who was killed had begun. What
-// cannot be removed is for the next time.
+// grace is how long a generation stays after another has taken its place, for who has found out its number and is about to list it
+// and to open its files.
+var grace = time.Minute
+
+// over is in front of the name of a generation that is being removed: what is left of it is not to be taken for a whole one.
+const over = "."
+
+// sweep removes the generations that were not current for some time, and what somebody who was killed had begun. What cannot be
+// removed is for the next time.
 func (d *Dir) sweep() {
 	_ = d.dir.Remove(temporary)
 	names, err := d.dir.Names()
 	if err != nil {
 		return
 	}
-	keep := []int{d.now, d.now - 1}
+	var old []string
 	for _, name := range names {
-		if n, ok := number(name); ok && !slices.Contains(keep, n) {
+		if n, ok := number(name); ok && d.isOver(n) {
+			old = append(old, name)
+		} else if _, ok := number(strings.TrimPrefix(name, over)); ok && strings.HasPrefix(name, over) {
 			_ = vfs.RemoveAll(d.dir, name)
 		}
 	}
+	for _, name := range old {
+		if d.dir.Rename(name, over+name) == nil {
+			_ = vfs.RemoveAll(d.dir, over+name)
+		}
+	}
+}
+
+// isOver says whether a generation was not the current one for some time, or never was.
+func (d *Dir) isOver(n int) bool {
+	if n >= d.now-1 {
+		return n > d.now
+	}
+	next, err := d.dir.Stat(strconv.Itoa(n + 1)) // the one that took its place, just after its last change
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) // it was over before
+	}
+	age := time.Since(next.MTime)
+	return age > grace || age < -grace // or the clock was put back
 }

@@ -282,6 +282,42 @@ func TestOnDisk(t *testing.T) {
 	}), "left as it was")
 }
 
+// A generation stays for a while after another took its place, and has another name while it is being removed.
+func TestOldGenerationsStayForAWhile(t *testing.T) {
+	path := t.TempDir()
+	numbers := func() (list []string) {
+		entries, err := os.ReadDir(path)
+		require.NoError(t, err)
+		for _, e := range entries {
+			if e.IsDir() {
+				list = append(list, e.Name())
+			}
+		}
+		return list
+	}
+	d, err := Open(t.Context(), path)
+	require.NoError(t, err)
+	for _, s := range steps[:5] {
+		require.NoError(t, s.publish(d))
+	}
+	require.Equal(t, []string{"1", "2", "3", "4", "5"}, numbers())
+	long := time.Now().Add(-2 * grace)
+	require.NoError(t, os.Chtimes(filepath.Join(path, "2"), long, long)) // since when 1 was not current
+	require.NoError(t, os.Chtimes(filepath.Join(path, "3"), long, long))
+	require.NoError(t, os.Mkdir(filepath.Join(path, ".17"), 0o755)) // of one who was killed while he removed it
+	require.NoError(t, steps[5].publish(d))
+	require.Equal(t, []string{"3", "4", "5", "6"}, numbers())
+	require.NoError(t, d.Close())
+	at := time.Now().Add(2 * grace) // the clock was put back
+	for _, name := range numbers() {
+		require.NoError(t, os.Chtimes(filepath.Join(path, name), at, at))
+	}
+	d, err = Open(t.Context(), path)
+	require.NoError(t, err)
+	require.Equal(t, []string{"5", "6"}, numbers())
+	require.NoError(t, d.Close())
+}
+
 // Where a filesystem has no links, what is kept is copied.
 func TestWithoutLinks(t *testing.T) {
 	mem := newMem(t)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -40,6 +41,44 @@ func TestAnIncrementChangesNoOtherFile(t *testing.T) {
 	got, err := readCurrent(l.path("inc"))
 	require.NoError(t, err)
 	require.Equal(t, s.rows(), got)
+}
+
+// Seventeen runners append their results and export when they are done, at once: each result is in one file, and no more files are
+// made than there were exports. Who waited for the export of another may find nothing left to do.
+func TestEachRunnerExportsItsResults(t *testing.T) {
+	const runners, results = 17, 3
+	l := newLab(t)
+	state{"gpt": {{ID: "first"}}}.write(l)
+	var all sync.WaitGroup
+	for r := range runners {
+		all.Go(func() {
+			for i := range results {
+				if _, stderr, err := l.try("append", "--timeout", "5m", l.file, "/models/gpt/results", fmt.Sprintf(`{"id": "r%d-%d", "ok": true, "n": %d}`, r, i, i)); err != nil {
+					t.Errorf("%v: %s", err, stderr)
+				}
+			}
+			if _, stderr, err := l.try("export", "-q", "--timeout", "5m", l.file, "--records", pattern, "--increments", "inc"); err != nil {
+				t.Errorf("%v: %s", err, stderr)
+			}
+		})
+	}
+	all.Wait()
+	got, err := readCurrent(l.path("inc"))
+	require.NoError(t, err)
+	require.Len(t, got, 1+runners*results)
+	for r := range runners {
+		for i := range results {
+			id, n := fmt.Sprintf(`"id":"r%d-%d"`, r, i), 0
+			for _, line := range got {
+				n += strings.Count(line, id)
+			}
+			require.Equal(t, 1, n, id)
+		}
+	}
+	files, err := filepath.Glob(l.path("inc/current/*.parquet"))
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(files), runners)
+	t.Logf("%d files of %d exports", len(files), runners)
 }
 
 // Several processes export at once while the file grows, changes and shrinks; readers list the directory meanwhile. Each listing
