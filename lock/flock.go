@@ -27,7 +27,7 @@ func acquireFile(ctx context.Context, target string, o options) (*Lock, error) {
 	defer cancel()
 	leave, err := queueFor(path).enter(ctx, o.shared, o.timeout == 0)
 	if err != nil {
-		return nil, lockError(path, target, err)
+		return nil, lockError(path, target, err, o)
 	}
 	for {
 		held, err := lockFile(ctx, target, path, o)
@@ -43,7 +43,7 @@ func acquireFile(ctx context.Context, target string, o options) (*Lock, error) {
 			continue // it has let go since
 		}
 		leave()
-		return nil, lockError(path, target, err)
+		return nil, lockError(path, target, err, o)
 	}
 }
 
@@ -256,9 +256,10 @@ func waitForDirectory(ctx context.Context, path string, once bool) error {
 }
 
 // lockError names the holder of path where waiting was in vain, and says what to do about other failures.
-func lockError(path, target string, err error) error {
+func lockError(path, target string, err error, o options) error {
 	e := &Error{Op: "lock", Path: path, Err: err}
 	switch {
+	case o.unnamed && errors.Is(err, ErrTimeout):
 	case errors.Is(err, ErrTimeout), errors.Is(err, context.DeadlineExceeded):
 		e.Holder = findHolder(path, target)
 		if e.Holder != nil && e.Holder.PID == os.Getpid() {

@@ -65,6 +65,7 @@ type options struct {
 	timeout time.Duration
 	pointer *string
 	inherit bool
+	unnamed bool // nobody will read who holds it
 }
 
 // Shared lets other shared holders in, but for a lease, which has one holder.
@@ -112,9 +113,10 @@ func Acquire(ctx context.Context, target string, opts ...Option) (*Lock, error) 
 	return acquireFile(ctx, target, o)
 }
 
-// Try is Acquire that does not wait; ok is false where somebody else holds the lock.
+// Try is Acquire that does not wait; ok is false where somebody else holds the lock. It does not find out who, which may
+// take longer than the lock is held: to read /proc/locks takes 10 ms while others lock files, who wait for it.
 func Try(target string, opts ...Option) (l *Lock, ok bool, err error) {
-	l, err = Acquire(context.Background(), target, append(opts, Timeout(0))...)
+	l, err = Acquire(context.Background(), target, append(opts, Timeout(0), func(o *options) { o.unnamed = true })...)
 	if errors.Is(err, ErrTimeout) {
 		return nil, false, nil
 	}

@@ -66,7 +66,9 @@ type Guard struct {
 // seams are what a test replaces to run the fold on a filesystem that forgets.
 type seams struct {
 	// lockTarget waits that long for <name>.lock; 0: it tries once.
-	lockTarget   func(ctx context.Context, name string, wait time.Duration) (targetLock, error)
+	lockTarget func(ctx context.Context, name string, wait time.Duration) (targetLock, error)
+	// tryTarget is lockTarget that does not wait, and does not ask whether an ancestor holds it. nil: lockTarget that tries once.
+	tryTarget    func(name string) (targetLock, error)
 	makeGuardDir func() error
 	checkGuard   func() error // refuses a guard directory of somebody who may not write the target; nil: none
 	writable     func() error
@@ -142,6 +144,19 @@ func Open(target string, o Options) (*Guard, error) {
 			return heldByTree{}, nil
 		}
 		l, err := lock.Acquire(ctx, name, lock.Timeout(wait), lock.Inherit())
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	}
+	g.seams.tryTarget = func(name string) (targetLock, error) {
+		if o.Held != nil && o.Held(lock.LockPath(name)) {
+			return heldByTree{}, nil
+		}
+		l, ok, err := lock.Try(name)
+		if err == nil && !ok {
+			err = lock.ErrTimeout
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -101,7 +101,7 @@ func (h *heldLocks) check() error {
 func (g *Guard) lockAll(ctx context.Context, needStore bool, until time.Time) (*heldLocks, error) {
 	h := &heldLocks{borrowed: len(g.lockNames) == 0}
 	for _, name := range g.lockNames {
-		l, err := g.seams.lockTarget(ctx, name, left(until))
+		l, err := g.lockTarget(ctx, name, until)
 		if err != nil {
 			h.release()
 			return nil, err
@@ -116,6 +116,16 @@ func (g *Guard) lockAll(ctx context.Context, needStore bool, until time.Time) (*
 		return nil, err
 	}
 	return h, nil
+}
+
+// notWaiting is until when a caller waits who has something else to do where a lock is not to be had.
+var notWaiting = time.Unix(0, 0)
+
+func (g *Guard) lockTarget(ctx context.Context, name string, until time.Time) (targetLock, error) {
+	if until.Equal(notWaiting) && g.seams.tryTarget != nil {
+		return g.seams.tryTarget(name)
+	}
+	return g.seams.lockTarget(ctx, name, left(until))
 }
 
 func (g *Guard) lockStore(ctx context.Context, h *heldLocks, create bool, until time.Time) error {

@@ -119,7 +119,7 @@ func (g *Guard) Apply(ctx context.Context, ops ...merge.Op) (Result, error) {
 // applyAtOnce does ops where the lock is free, else it is lock.ErrTimeout and nothing was done. It gives up the turn.
 func (g *Guard) applyAtOnce(ctx context.Context, ops []merge.Op) (Result, error) {
 	defer g.turn.give()
-	return g.fold(ctx, ownChange{ops: ops}, time.Time{})
+	return g.fold(ctx, ownChange{ops: ops}, notWaiting)
 }
 
 func checkOps(ops []merge.Op) error {
@@ -134,13 +134,21 @@ func checkOps(ops []merge.Op) error {
 // foldKept waits for the lock, finds own.kept folded by then or folds it, and says how it fared. Where that fails, keep
 // puts the change on disk so that it can be promised to be pending.
 func (g *Guard) foldKept(ctx context.Context, own ownChange, until time.Time, keep func(change) error) (Result, error) {
-	result, done := g.awaitFolder(ctx, own.kept, until)
+	result, done, folder := g.awaitOrLead(ctx, own.kept, until)
 	if done {
 		return result, g.verdict(own.kept)
 	}
+	asked := folder.asked()
 	err := g.enter(ctx, until)
 	if err == nil {
 		result, err = g.foldInTurn(ctx, own, until)
+	}
+	others := err == nil && (result.Folded > 1 || folder.asked() != asked)
+	switch {
+	case folder == nil && others:
+		g.serve()
+	case folder != nil && !(others && g.serveOn(folder)):
+		folder.resign()
 	}
 	switch {
 	case errors.Is(err, ErrNotDurable):
@@ -151,9 +159,6 @@ func (g *Guard) foldKept(ctx context.Context, own ownChange, until time.Time, ke
 			return result, g.fail("journal", errors.Join(kerr, err), "do not repeat the change: it may be folded")
 		}
 		return result, g.fail("fold", pendingError{err}, "the change is in a sidecar; the next use of the file brings it in")
-	}
-	if result.Folded > 1 {
-		g.serve()
 	}
 	return result, g.verdict(own.kept)
 }

@@ -52,11 +52,28 @@ func (g *Guard) awaitFolder(ctx context.Context, c change, until time.Time) (res
 	return Result{Generation: generation, Changed: true}, covered
 }
 
-// someoneFolds says whether to leave a change to the process that folds for everybody.
+// awaitOrLead is awaitFolder, where somebody folds for everybody. Where nobody does, the first of those who want a fold
+// does it for them, and gets the board: without that each of them would queue for a lock, to learn that there is nothing
+// left to do.
+func (g *Guard) awaitOrLead(ctx context.Context, c change, until time.Time) (result Result, done bool, lead *board) {
+	s, err := g.openedStore(false)
+	if err != nil || s.board == nil {
+		return Result{}, false, nil
+	}
+	if !s.board.folding() && s.board.becomeFolder() {
+		return Result{}, false, s.board
+	}
+	result, done = g.awaitFolder(ctx, c, until)
+	if !done && !s.board.folding() && s.board.becomeFolder() { // who folded does not any more
+		lead = s.board
+	}
+	return result, done, lead
+}
+
+// someoneFolds says whether to leave a change to a process that folds, for everybody or just now.
 func (g *Guard) someoneFolds() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.store != nil && g.store.board.folding()
+	s, err := g.openedStore(false)
+	return err == nil && (s.board.folding() || s.board.underWay())
 }
 
 // serve makes this process the one that folds for everybody, after a fold that found changes of others, until nobody
@@ -67,7 +84,23 @@ func (g *Guard) serve() {
 	if g.store == nil || g.closed || !g.store.board.becomeFolder() {
 		return
 	}
-	ctx, b := g.backgroundContext(), g.store.board
+	g.serveInBackground(g.store.board)
+}
+
+// serveOn is serve for who has become the folder; false: this Guard is being closed.
+func (g *Guard) serveOn(b *board) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.serveInBackground(b)
+	return true
+}
+
+// serveInBackground is under g.mu.
+func (g *Guard) serveInBackground(b *board) {
+	ctx := g.backgroundContext()
 	g.background.Go(func() { g.serveAll(ctx, b) })
 }
 

@@ -248,3 +248,37 @@ func TestSidecarsKeptOpen(t *testing.T) {
 	}
 	served.board.resign()
 }
+
+// Of those who wait for a lock that a program has, one waits for all: they do not queue for it one behind the other.
+func TestOneOfManyLeads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.json")
+	require.NoError(t, os.WriteFile(path, []byte("{}\n"), 0o644))
+	b := hasBoard(t, path)
+	program := openFor(t, path)
+	held, err := program.lockAll(t.Context(), false, program.deadline())
+	require.NoError(t, err)
+	release := sync.OnceFunc(held.release)
+	defer release()
+	const writers = 12
+	var workers sync.WaitGroup
+	errs := make([]error, writers)
+	for i := range writers {
+		g := openFor(t, path)
+		workers.Go(func() { _, errs[i] = g.Apply(context.Background(), setOp(fmt.Sprintf("/w%d", i), i)) })
+	}
+	for b.asked() < writers-1 {
+		time.Sleep(time.Millisecond)
+	}
+	require.False(t, b.becomeFolder(), "nobody leads")
+	release()
+	workers.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	st, err := openFor(t, path).Status(t.Context())
+	require.NoError(t, err)
+	require.LessOrEqual(t, st.Generation, uint64(3), "folds for %d changes that were all there", writers)
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, writers, strings.Count(string(content), `"w`))
+}
