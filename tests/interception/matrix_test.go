@@ -215,6 +215,38 @@ func TestHardLinksOfAnotherName(t *testing.T) {
 	}
 }
 
+// What --follow-links gives up. The first fold leaves the other names on the old version: to an exec that starts afterwards they are
+// a file of its own, and nothing that it writes there is lost. A mode that is set by another name is everybody's before that fold,
+// and that name's alone behind it.
+func TestHardLinksAreSplit(t *testing.T) {
+	needs(t, "jq")
+	const add = `d=$(jq ".$KEY=1" $F) && printf '%s\n' "$d" > $F; `
+	l := newLab(t)
+	follow := func(script string) {
+		cmd := l.guarded(results, "sh", "-ec", script)
+		cmd.Args = slices.Insert(cmd.Args, 2, "--follow-links")
+		l.together(cmd)
+	}
+	mode := func(name string) os.FileMode {
+		info, err := os.Stat(l.path(name))
+		require.NoError(t, err)
+		return info.Mode()
+	}
+	l.write("r.json", `{"n":0}`)
+	require.NoError(t, os.Link(l.path("r.json"), l.path("other")))
+	follow(`chmod 640 other; F=other; KEY=a; ` + add + `chmod 600 other; F=r.json; KEY=b; ` + add + `jq -e .b other >/dev/null`)
+	require.JSONEq(t, `{"n":0,"a":1,"b":1}`, l.read("r.json"))
+	require.JSONEq(t, `{"n":0}`, l.read("other"))
+	require.EqualValues(t, 0o640, mode("r.json"))
+	require.EqualValues(t, 0o600, mode("other"))
+
+	// Two names that a second exec finds are no longer one file.
+	follow(`F=other; KEY=c; ` + add + `F=r.json; KEY=d; ` + add + `! jq -e .d other >/dev/null`)
+	require.JSONEq(t, `{"n":0,"a":1,"b":1,"d":1}`, l.read("r.json"))
+	require.JSONEq(t, `{"n":0,"c":1}`, l.read("other"))
+	l.clean("r.json")
+}
+
 func argvOf(needs, script, name string, n int) []string {
 	switch needs {
 	case "python3":
