@@ -194,7 +194,7 @@ func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) erro
 	if from.Object == nil || t.gone {
 		return unix.ENOENT
 	}
-	if !t.shared() {
+	if !t.shared() && !t.overtaken(c.process) {
 		return intercept.Continue
 	}
 	if flags&unix.RENAME_NOREPLACE != 0 && to.Object != nil {
@@ -212,6 +212,9 @@ func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) erro
 	}
 	if alone && t.lastToKnow(c.process) {
 		return intercept.Continue
+	}
+	if err := t.need(); err != nil {
+		return t.refuse(err)
 	}
 	if err := t.copyTo(c, from, to); err != nil {
 		return err
@@ -283,7 +286,7 @@ func (t *target) alone() (bool, error) {
 // did: else what is written after the name was taken away is not all there is to be.
 func (t *target) lastToKnow(by *intercept.Process) bool {
 	if !t.named || !t.shared() { // a guessed file is as without us, where nobody outside the tree has a hand on it
-		return true
+		return !t.overtaken(by)
 	}
 	t.reap()
 	for _, p := range t.heads.Knowing() {
@@ -292,9 +295,22 @@ func (t *target) lastToKnow(by *intercept.Process) bool {
 		}
 	}
 	// In jq . f > tmp; install tmp f it was jq that saw it, and install that removes it before it makes it anew.
+	return !t.overtaken(by)
+}
+
+// overtaken says that the target holds a document that a process has not seen, which knows an older one: what it writes behind a
+// removal was made of that.
+func (t *target) overtaken(by *intercept.Process) bool {
 	seen := t.heads.Holds(by)
-	now, err := t.onDisk().read()
-	return len(seen) == 0 || err != nil || now == nil || slices.ContainsFunc(seen, func(v *version) bool {
+	if len(seen) == 0 {
+		return false
+	}
+	on := t.onDisk()
+	if on == missing || slices.ContainsFunc(seen, func(v *version) bool { return v == on || v.is(on.stamp) }) {
+		return false
+	}
+	now, err := on.read()
+	return err == nil && now != nil && sidecar.Complete(now, t.format) == nil && !slices.ContainsFunc(seen, func(v *version) bool {
 		content, err := v.read()
 		return err != nil || string(content) == string(now)
 	})
@@ -331,6 +347,7 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 	if x.gone {
 		return unix.ENOENT
 	}
+	x.starting(c.process)
 	alone, err := x.alone()
 	if err != nil {
 		return x.refuse(err)
@@ -343,7 +360,9 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 	if err := permittedToRename(c, p); err != nil {
 		return err
 	}
-	x.starting(c.process)
+	if err := x.need(); err != nil {
+		return x.refuse(err)
+	}
 	x.remove()
 	return nil
 }

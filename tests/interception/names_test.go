@@ -3,6 +3,7 @@
 package interception
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -67,15 +68,31 @@ except FileExistsError: pass`)
 // were real would take that along.
 func TestInstallBehindOneWhoHasFinished(t *testing.T) {
 	needs(t, "jq", "install", "python3")
-	l := newLab(t)
-	l.write("r.json", `{"n":0}`)
-	l.write("w.py", pythonAdd)
-	run := l.start(l.guarded(results, "sh", "-ec", `jq .a=1 r.json > t; : > ready; while [ ! -e go ]; do sleep .01; done; install -m 644 t r.json`))
-	require.Eventually(t, func() bool { _, err := os.Stat(l.path("ready")); return err == nil }, time.Minute, 5*time.Millisecond)
-	l.one("import w; w.add('b')")
-	l.write("go", "")
-	l.wait(run)
-	require.JSONEq(t, `{"n":0,"a":1,"b":1}`, l.read("r.json"))
+	for _, files := range [][]string{results, nil} {
+		for name, install := range map[string]string{
+			"install":       "install -m 644 t r.json",
+			"with a backup": "install -b -m 644 t r.json; jq -e .b r.json~ >/dev/null",
+			"rm":            "rm r.json; [ ! -e r.json ]; cat t > r.json",
+			"mv":            "mv r.json old; [ ! -e r.json ]; cp t r.json; jq -e .b old >/dev/null",
+		} {
+			t.Run(fmt.Sprintf("%s %v", name, files), func(t *testing.T) {
+				t.Parallel()
+				l := newLab(t)
+				l.write("r.json", `{"n":0}`)
+				l.write("w.py", pythonAdd)
+				run := l.start(l.guarded(files, "sh", "-ec", `jq .a=1 r.json > t; : > ready; while [ ! -e go ]; do sleep .01; done; `+install))
+				require.Eventually(t, func() bool { _, err := os.Stat(l.path("ready")); return err == nil }, time.Minute, 5*time.Millisecond)
+				l.together(l.guarded(files, "python3", "-c", "import w; w.add('b')"))
+				l.write("go", "")
+				l.wait(run)
+				require.JSONEq(t, `{"n":0,"a":1,"b":1}`, l.read("r.json"))
+				l.clean("r.json")
+				if files == nil {
+					require.NoDirExists(t, l.path(".r.json.guard"))
+				}
+			})
+		}
+	}
 }
 
 // Two names that are to be exchanged in one call, one or both of them guarded: both stay what they were, and the program is told.
