@@ -7,7 +7,8 @@
 // model by hand: whoever changes the fold changes protocol.go first, sees it hold, and then changes package sidecar.
 //
 // What is not in it: the contents of documents (a change is a letter, a version the count of each letter), the
-// redo journal of a bind-mounted file, views of exec, the making of the guard directory, and time.
+// redo journal of a bind-mounted file, views of exec, the making of the guard directory, versions that are kept (no step
+// depends on them: see docs/fold.md), and time.
 //
 //	protocol.go   the steps: what each system call is, and what it does
 //	disk.go       what a disk may forget
