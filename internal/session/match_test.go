@@ -7,12 +7,12 @@ import (
 )
 
 func TestGuessedFiles(t *testing.T) {
-	m := newMatcher("/work", nil)
+	m := newMatcher("/base", nil)
 	for file, want := range map[string]bool{
-		"/work/a.json": true, "/work/x/y/a.jsonl": true, "/work/a.ndjson": true, "/work/.a.json": true,
-		"/work/a.json.tmp": false, "/work/a.txt": false, "/elsewhere/a.json": false, "/workshop/a.json": false,
-		"/work/node_modules/p/package.json": false, "/work/x/dist/a.json": false, "/work/build/a.json": false,
-		"/work/target/a.json": false, "/work/.git/a.json": false, "/work/x/.cache/a.json": false,
+		"/base/a.json": true, "/base/x/y/a.jsonl": true, "/base/a.ndjson": true, "/base/.a.json": true,
+		"/base/a.json.tmp": false, "/base/a.txt": false, "/elsewhere/a.json": false, "/baseshop/a.json": false,
+		"/base/node_modules/p/package.json": false, "/base/x/dist/a.json": false, "/base/build/a.json": false,
+		"/base/target/a.json": false, "/base/.git/a.json": false, "/base/x/.cache/a.json": false,
 	} {
 		require.Equal(t, want, m.match(file), file)
 	}
@@ -23,17 +23,17 @@ func TestGuessedFiles(t *testing.T) {
 }
 
 func TestPatterns(t *testing.T) {
-	m := newMatcher("/work", []string{"history.json", "runs/**/*.jsonl", "/data/[ab].json"})
+	m := newMatcher("/base", []string{"history.json", "runs/**/*.jsonl", "/data/[ab].json"})
 	for file, want := range map[string]bool{
-		"/work/history.json": true, "/work/x/history.json": false, "/work/runs/a.jsonl": true,
-		"/work/runs/x/y/a.jsonl": true, "/work/runs/a.json": false, "/data/a.json": true, "/data/c.json": false,
-		"/work/node_modules/history.json": false,
+		"/base/history.json": true, "/base/x/history.json": false, "/base/runs/a.jsonl": true,
+		"/base/runs/x/y/a.jsonl": true, "/base/runs/a.json": false, "/data/a.json": true, "/data/c.json": false,
+		"/base/node_modules/history.json": false,
 	} {
 		require.Equal(t, want, m.match(file), file)
 	}
-	require.True(t, newMatcher("/work", []string{"a[.json"}).match("/work/a[.json"))
+	require.True(t, newMatcher("/base", []string{"a[.json"}).match("/base/a[.json"))
 
-	m = newMatcher("/work", []string{"history.json", "db-*.json"})
+	m = newMatcher("/base", []string{"history.json", "db-*.json"})
 	for name, want := range map[string]bool{
 		"history.json": true, "history.tmp": true, ".history.json.x7": true, "history.json.lock": true,
 		"db-1.json": true, "results.json": false, "db1.json": false,

@@ -61,13 +61,13 @@ func shown(r *stats.Result) []string {
 func TestGroups(t *testing.T) {
 	const runs = `{"models": {
 		"gpt":    {"results": [{"p": "a", "ok": true, "s": 1}, {"p": "a", "ok": false, "s": 2.50}, {"p": "b", "ok": true, "s": null}]},
-		"claude": {"results": [{"p": "\u0061", "ok": 1, "s": 9007199254740993}, {"ok": 0, "s": "x"}, {"p": null, "s": NaN}]}}}`
+		"falcon": {"results": [{"p": "\u0061", "ok": 1, "s": 9007199254740993}, {"ok": 0, "s": "x"}, {"p": null, "s": NaN}]}}}`
 	for _, c := range []struct {
 		name, doc, pattern, by, agg string
 		want                        []string
 	}{
 		{"by a field", runs, "/models/*/results/*", "p", "count,mean:ok", []string{"null → 1 -", `"a" → 3 0.6666666666666666`, `"b" → 1 1`, "- → 1 0"}},
-		{"by a wildcard", runs, "/models/*/results/*", "model=@1", "count,count:s,sum:ok", []string{`"claude" → 3 3 1`, `"gpt" → 3 2 2`}},
+		{"by a wildcard", runs, "/models/*/results/*", "model=@1", "count,count:s,sum:ok", []string{`"falcon" → 3 3 1`, `"gpt" → 3 2 2`}},
 		{"by the index", runs, "/models/*/results/*", "@2", "count", []string{"0 → 2", "1 → 2", "2 → 2"}},
 		{"by nothing", runs, "/models/*/results/*", "", "count,distinct:p,distinct:@1,sum:s", []string{" → 6 2 2 9007199254740996.5"}},
 		{"numbers by value", `[{"k": 1}, {"k": 1.0}, {"k": 10e-1}, {"k": "1"}, {"k": 2}]`, "/*", "k", "count", []string{"1 → 3", "2 → 1", `"1" → 1`}},

@@ -123,7 +123,7 @@ func TestManyExportAtOnceAndReadersSeeVersions(t *testing.T) {
 			s["gpt"] = append(s["gpt"], result{ID: fmt.Sprint("new ", step), N: step})
 		case 2:
 			s["gpt"][0].N++
-			s["claude"] = append(s["claude"], result{ID: "other", OK: true})
+			s["falcon"] = append(s["falcon"], result{ID: "other", OK: true})
 		case 3:
 			s["gpt"] = s["gpt"][:len(s["gpt"])-1]
 		}

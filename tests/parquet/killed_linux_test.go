@@ -51,7 +51,7 @@ func TestKilledExportsLoseAndDoubleNothing(t *testing.T) {
 	for round := range *kills {
 		switch round % 3 {
 		case 0:
-			s["claude"] = append(s["claude"], result{ID: fmt.Sprint("k", round), OK: true})
+			s["falcon"] = append(s["falcon"], result{ID: fmt.Sprint("k", round), OK: true})
 		case 1:
 			s["gpt"][random.IntN(len(s["gpt"]))].N--
 		case 2:
@@ -125,7 +125,7 @@ func TestExportsKilledAtEachCall(t *testing.T) {
 	before := state{"gpt": {{ID: "a"}, {ID: "b"}}}
 	before.write(base)
 	base.jsonguard(args...)
-	before["claude"] = []result{{ID: "c"}}
+	before["falcon"] = []result{{ID: "c"}}
 	before.write(base)
 	base.jsonguard(args...)
 	before["gpt"] = append(before["gpt"], result{ID: "x"})
@@ -133,7 +133,7 @@ func TestExportsKilledAtEachCall(t *testing.T) {
 	base.jsonguard(args...) // three generations, of which the first is gone; three files
 	after := before.clone()
 	after["gpt"][2].N = 7
-	after["claude"] = append(after["claude"], result{ID: "d"})
+	after["falcon"] = append(after["falcon"], result{ID: "d"})
 
 	points := 0
 	for _, call := range protocolCalls {

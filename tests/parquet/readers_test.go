@@ -302,7 +302,7 @@ func TestDuckDBReadsWhileFilesAreJoined(t *testing.T) {
 	for round := range 30 {
 		s["gpt"] = append(s["gpt"], result{ID: fmt.Sprint("a", round), N: round})
 		export()
-		s["claude"] = append(s["claude"], result{ID: fmt.Sprint("b", round), N: 1000 + round})
+		s["falcon"] = append(s["falcon"], result{ID: fmt.Sprint("b", round), N: 1000 + round})
 		s["gpt"][0].N += 7
 		export()
 		export("--compact")
