@@ -43,8 +43,10 @@ func inherit(f *os.File) (release func(), err error) {
 //
 // A ^Z must not stop us before the program has stopped: the shell would take its terminal back while the program may
 // still read from it. So TSTP is caught like INT, and we stop when the program does.
-func forward(c *child, late func(os.Signal)) (started func(*os.Process), stop func()) {
-	forkBeforeSignals()
+//
+// started is told the program's process, and how to signal it; os.ErrProcessDone says that it is gone. What arrived for a
+// program that was never started is for us after stop.
+func forward(c *child, late func(os.Signal)) (started func(pid int, signal func(os.Signal) error), stop func()) {
 	signals := []os.Signal{syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT}
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
 		if !signal.Ignored(s) {
@@ -59,24 +61,33 @@ func forward(c *child, late func(os.Signal)) (started func(*os.Process), stop fu
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP} {
 		_ = sigorigin.Watch(s) // without it typed() guesses
 	}
-	child := make(chan *os.Process, 1)
+	child, stopped := make(chan func(os.Signal) error, 1), make(chan struct{})
 	go func() {
-		var p *os.Process
+		var pass func(os.Signal) error
 		var early []os.Signal
 		for {
 			select {
-			case p = <-child:
+			case pass = <-child:
 				for _, s := range early {
-					_ = p.Signal(s)
+					_ = pass(s)
 				}
 				early = nil
+			case <-stopped:
+				close(arrived)
+				for s := range arrived {
+					early = append(early, s)
+				}
+				for _, s := range early {
+					_ = unix.Kill(unix.Getpid(), s.(syscall.Signal))
+				}
+				return
 			case s := <-arrived:
 				typed := typed(s)
 				switch {
-				case p == nil && typed && c.forking.Load():
-				case p == nil:
+				case pass == nil && typed && c.forking.Load():
+				case pass == nil:
 					early = append(early, s)
-				case !errors.Is(p.Signal(unlessTyped(s, typed)), os.ErrProcessDone):
+				case !errors.Is(pass(unlessTyped(s, typed)), os.ErrProcessDone):
 				case s == syscall.SIGTSTP: // typed before the program's end, and seen now
 				default:
 					late(s)
@@ -84,11 +95,20 @@ func forward(c *child, late func(os.Signal)) (started func(*os.Process), stop fu
 			}
 		}
 	}()
-	started = func(p *os.Process) {
-		go followStops(p.Pid)
-		child <- p
+	ran := false
+	started = func(pid int, signal func(os.Signal) error) {
+		ran = true
+		go followStops(pid)
+		child <- signal
 	}
-	return started, func() { signal.Stop(arrived) }
+	return started, func() {
+		if ran {
+			go signal.Stop(arrived) // a switch of threads for each signal; whoever is about to end need not wait for it
+			return
+		}
+		signal.Stop(arrived)
+		close(stopped)
+	}
 }
 
 // unlessTyped is what to pass on: of what was typed nothing, which still finds out whether the program is there.

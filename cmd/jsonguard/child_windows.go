@@ -13,10 +13,10 @@ func endingOf(state *os.ProcessState) ended { return ended{status: state.ExitCod
 func inherit(f *os.File) (release func(), err error) { return func() {}, nil }
 
 // forward keeps us alive through Ctrl-C, which the console sends to the program by itself.
-func forward(c *child, late func(os.Signal)) (started func(*os.Process), stop func()) {
+func forward(c *child, late func(os.Signal)) (started func(pid int, signal func(os.Signal) error), stop func()) {
 	arrived := make(chan os.Signal, 8)
 	signal.Notify(arrived, os.Interrupt)
-	return func(*os.Process) {}, func() { signal.Stop(arrived) }
+	return func(int, func(os.Signal) error) {}, func() { signal.Stop(arrived) }
 }
 
 func dieBySignal(number int) {}

@@ -237,6 +237,7 @@ func (r *copyRun) run(ctx context.Context) error {
 
 	folding, giveUp := context.WithCancel(ctx)
 	defer giveUp()
+	forkBeforeSignals()
 	started, stop := forward(r.program, func(os.Signal) { giveUp() }) // after the program's end, a signal asks us not to wait for a lock
 	defer stop()
 	// The program's processes hold the copy's lock, so that nobody takes the copy for abandoned if we are killed.
@@ -258,7 +259,7 @@ func (r *copyRun) run(ctx context.Context) error {
 		return err
 	}
 	r.started = true
-	started(r.program.cmd.Process)
+	started(r.program.cmd.Process.Pid, r.program.cmd.Process.Signal)
 	r.end, err = r.program.wait()
 	stopWatching()
 	<-watched

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"jsonguard/internal/intercept"
@@ -47,7 +48,24 @@ type interceptRun struct {
 
 // run returns ended once the program ran, another error when it did not.
 func (r *interceptRun) run(ctx context.Context) error {
+	folding, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	var rest *leftBehind
+	var started func(int, func(os.Signal) error)
+	var stop func()
+	forwarding := make(chan struct{})
+	go func() { // it takes as long as the rest of the preparation, and most of that is waiting for another thread
+		defer close(forwarding)
+		// After the program's end a signal is for what it left behind; then it asks us not to wait for a lock.
+		started, stop = forward(r.program, func(s os.Signal) {
+			if !rest.signalled(s) {
+				giveUp()
+			}
+		})
+	}()
 	super, err := r.prepare()
+	<-forwarding
+	defer stop()
 	if err != nil {
 		if r.tree != nil {
 			r.tree.Close(ctx)
@@ -55,16 +73,7 @@ func (r *interceptRun) run(ctx context.Context) error {
 		return err
 	}
 	defer boundHeap()()
-	rest := newLeftBehind(r.a, super)
-	folding, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	// After the program's end a signal is for what it left behind; then it asks us not to wait for a lock.
-	started, stop := forward(r.program, func(s os.Signal) {
-		if !rest.signalled(s) {
-			giveUp()
-		}
-	})
-	defer stop()
+	rest = newLeftBehind(r.a, super)
 	command := intercept.Command{Path: r.program.path, Env: append(os.Environ(), r.environment()...), Files: r.a.streams()}
 	command.Args = r.program.argv
 	r.program.forking.Store(true)
@@ -73,10 +82,7 @@ func (r *interceptRun) run(ctx context.Context) error {
 		return r.program.failed(err)
 	}
 	r.started = true
-	process, err := os.FindProcess(super.PID())
-	if err == nil {
-		started(process)
-	}
+	started(super.PID(), super.SignalCommand)
 	status, err := super.Wait()
 	if err != nil {
 		r.a.say("%v", err)
@@ -107,14 +113,25 @@ func (r *interceptRun) prepare() (*intercept.Supervisor, error) {
 		Dir: dir, Files: files, Base: base, Sidecar: r.a.guardOptions(), AllowUnguarded: r.options.allowUnguarded,
 		Warn: r.a.warn, Note: func(text string) { r.a.note("%s", text) },
 	})
+	// The files are looked at while the supervisor is made. Inside another exec nothing is ours to look at, which is known for
+	// certain only afterwards.
+	prepare := sync.OnceValue(r.tree.Prepare)
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		if !intercept.Marked() {
+			_ = prepare()
+		}
+	}()
 	super, err := intercept.New(r.tree)
+	<-looked
 	if errors.Is(err, intercept.ErrNested) {
 		return nil, err
 	}
 	if err != nil {
 		return nil, &cannotIntercept{err}
 	}
-	if err := r.tree.Prepare(); err != nil {
+	if err := prepare(); err != nil {
 		super.Close()
 		if errors.Is(err, errors.ErrUnsupported) {
 			err = &cannotIntercept{err}
@@ -175,13 +192,14 @@ func (r *interceptRun) runNested(ctx context.Context) error {
 	if err != nil {
 		return &problem{op: "exec: join the jsonguard exec around this one", err: err}
 	}
+	forkBeforeSignals()
 	started, stop := forward(r.program, func(os.Signal) {})
 	defer stop()
 	if err := r.program.start(r.a, r.environment()...); err != nil {
 		return err
 	}
 	r.started = true
-	started(r.program.cmd.Process)
+	started(r.program.cmd.Process.Pid, r.program.cmd.Process.Signal)
 	r.end, err = r.program.wait()
 	if err != nil {
 		r.a.say("%v", err)

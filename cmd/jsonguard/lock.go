@@ -64,12 +64,13 @@ func (a *app) lock(ctx context.Context, what, argv []string) error {
 		}
 		defer file.Release()
 	}
+	forkBeforeSignals()
 	started, stop := forward(program, func(os.Signal) {})
 	defer stop()
 	if err := program.start(a); err != nil {
 		return err
 	}
-	started(program.cmd.Process)
+	started(program.cmd.Process.Pid, program.cmd.Process.Signal)
 	end, err := program.wait()
 	if err != nil {
 		return err

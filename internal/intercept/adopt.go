@@ -17,7 +17,7 @@ import (
 
 // mustAdopt says whether that is needed. A test puts something in its place.
 var mustAdopt = func() bool {
-	scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	scope, err := readProc("/proc/sys/kernel/yama/ptrace_scope")
 	return err == nil && string(bytes.TrimSpace(scope)) == "1" && !maySeeAll()
 }
 

@@ -4,6 +4,8 @@ package intercept
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +54,25 @@ func (a *assembler) branch(op uint16, k uint32, yes, no string) {
 func (a *assembler) equal(k uint32, yes, no string)  { a.branch(unix.BPF_JEQ, k, yes, no) }
 func (a *assembler) anyBit(k uint32, yes, no string) { a.branch(unix.BPF_JSET, k, yes, no) }
 
+// among jumps to where a number leads, or to otherwise. By halves: the kernel tries a filter with each number that there is when it
+// is installed, to know which of them always pass (kernel/seccomp.c, seccomp_cache_prepare).
+func (a *assembler) among(places map[uint32]string, otherwise string) {
+	a.halve(places, slices.Sorted(maps.Keys(places)), otherwise)
+}
+
+func (a *assembler) halve(places map[uint32]string, numbers []uint32, otherwise string) {
+	if len(numbers) == 1 {
+		a.equal(numbers[0], places[numbers[0]], otherwise)
+		return
+	}
+	middle := len(numbers) / 2
+	upper := fmt.Sprintf("upper half at %d", len(a.code))
+	a.branch(unix.BPF_JGE, numbers[middle], upper, "")
+	a.halve(places, numbers[:middle], otherwise)
+	a.label(upper)
+	a.halve(places, numbers[middle:], otherwise)
+}
+
 func (a *assembler) label(name string) { a.labels[name] = len(a.code) }
 
 func (a *assembler) answer(name string, k uint32) {
@@ -85,19 +106,19 @@ func filter() []unix.SockFilter {
 	if x32Bit != 0 {
 		a.anyBit(x32Bit, "x32", "")
 	}
+	places := map[uint32]string{
+		unix.SYS_FCNTL: "fcntl",
+		unix.SYS_CLONE: "clone",
+		// An io_uring opens files from a kernel thread, where no filter sees it. Everything that uses it can do without.
+		unix.SYS_IO_URING_SETUP: "nosys",
+	}
 	for _, nr := range trappedAlways {
-		a.equal(nr, "notify", "")
+		places[nr] = "notify"
 	}
-	for _, o := range trappedOpens {
-		a.equal(o.number, o.name, "")
+	for _, call := range slices.Concat(trappedOpens, trappedStats) {
+		places[call.number] = call.name
 	}
-	for _, s := range trappedStats {
-		a.equal(s.number, s.name, "")
-	}
-	a.equal(unix.SYS_FCNTL, "fcntl", "")
-	a.equal(unix.SYS_CLONE, "clone", "")
-	// An io_uring opens files from a kernel thread, where no filter sees it. Everything that uses it can do without.
-	a.equal(unix.SYS_IO_URING_SETUP, "nosys", "allow")
+	a.among(places, "allow")
 
 	for _, o := range trappedOpens {
 		a.label(o.name)
@@ -119,38 +140,43 @@ func filter() []unix.SockFilter {
 	a.label("clone")
 	a.load(offArgs)
 	a.anyBit(unix.CLONE_NEWNS, "notify", "allow")
+	a.answer("allow", unix.SECCOMP_RET_ALLOW)
+	a.answer("notify", unix.SECCOMP_RET_USER_NOTIF)
+	a.answer("nosys", noSuchCall)
 
+	// Calls of other kinds, with answers of their own: a jump reaches 255 instructions far.
 	if x32Bit != 0 {
 		a.label("x32")
 		a.and(^uint32(x32Bit))
+		refused := map[uint32]string{unix.SYS_IO_URING_SETUP: "refuse"}
 		for _, nr := range trappedAlways {
-			a.equal(nr, "nosys", "")
+			refused[nr] = "refuse"
 		}
 		for _, o := range trappedOpens {
-			a.equal(o.number, "nosys", "")
+			refused[o.number] = "refuse"
 		}
-		a.equal(unix.SYS_IO_URING_SETUP, "nosys", "allow")
+		a.among(refused, "pass")
 	}
 	a.label("foreign")
-	a.equal(foreignArch, "", "allow")
+	a.equal(foreignArch, "", "pass")
 	a.load(offNumber)
+	refused := map[uint32]string{foreignFcntl: "foreign fcntl", foreignFcntl64: "foreign fcntl"}
 	for _, nr := range foreignNumbers {
-		a.equal(nr, "nosys", "")
+		refused[nr] = "refuse"
 	}
-	a.equal(foreignFcntl, "foreign fcntl", "")
-	a.equal(foreignFcntl64, "foreign fcntl", "allow")
+	a.among(refused, "pass")
 	a.label("foreign fcntl")
 	a.load(offArgs + 8*1)
 	for _, cmd := range []uint32{6, 7, setLk64, setLkW64, unix.F_OFD_SETLK} {
-		a.equal(cmd, "nosys", "")
+		a.equal(cmd, "refuse", "")
 	}
-	a.equal(unix.F_OFD_SETLKW, "nosys", "allow")
-
-	a.answer("allow", unix.SECCOMP_RET_ALLOW)
-	a.answer("notify", unix.SECCOMP_RET_USER_NOTIF)
-	a.answer("nosys", unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS))
+	a.equal(unix.F_OFD_SETLKW, "refuse", "pass")
+	a.answer("pass", unix.SECCOMP_RET_ALLOW)
+	a.answer("refuse", noSuchCall)
 	return a.link()
 }
+
+const noSuchCall = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 
 // trappedFlags is a call that its flags decide about, which are in a register.
 type trappedFlags struct {

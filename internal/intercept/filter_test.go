@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,6 +42,8 @@ func verdict(program []unix.SockFilter, d seccompData) (uint32, error) {
 			a &= i.K
 		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
 			jump(a == i.K)
+		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
+			jump(a >= i.K)
 		case unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K:
 			jump(a&i.K != 0)
 		case unix.BPF_RET | unix.BPF_K:
@@ -146,5 +149,35 @@ func TestFilter(t *testing.T) {
 		}
 		_, err = verdict(program, seccompData{number: nr, arch: foreignArch})
 		require.NoError(t, err)
+	}
+}
+
+// Each number that there is, of each kind of call, gets the answer that the lists say.
+func TestFilterAnswersAsItsListsSay(t *testing.T) {
+	const numbers = 1024
+	program := filter()
+	for nr := range uint32(numbers) {
+		trapped := slices.Contains(trappedAlways, nr)
+		opens := slices.ContainsFunc(trappedOpens, func(c trappedFlags) bool { return c.number == nr })
+		stats := slices.ContainsFunc(trappedStats, func(c trappedFlags) bool { return c.number == nr })
+		for _, kind := range []struct {
+			name      string
+			arch, bit uint32
+		}{{"native", nativeArch, 0}, {"x32", nativeArch, x32Bit}, {"32 bits", foreignArch, 0}} {
+			want := uint32(allowed)
+			switch {
+			case kind.arch == foreignArch:
+				if slices.Contains(foreignNumbers, nr) {
+					want = refused
+				}
+			case nr == unix.SYS_IO_URING_SETUP, kind.bit != 0 && (trapped || opens):
+				want = refused
+			case kind.bit == 0 && (trapped || opens || stats): // without flags
+				want = told
+			}
+			got, err := verdict(program, seccompData{number: int32(nr | kind.bit), arch: kind.arch})
+			require.NoError(t, err)
+			require.Equal(t, want, got, "number %d, %s", nr, kind.name)
+		}
 	}
 }

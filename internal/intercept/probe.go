@@ -3,9 +3,9 @@
 package intercept
 
 import (
-	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +29,7 @@ func (s *supervisor) probe() error {
 	if err := f.probeMemory(s.guardian); err != nil {
 		return err
 	}
-	_, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", unix.Gettid()))
+	_, err := readProc(procPath(os.Getpid(), "task/"+strconv.Itoa(os.Getpid())+"/children"))
 	f.Children = err == nil
 	return nil
 }
@@ -50,17 +50,12 @@ func (l listener) next() (n seccompNotif, err error) {
 
 // probeThread: a received call is not interrupted, and gets the descriptor that it is given.
 func (f *Findings) probeThread(launch *launcher, l listener) error {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
 	const content = "p"
-	_, err = w.WriteString(content)
-	w.Close()
+	pipe, err := pipeWith(content)
 	if err != nil {
 		return err
 	}
+	defer unix.Close(pipe)
 	got := make(chan string, 1)
 	go launch.do(func() {
 		buf := make([]byte, 1)
@@ -78,7 +73,7 @@ func (f *Findings) probeThread(launch *launcher, l listener) error {
 	if f.Killable = l.withstands(call); !f.Killable {
 		return missing("protection of a received call from signals, whatever this kernel says (WAIT_KILLABLE_RECV)", nil)
 	}
-	fd, e := l.inject(call.id, int(r.Fd()), -1, true)
+	fd, e := l.inject(call.id, pipe, -1, true)
 	if e != 0 {
 		l.send(seccompResponse{id: call.id, error: -int32(e)})
 		return missing("injection of descriptors (ADDFD)", e)
@@ -89,6 +84,20 @@ func (f *Findings) probeThread(launch *launcher, l listener) error {
 	}
 	f.Inject = true
 	return nil
+}
+
+// pipeWith gives the end of a pipe that content can be read from.
+func pipeWith(content string) (int, error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return -1, os.NewSyscallError("pipe2", err)
+	}
+	defer unix.Close(pipe[1])
+	if _, err := unix.Write(pipe[1], []byte(content)); err != nil {
+		unix.Close(pipe[0])
+		return -1, os.NewSyscallError("write", err)
+	}
+	return pipe[0], nil
 }
 
 // withstands sends a signal to a thread of ours whose call was received, and says whether the call goes on. It does when the

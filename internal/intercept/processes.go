@@ -21,7 +21,7 @@ type processes struct {
 	mu        sync.Mutex
 	byPID     map[int]*entry
 	dead      map[int]*Process // by pid, as parents of orphans
-	ancestors map[int]bool     // of the supervisor, itself included: who adopts orphans
+	ancestors map[int]bool     // of the supervisor, itself included: who adopts orphans; nil until somebody asks
 	first     int              // the command
 }
 
@@ -34,16 +34,23 @@ type entry struct {
 const maxDead = 1024
 
 func newProcesses(s *supervisor) *processes {
-	p := &processes{s: s, byPID: map[int]*entry{}, dead: map[int]*Process{}, ancestors: map[int]bool{0: true, 1: true}}
-	for pid := os.Getpid(); pid > 1 && !p.ancestors[pid]; {
-		p.ancestors[pid] = true
-		st, err := readStat(pid)
-		if err != nil {
-			break
+	return &processes{s: s, byPID: map[int]*entry{}, dead: map[int]*Process{}}
+}
+
+// above says whether a process is an ancestor of the supervisor, or itself. One that ends later leaves us to another of them.
+func (p *processes) above(pid int) bool {
+	if p.ancestors == nil {
+		p.ancestors = map[int]bool{0: true, 1: true}
+		for pid := os.Getpid(); pid > 1 && !p.ancestors[pid]; {
+			p.ancestors[pid] = true
+			st, err := readStat(pid)
+			if err != nil {
+				break
+			}
+			pid = st.parent
 		}
-		pid = st.parent
 	}
-	return p
+	return p.ancestors[pid]
 }
 
 func (p *processes) setFirst(pid int) {
@@ -97,7 +104,7 @@ func (p *processes) ensure(pid int) (*entry, error) {
 	e := &entry{Process: &Process{PID: pid, Start: st.start, Command: st.command}}
 	switch {
 	case pid == p.first:
-	case p.ancestors[st.parent]:
+	case p.above(st.parent):
 		e.Parent = p.adopter(st)
 	default:
 		parent, err := p.ensure(st.parent)
@@ -207,7 +214,7 @@ type stat struct {
 }
 
 func readStat(pid int) (stat, error) {
-	raw, err := os.ReadFile(procPath(pid, "stat"))
+	raw, err := readProc(procPath(pid, "stat"))
 	if err != nil {
 		return stat{}, err
 	}
@@ -229,15 +236,33 @@ func readStat(pid int) (stat, error) {
 	return s, nil
 }
 
+// threads are the names of the directories of a process's threads.
+func threads(pid int) ([]string, error) {
+	dir, err := unix.Open(procPath(pid, "task"), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(dir)
+	var names []string
+	buf := make([]byte, 4096)
+	for {
+		n, err := unix.ReadDirent(dir, buf)
+		if n <= 0 || err != nil {
+			return names, err
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names) // without . and ..
+	}
+}
+
 // children of all threads of a process. Where the kernel does not list them there are none to be had.
 func children(pid int) ([]int, error) {
-	threads, err := os.ReadDir(procPath(pid, "task"))
+	threads, err := threads(pid)
 	if err != nil {
 		return nil, err
 	}
 	var pids []int
 	for _, t := range threads {
-		raw, err := os.ReadFile(procPath(pid, "task/"+t.Name()+"/children"))
+		raw, err := readProc(procPath(pid, "task/"+t+"/children"))
 		if scarce(err) {
 			return nil, err
 		}

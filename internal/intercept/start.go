@@ -61,9 +61,6 @@ type supervisor struct {
 	failure error
 }
 
-// markName is the environment variable by which nested supervisors find us, and a guardian the tree.
-const markName = "JSONGUARD_SUPERVISOR"
-
 func open(public *Supervisor, h Handler) error {
 	s := &supervisor{public: public, handler: h, ended: make(chan struct{}), over: make(chan struct{}), told: make(chan struct{})}
 	public.s = s
@@ -163,6 +160,7 @@ func (s *supervisor) closeAll() {
 func (s *supervisor) untilOver() {
 	s.events.run()
 	close(s.over)
+	s.guardian.kill() // nobody is left to guard; what we still have to do takes as long as its end
 	s.dismissReceivers()
 	s.answers.Wait()
 	s.drain()
@@ -216,13 +214,22 @@ func (s *supervisor) unwatch(key any) { s.events.unwatch(key) }
 func (s *supervisor) otherNames()     { s.aliases.Store(true) }
 func (s *supervisor) drain()          { s.events.drain() }
 
-func (s *supervisor) kill() error {
-	// The command itself may be one whose environment we may not read. Until it is waited for, its number is its own.
+// signalCommand: until it is waited for, its number is its own.
+func (s *supervisor) signalCommand(sig syscall.Signal) error {
 	s.reaping.Lock()
-	if !s.reaped {
-		_ = unix.Kill(s.command, unix.SIGKILL)
+	defer s.reaping.Unlock()
+	if s.reaped {
+		return os.ErrProcessDone
 	}
-	s.reaping.Unlock()
+	err := unix.Kill(s.command, sig)
+	if err == unix.ESRCH {
+		return os.ErrProcessDone
+	}
+	return os.NewSyscallError("kill", err)
+}
+
+func (s *supervisor) kill() error {
+	_ = s.signalCommand(unix.SIGKILL) // whose environment we may not be allowed to read
 	s.ending.Store(true)
 	return errors.Join(s.signal(unix.SIGKILL), killTree(s.mark))
 }

@@ -2,6 +2,8 @@ package intercept
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
@@ -63,6 +65,15 @@ func (s *Supervisor) Kill() error { return s.s.kill() }
 // calls that they made.
 func (s *Supervisor) Processes() []Process { return s.s.living() }
 
+// SignalCommand sends a signal to the command's process alone. It returns os.ErrProcessDone when that has ended.
+func (s *Supervisor) SignalCommand(sig os.Signal) error {
+	number, ok := sig.(syscall.Signal)
+	if !ok {
+		return fmt.Errorf("intercept: signal %v: %w", sig, errors.ErrUnsupported)
+	}
+	return s.s.signalCommand(number)
+}
+
 // Signal sends a signal to each of Processes.
 func (s *Supervisor) Signal(sig syscall.Signal) error { return s.s.signal(sig) }
 
@@ -104,6 +115,12 @@ func Probe() (Findings, error) {
 
 // unasked is the Handler of a supervisor without a command.
 type unasked struct{ Handler }
+
+// markName is the environment variable by which nested supervisors find us, and a guardian the tree.
+const markName = "JSONGUARD_SUPERVISOR"
+
+// Marked says whether this process has the environment of a supervisor's tree. That it is in one only New finds out.
+func Marked() bool { return os.Getenv(markName) != "" }
 
 // Ask sends a request to the supervisor in whose tree this process runs, and returns its handler's answer (Asked). It
 // is how a nested supervisor, whose Start returned ErrNested, gets the outer one to do its work.

@@ -8,10 +8,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // started is a supervised command and what it says.
@@ -108,4 +112,48 @@ func TestShellWritesThroughScratch(t *testing.T) {
 	run(t, h, "sh", "-c", "echo one > "+h.target()+"; echo two >> "+h.target()+"; cat "+h.target())
 	require.Equal(t, "one\ntwo\n", h.content(t))
 	require.Equal(t, []string{"write guarded.json", "write guarded.json", "read guarded.json"}, h.logged())
+}
+
+// The guardian has nothing of the heap: what both had would be copied whenever we write it.
+func TestGuardianHasNoHeap(t *testing.T) {
+	s, err := New(newScratchHandler(t))
+	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrNested) {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	require.NoError(t, err)
+	defer s.Close()
+	const size, several = 1 << 20, 8 // larger than the stack that it has
+	var m memory
+	absent := 0
+	for range several {
+		block := make([]byte, size)
+		block[size/2] = 1
+		if _, err := m.read(s.s.guardian.pid, uint64(uintptr(unsafe.Pointer(&block[size/2]))), make([]byte, 1)); err == unix.EFAULT {
+			absent++
+		}
+		runtime.KeepAlive(block)
+	}
+	require.NotZero(t, absent)
+	text, err := m.path(s.s.guardian.pid, s.s.guardian.text, make([]byte, pathMax))
+	require.NoError(t, err)
+	require.Equal(t, guardianName, string(text))
+}
+
+// Whoever passes signals on learns that there is nobody any more.
+func TestSignalCommand(t *testing.T) {
+	needs(t, "sleep")
+	path, err := exec.LookPath("sleep")
+	require.NoError(t, err)
+	s, err := Start(Command{Path: path, Args: []string{"sleep", "1000"}}, newScratchHandler(t))
+	if errors.Is(err, ErrUnsupported) || errors.Is(err, ErrNested) {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	require.NoError(t, err)
+	require.NoError(t, s.SignalCommand(syscall.Signal(0)))
+	require.NoError(t, s.SignalCommand(syscall.SIGTERM))
+	status, err := s.Wait()
+	require.NoError(t, err)
+	require.Equal(t, syscall.SIGTERM, status.Signal)
+	require.ErrorIs(t, s.SignalCommand(syscall.SIGTERM), os.ErrProcessDone)
+	<-s.Done()
 }

@@ -19,23 +19,24 @@ type (
 	notification struct{}
 )
 
-func open(*Supervisor, Handler) error                 { return unsupported() }
-func ask(context.Context, []byte) ([]byte, error)     { return nil, unsupported() }
-func hasWriters(*os.File) (bool, error)               { return false, unsupported() }
-func (*supervisor) run(Command) error                 { return unsupported() }
-func (*supervisor) abandon()                          {}
-func (*supervisor) found() Findings                   { return Findings{} }
-func (*supervisor) pid() int                          { return 0 }
-func (*supervisor) wait() (Status, error)             { return Status{}, unsupported() }
-func (*supervisor) done() <-chan struct{}             { return nil }
-func (*supervisor) kill() error                       { return unsupported() }
-func (*supervisor) living() []Process                 { return nil }
-func (*supervisor) signal(syscall.Signal) error       { return unsupported() }
-func (*supervisor) err() error                        { return unsupported() }
-func (*supervisor) watch(*os.File, any, Change) error { return unsupported() }
-func (*supervisor) unwatch(any)                       {}
-func (*supervisor) drain()                            {}
-func (*supervisor) otherNames()                       {}
+func open(*Supervisor, Handler) error                  { return unsupported() }
+func ask(context.Context, []byte) ([]byte, error)      { return nil, unsupported() }
+func hasWriters(*os.File) (bool, error)                { return false, unsupported() }
+func (*supervisor) run(Command) error                  { return unsupported() }
+func (*supervisor) abandon()                           {}
+func (*supervisor) found() Findings                    { return Findings{} }
+func (*supervisor) pid() int                           { return 0 }
+func (*supervisor) wait() (Status, error)              { return Status{}, unsupported() }
+func (*supervisor) done() <-chan struct{}              { return nil }
+func (*supervisor) kill() error                        { return unsupported() }
+func (*supervisor) living() []Process                  { return nil }
+func (*supervisor) signal(syscall.Signal) error        { return unsupported() }
+func (*supervisor) signalCommand(syscall.Signal) error { return unsupported() }
+func (*supervisor) err() error                         { return unsupported() }
+func (*supervisor) watch(*os.File, any, Change) error  { return unsupported() }
+func (*supervisor) unwatch(any)                        {}
+func (*supervisor) drain()                             {}
+func (*supervisor) otherNames()                        {}
 
 func (*notification) context() context.Context          { return context.Background() }
 func (*notification) credentials() (Credentials, error) { return Credentials{}, unsupported() }
