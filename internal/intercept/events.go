@@ -118,10 +118,23 @@ func (e *events) run() {
 		return
 	}
 	got := make([]unix.EpollEvent, 64)
+	// A program that writes much would wake us, and pay for it, with each call. After some of them in a row we look now and then,
+	// and what was written in between is one event to the kernel (inotify(7): those that are alike are one). Who needs to
+	// know sooner drains.
+	const row, lookEach = 16, 4 // ms
+	written, muted := 0, false
 	for {
-		n, err := unix.EpollWait(e.poll, got, -1)
+		wait := -1
+		if muted {
+			wait = lookEach
+		}
+		n, err := unix.EpollWait(e.poll, got, wait)
 		if err == unix.EINTR {
 			continue
+		}
+		if err == nil && (muted || written >= row) {
+			muted = !muted
+			err = e.listen(!muted)
 		}
 		if err != nil {
 			e.s.fail("wait for events", err)
@@ -131,9 +144,11 @@ func (e *events) run() {
 		for _, ev := range got[:n] {
 			switch int(ev.Fd) {
 			case e.inotify:
-				e.drain()
+				if written++; !e.drain() {
+					written = 0
+				}
 			case e.timer:
-				e.drain()
+				_ = e.drain()
 				e.ring()
 			case e.s.listener.fd:
 				ended = true
@@ -152,12 +167,23 @@ func (e *events) run() {
 	}
 }
 
-// drain tells the handler of all changes up to now, and waits for a drain that is under way.
-func (e *events) drain() {
+// listen says whether changes wake us.
+func (e *events) listen(yes bool) error {
+	what := &unix.EpollEvent{Fd: int32(e.inotify)}
+	if yes {
+		what.Events = unix.EPOLLIN
+	}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.poll, unix.EPOLL_CTL_MOD, e.inotify, what))
+}
+
+// drain tells the handler of all changes up to now, and waits for a drain that is under way. It returns whether there was nothing
+// but writing.
+func (e *events) drain() (writing bool) {
 	e.draining.Lock()
 	defer e.draining.Unlock()
 	e.telling.Store(true)
 	defer e.telling.Store(false)
+	writing = true
 	for {
 		n, err := unix.Read(e.inotify, e.buffer)
 		if err == unix.EINTR {
@@ -166,9 +192,12 @@ func (e *events) drain() {
 		if err != nil || n <= 0 {
 			break
 		}
-		e.tell(e.buffer[:n])
+		if !e.tell(e.buffer[:n]) {
+			writing = false
+		}
 	}
 	e.lookAgain()
+	return writing
 }
 
 // untold says whether there are changes that have not been told (FIONREAD, see inotify(7), which terminals call TIOCINQ).
@@ -226,7 +255,8 @@ func (e *events) wait(w *watch) {
 }
 
 // tell parses struct inotify_event: int wd; uint32 mask, cookie, len; char name[len].
-func (e *events) tell(raw []byte) {
+func (e *events) tell(raw []byte) (writing bool) {
+	writing = true
 	const header = unix.SizeofInotifyEvent
 	for len(raw) >= header {
 		wd := int32(binary.NativeEndian.Uint32(raw))
@@ -234,6 +264,7 @@ func (e *events) tell(raw []byte) {
 		length := int(binary.NativeEndian.Uint32(raw[12:]))
 		name, _, _ := bytes.Cut(raw[header:header+length], []byte{0})
 		raw = raw[header+length:]
+		writing = writing && mask&^unix.IN_MODIFY == 0
 		if mask&unix.IN_Q_OVERFLOW != 0 {
 			e.s.handler.Changed(nil, "", Closed|Modified|Moved)
 			continue
@@ -266,6 +297,7 @@ func (e *events) tell(raw []byte) {
 			e.s.handler.Changed(w.key, string(name), what)
 		}
 	}
+	return writing
 }
 
 func (e *events) watch(f *os.File, key any, what Change) error {

@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -329,6 +331,46 @@ func TestWatchModified(t *testing.T) {
 	require.NoError(t, f.Close())
 	require.Equal(t, "file  1", <-w.seen)
 	require.Error(t, s.Watch(dir, nil, Closed))
+}
+
+// Much writing is told of now and then, and what comes behind it always.
+func TestWatchOfMuchWriting(t *testing.T) {
+	w := &countingHandler{scratchHandler: newScratchHandler(t)}
+	s := launch(t, w, "sleep", "600")
+	f, err := os.Create(filepath.Join(w.scratches, "file"))
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, s.Watch(f, "file", Modified|Closed))
+	for range 100 { // each of them, told without that anybody drains
+		before := w.modified.Load()
+		_, err = f.WriteString("x")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return w.modified.Load() > before }, 15*time.Second, 100*time.Microsecond)
+	}
+	before := w.modified.Load()
+	for range 1000 {
+		_, err = f.WriteString("x")
+		require.NoError(t, err)
+	}
+	s.Drain()
+	require.Greater(t, w.modified.Load(), before)
+	require.Zero(t, w.closed.Load())
+	require.NoError(t, f.Close())
+	require.Eventually(t, func() bool { return w.closed.Load() == 1 }, time.Minute, time.Millisecond)
+}
+
+type countingHandler struct {
+	*scratchHandler
+	modified, closed atomic.Int64
+}
+
+func (h *countingHandler) Changed(_ any, _ string, what Change) {
+	if what&Modified != 0 {
+		h.modified.Add(1)
+	}
+	if what&Closed != 0 {
+		h.closed.Add(1)
+	}
 }
 
 type watchHandler struct {
