@@ -49,11 +49,16 @@ func TestEveryPromiseIsHeldByTests(t *testing.T) {
 // What the other documents say is held by a test names one that exists.
 func TestTestsThatDocumentsName(t *testing.T) {
 	root := filepath.Join("..", "..")
-	for _, name := range []string{"PARQUET.md"} {
+	for _, name := range []string{"PARQUET.md", "interception.md"} {
 		text, err := os.ReadFile(filepath.Join(root, "docs", name))
 		require.NoError(t, err)
 		named := 0
 		for _, line := range strings.Split(string(text), "\n") {
+			if mutants, ok := strings.CutPrefix(line, "- mutants: "); ok {
+				for _, quote := range quoted.FindAllStringSubmatch(mutants, -1) {
+					require.FileExists(t, filepath.Join(root, "tests", "mutants", "testdata", quote[1]+".txtar"))
+				}
+			}
 			m := holderLine.FindStringSubmatch(line)
 			if m == nil {
 				continue
