@@ -26,6 +26,7 @@ type journal struct {
 	inode  uint64
 	header header
 	seq    uint64 // of the last line
+	turn   uint32 // of the board before that was appended
 	folded uint64 // as far as this process knows: the last seq that is in the target for good
 	size   int64  // what is used of it
 

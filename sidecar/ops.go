@@ -200,6 +200,7 @@ func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
 		}
 	}
 	j := g.journal
+	j.turn = g.store.board.turn()
 	seq, err := j.append(line{Generation: g.store.seenGeneration(), Monotonic: monotonic(), New: missing, Ops: encodeOps(ops)}, sync)
 	if err == nil {
 		err = g.findable()

@@ -30,11 +30,15 @@ func (g *Guard) awaitFolder(ctx context.Context, c change, until time.Time) (res
 	}
 	s.board.ask()
 	first, heard := s.board.turn(), time.Now()
+	appended, fresh := g.turnBefore(c)
 	for s.board.folding() {
 		turn := s.board.turn()
-		if generation, covered := s.settledCovers(c); covered {
-			return Result{Generation: generation, Changed: true}, true
+		if !fresh || turn != appended {
+			if generation, covered := s.settledCovers(c); covered {
+				return Result{Generation: generation, Changed: true}, true
+			}
 		}
+		fresh = false
 		if time.Since(heard) > folderSilence {
 			s.board.distrust()
 		}
@@ -50,6 +54,17 @@ func (g *Guard) awaitFolder(ctx context.Context, c change, until time.Time) (res
 	}
 	generation, covered := s.settledCovers(c)
 	return Result{Generation: generation, Changed: true}, covered
+}
+
+// turnBefore is the turn of the board before c was appended, if it is the last change of this process: as long as it lasts, nobody
+// has folded c, and who looks for it the first time need not read what is settled.
+func (g *Guard) turnBefore(c change) (turn uint32, known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if j := g.journal; j != nil && j.id == c.sidecar && j.seq == c.seq {
+		return j.turn, true
+	}
+	return 0, false
 }
 
 // awaitOrLead is awaitFolder, where somebody folds for everybody. Where nobody does, the first of those who want a fold
@@ -222,15 +237,18 @@ func (g *Guard) foldOrAwait(ctx context.Context, c change) error {
 		return err
 	}
 	b := s.board
-	if !b.becomeFolder() {
-		if g.awaitFold(ctx, b, c) {
+	lead := b.becomeFolder()
+	if !lead {
+		var done bool
+		if done, lead = g.awaitFold(ctx, b, c); done {
 			return nil
 		}
-		_, err := g.foldOwn(ctx, ownChange{kept: c})
-		return err
 	}
 	asked := b.asked()
 	_, err = g.foldOwn(ctx, ownChange{kept: c})
+	if !lead {
+		return err
+	}
 	b.resign()
 	if err == nil && b.asked() != asked && b.becomeFolder() { // some wait, who took us for the one that serves them
 		g.serveAll(ctx, b)
@@ -238,16 +256,17 @@ func (g *Guard) foldOrAwait(ctx context.Context, c change) error {
 	return err
 }
 
-// awaitFold waits for the fold that is under way, which most often has c in it, and only then asks for another.
-func (g *Guard) awaitFold(ctx context.Context, b *board, c change) bool {
+// awaitFold waits for the fold that is under way, which most often has c in it, and only then asks for another. lead: there
+// is nobody to ask.
+func (g *Guard) awaitFold(ctx context.Context, b *board, c change) (done, lead bool) {
 	if turn := b.turn(); b.folding() && !g.covered(c) {
 		b.awaitTurn(turn, folderPatience)
 	}
 	if g.covered(c) {
-		return true
+		return true, false
 	}
-	_, done := g.awaitFolder(ctx, c, time.Now().Add(VisibleWithin))
-	return done
+	_, done, folder := g.awaitOrLead(ctx, c, time.Now().Add(VisibleWithin))
+	return done, folder != nil
 }
 
 // covered says whether c is in the target for good, as far as that is known without a lock.
