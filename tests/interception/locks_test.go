@@ -5,8 +5,10 @@ package interception
 import (
 	"flag"
 	"fmt"
+	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -94,4 +96,44 @@ func TestProgramsThatLockStayExact(t *testing.T) {
 			})
 		}
 	}
+}
+
+// While somebody outside holds the lock nothing can be folded. Who writes and reads back waits for nobody, and reads what it wrote;
+// all of it is there once the lock is free.
+func TestAReadWaitsForNoLock(t *testing.T) {
+	needs(t, "python3", "flock")
+	const each = 5
+	l := newLab(t)
+	l.write("r.json", `{"n": 0}`)
+	exists := func(name string) func() bool {
+		return func() bool { _, err := os.Stat(l.path(name)); return err == nil }
+	}
+	// In a process of its own: under a lock of ours everything that comes of us would fold.
+	holder := exec.Command("flock", "r.json.lock", "sh", "-c", ": > locked; while [ -e locked ] && [ ! -e free ]; do sleep .01; done")
+	holder.Dir = l.dir
+	held := l.start(holder)
+	require.Eventually(t, exists("locked"), 2*time.Minute, 5*time.Millisecond)
+	l.write("w.py", `import json,os,sys
+name=sys.argv[1]
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[name+str(i)]=i
+    with open("r.json","w") as f: json.dump(d,f)
+    back=json.load(open("r.json"))
+    assert all(name+str(k) in back for k in range(i+1)), (i,back)
+open("done."+name,"w").close()`)
+	var all []*running
+	for _, name := range []string{"a", "b"} {
+		all = append(all, l.start(l.guarded(results, "python3", "w.py", name, fmt.Sprint(each))))
+	}
+	for _, name := range []string{"a", "b"} {
+		require.Eventually(t, exists("done."+name), 2*time.Minute, 5*time.Millisecond)
+	}
+	require.JSONEq(t, `{"n": 0}`, l.read("r.json"))
+	l.write("free", "")
+	l.wait(held)
+	for _, r := range all {
+		l.wait(r)
+	}
+	require.Len(t, l.object("r.json"), 2*each+1, "%s", l.read("r.json"))
+	l.clean("r.json")
 }
