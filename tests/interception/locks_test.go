@@ -115,12 +115,13 @@ func TestAReadWaitsForNoLock(t *testing.T) {
 	require.Eventually(t, exists("locked"), 2*time.Minute, 5*time.Millisecond)
 	l.write("w.py", `import json,os,sys
 name=sys.argv[1]
-for i in range(int(sys.argv[2])):
-    d=json.load(open("r.json")); d[name+str(i)]=i
-    with open("r.json","w") as f: json.dump(d,f)
-    back=json.load(open("r.json"))
-    assert all(name+str(k) in back for k in range(i+1)), (i,back)
-open("done."+name,"w").close()`)
+try:
+    for i in range(int(sys.argv[2])):
+        d=json.load(open("r.json")); d[name+str(i)]=i
+        with open("r.json","w") as f: json.dump(d,f)
+        back=json.load(open("r.json"))
+        assert all(name+str(k) in back for k in range(i+1)), (i,back)
+finally: open("done."+name,"w").close()`)
 	var all []*running
 	for _, name := range []string{"a", "b"} {
 		all = append(all, l.start(l.guarded(results, "python3", "w.py", name, fmt.Sprint(each))))

@@ -99,6 +99,7 @@ func (l *lab) start(cmd *exec.Cmd) *running {
 	l.Cleanup(func() { // where the test failed before it waited
 		if cmd.ProcessState == nil {
 			_ = cmd.Process.Kill()
+			cmd.WaitDelay = time.Second // what it started may have its output still
 			_ = cmd.Wait()
 		}
 	})
