@@ -191,7 +191,7 @@ func (b *bench) visibleSmall() (table, error) {
 		}
 	}
 	if r.has(rawAppend.name, 17) {
-		b.guardAtMost("visible, 1 MB, 17 processes: processor time to raw append + fsync", r.cpuOver(ours(17), cell{rawAppend.name, 17}), 7.5)
+		b.guardAtMost("visible, 1 MB, 17 processes: processor time to raw append + fsync", r.cpuOver(ours(17), cell{rawAppend.name, 17}), 4.7)
 	}
 	if r.has(visibly.name, 17) && r.has(visibly.name, 64) {
 		b.atLeast("visible, 1 MB: 64 processes to 17", r.over(ours(64), ours(17)), 0.9)
