@@ -208,10 +208,12 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 	if p.Object == nil && (!t.named || exclusive) {
 		// It is there as soon as it is opened, as without us: exclusively, and for programs that look.
 		f, err := openAt(c, p, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, how.Mode)
-		if err != nil {
+		switch {
+		case err == nil:
+			_ = f.Close()
+		case exclusive || !errors.Is(err, unix.EEXIST): // else another one has made it since
 			return nil, err
 		}
-		_ = f.Close()
 	}
 	if err := t.need(); err != nil {
 		return nil, t.refuse(err)

@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -93,6 +94,9 @@ func (t *Tree) Touch(c *intercept.Call, p *intercept.Place) error {
 		return err
 	}
 	f, err := openAt(t.callerOf(c), p, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, uint32(info.Mode().Perm()))
+	if errors.Is(err, unix.EEXIST) {
+		return t.upToDate(p) // another one has made it since
+	}
 	if err != nil {
 		return err
 	}

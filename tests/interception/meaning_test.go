@@ -126,6 +126,41 @@ for i in range(int(sys.argv[2])):
 	}
 }
 
+// Several that make the file in the same moment, each as if it were the first: none of them is told that it is there already.
+func TestMadeByAllAtOnce(t *testing.T) {
+	needs(t, "python3")
+	const rounds, runners = 3, 4
+	for _, files := range [][]string{results, nil} {
+		t.Run(fmt.Sprint(files), func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			// Each round has a directory, and begins when all are there.
+			l.write("w.py", `import json,os,sys,time
+me,n=sys.argv[1],int(sys.argv[2])
+for i in range(int(sys.argv[3])):
+    open("at%d.%s"%(i,me),"w").close()
+    while len([x for x in os.listdir(".") if x.startswith("at%d."%i)])<n: time.sleep(.001)
+    os.makedirs("d%d"%i,exist_ok=True); name="d%d/r.json"%i
+    with open(name,"a"): os.utime(name,None)
+    try: d=json.load(open(name))
+    except ValueError: d=dict()
+    d[me]=i
+    with open(name,"w") as f: json.dump(d,f)`)
+			if files != nil {
+				files = []string{"*/r.json"}
+			}
+			var all []*exec.Cmd
+			for i := range runners {
+				all = append(all, l.guarded(files, "python3", "w.py", fmt.Sprint("k", i), fmt.Sprint(runners), fmt.Sprint(rounds)))
+			}
+			l.together(all...)
+			for i := range rounds {
+				require.Len(t, l.object(fmt.Sprintf("d%d/r.json", i)), runners, "%s", l.read(fmt.Sprintf("d%d/r.json", i)))
+			}
+		})
+	}
+}
+
 func TestRemoval(t *testing.T) {
 	l := newLab(t)
 	l.write("r.json", `{"a":1}`)
