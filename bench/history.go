@@ -17,7 +17,11 @@ import (
 // history: what keeping the version that is replaced adds to a fold. The folds with and without it take turns; both have
 // a commit record, and what is pruned is in the time.
 func history(b *bench) error {
-	const megabytes, blocks, each = 1, 40, 12
+	const megabytes, each = 1, 12
+	blocks := 100
+	if b.check {
+		blocks = 40
+	}
 	doc := document(megabytes)
 	var guards [2]*sidecar.Guard
 	for i, o := range []sidecar.Options{{}, {History: &sidecar.History{Keep: 50}}} {

@@ -37,11 +37,15 @@ func (b *bench) times(before func() error, fs ...func() error) (seconds, ratios 
 	return t.seconds, t.ratios, err
 }
 
-// turns runs each of fs b.runs times in turn, behind a warm-up. before prepares each turn, untimed.
+// turns runs each of fs b.runs times in turn, behind a warm-up, and begins with another one each time: what one leaves for the disk to do
+// (blocks that were freed go with the next commit of the filesystem's journal) is not always the same one's. before prepares each
+// turn, untimed.
 func (b *bench) turns(before func() error, fs ...func() error) (turns, error) {
 	took, cpu := make([][]float64, len(fs)), make([][]float64, len(fs))
 	for run := range b.runs + 1 {
-		for i, f := range fs {
+		for k := range fs {
+			i := (k + run) % len(fs)
+			f := fs[i]
 			if before != nil {
 				if err := before(); err != nil {
 					return turns{}, err
@@ -132,7 +136,7 @@ func (b *bench) floor(doc []byte) (rewriting func() error, remove func(), err er
 
 func smallChange(b *bench) error {
 	for _, megabytes := range b.sizes {
-		if err := b.smallChangeIn(megabytes); err != nil {
+		if err := b.atLeastRuns(9, func() error { return b.smallChangeIn(megabytes) }); err != nil {
 			return err
 		}
 	}

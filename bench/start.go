@@ -45,6 +45,6 @@ func start(b *bench) error {
 		return err
 	}
 	b.figures = append(b.figures, figure{what: "start of a verb: over a Go program that does nothing", unit: "ms", asked: 1, atMost: true, measured: ms})
-	b.guardAtMost("start of a verb: processor time to a Go program that does nothing", cpu, 3.9)
+	b.guardAtMost("start of a verb: processor time to a Go program that does nothing", cpu, 3.3)
 	return nil
 }

@@ -52,6 +52,7 @@ type Guard struct {
 	store    *store   // nil until a guard directory is there
 	replaced []*store // guard directories that were removed under us; a fold may still be using one
 	journal  *journal // nil until a change had to be kept
+	hurried  func()   // has what is under pruning not rest any more; nil: it does not
 
 	warning sync.Mutex // one at a time, and each once
 	warned  map[string]bool
@@ -371,6 +372,7 @@ func (g *Guard) Close() error {
 	g.mu.Lock()
 	stop := g.stop
 	g.closed = true
+	g.hurryLocked()
 	if stop != nil {
 		stop()
 		if g.store != nil {

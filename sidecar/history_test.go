@@ -200,6 +200,30 @@ func TestNobodyWaitsForThePruning(t *testing.T) {
 	require.Equal(t, `{"n":4}`, m.content())
 }
 
+// Files are freed with a rest behind each, but not while somebody waits: a later pruning, or Close.
+func TestPruningRestsUntilSomebodyWaits(t *testing.T) {
+	a := newArchive(t, &History{Keep: 8})
+	g := a.open()
+	a.count(g, 8)
+	history, err := vfs.OS.OpenDir(filepath.Join(g.GuardDir(), historyName))
+	require.NoError(t, err)
+	defer history.Close()
+	rests := 0
+	require.NoError(t, prune(history, &History{Keep: 5}, time.Now(), func(time.Duration) { rests++ }))
+	require.Equal(t, 3, rests)
+	for _, wait := range []func(){g.hurry, func() { require.NoError(t, g.Close()) }} {
+		rest := g.resting()
+		rested := make(chan struct{})
+		go func() {
+			defer close(rested)
+			rest(time.Hour)
+		}()
+		wait()
+		<-rested
+	}
+	g.resting()(time.Hour) // it is closed
+}
+
 // Each process that comes and goes prunes no less than one that stays.
 func TestHistoryIsPrunedByOneShots(t *testing.T) {
 	a := newArchive(t, &History{Keep: 8})

@@ -34,20 +34,55 @@ func (f *fold) pruneHistory() error {
 		return err
 	}
 	history := f.s.history
-	f.g.pruning.Wait() // folds do not outrun it
+	f.g.hurry() // folds do not outrun it
+	f.g.pruning.Wait()
+	rest := f.g.resting()
 	f.g.pruning.Add(1)
 	f.g.later(func() {
 		defer f.g.pruning.Done()
-		if err := prune(history, h, now); err != nil {
+		if err := prune(history, h, now, rest); err != nil {
 			f.g.warn("not tidied up: %v", err)
 		}
 	})
 	return nil
 }
 
-// prune removes the oldest versions, down to the bounds. It needs no lock: a fold keeps newer ones, and a reader that finds
-// one gone is told so.
-func prune(history vfs.Dir, h *History, now time.Time) error {
+// resting returns how to rest after something that took a while, four times as long: files that are freed one right after the other
+// hold up the syncs of the folds that go on meanwhile for longer than it takes to free them. Nobody rests once somebody
+// waits for it, see hurry.
+func (g *Guard) resting() (rest func(took time.Duration)) {
+	waited := make(chan struct{})
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hurried = func() { close(waited) }
+	if g.closed {
+		g.hurryLocked()
+	}
+	return func(took time.Duration) {
+		select {
+		case <-waited:
+		case <-time.After(4 * took):
+		}
+	}
+}
+
+func (g *Guard) hurry() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hurryLocked()
+}
+
+// hurryLocked is hurry for who has g.mu.
+func (g *Guard) hurryLocked() {
+	if g.hurried != nil {
+		g.hurried()
+		g.hurried = nil
+	}
+}
+
+// prune removes the oldest versions, down to the bounds, with a rest behind each. It needs no lock: a fold keeps newer ones, and a
+// reader that finds one gone is told so.
+func prune(history vfs.Dir, h *History, now time.Time, rest func(took time.Duration)) error {
 	files, err := keptFiles(history)
 	if err != nil {
 		return err
@@ -57,9 +92,11 @@ func prune(history vfs.Dir, h *History, now time.Time) error {
 		return err
 	}
 	for _, f := range files[:from] {
+		began := time.Now()
 		if err := ignoreMissing(history.Remove(f.name)); err != nil {
 			return err
 		}
+		rest(time.Since(began))
 	}
 	return nil
 }
@@ -168,7 +205,7 @@ func (g *Guard) cleanHistory(s *store) error {
 		return err
 	}
 	now := time.Now()
-	if err := prune(s.history, h, now); err != nil {
+	if err := prune(s.history, h, now, func(time.Duration) {}); err != nil {
 		return err
 	}
 	return s.compactIndex(h, now)
