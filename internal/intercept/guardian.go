@@ -31,6 +31,7 @@ type guardian struct {
 	pid   int
 	alive int    // our end of the pipe
 	text  uint64 // address in its memory of its argv[0]
+	heap  uint64 // the arena that it has not, but for its stack
 }
 
 // guardianName is argv[0] of a program in the role of a guardian.
@@ -68,7 +69,7 @@ func newGuardian(l listener, calls *inFlight, mark string) (*guardian, error) {
 		unix.Close(pipe[1])
 		return nil, os.NewSyscallError("fork", err)
 	}
-	return &guardian{pid: pid, alive: pipe[1], text: uint64(uintptr(unsafe.Pointer(f.argv[0])))}, nil
+	return &guardian{pid: pid, alive: pipe[1], text: uint64(uintptr(unsafe.Pointer(f.argv[0]))), heap: uint64(f.heap)}, nil
 }
 
 func (g *guardian) kill() { _ = unix.Kill(g.pid, unix.SIGKILL) }
@@ -88,7 +89,10 @@ type forked struct {
 	argv           [3]*byte
 	env            [1]*byte
 	page           uintptr // size
+	heap           uintptr // the arena that it is forked without
 }
+
+const arenaSize = 64 << 20 // of Go's heap, and aligned to that; a stack lies in one
 
 func newForked(mark string) (f *forked, free func(), err error) {
 	memory, err := unix.Mmap(-1, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -126,18 +130,17 @@ func forkBlocked(f *forked, all, old *unix.Sigset_t) (int, error) {
 	// The child gets nothing of the heap but the stack that we are on. What both had would be copied page by page as soon as
 	// we write it, and each copy interrupts the other processors: together that takes longer than everything else in
 	// a start.
-	const arena = 64 << 20 // of Go's heap, aligned; a stack lies in one
 	var here byte
 	stack := uintptr(unsafe.Pointer(&here)) &^ (f.page - 1)
-	heap := stack &^ (arena - 1)
+	f.heap = stack &^ (arenaSize - 1)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(all)), uintptr(unsafe.Pointer(old)), size, 0, 0)
-	syscall.RawSyscall(unix.SYS_MADVISE, heap, arena, unix.MADV_DONTFORK)
+	syscall.RawSyscall(unix.SYS_MADVISE, f.heap, arenaSize, unix.MADV_DONTFORK)
 	syscall.RawSyscall(unix.SYS_MADVISE, stack-f.page, 3*f.page, unix.MADV_DOFORK)
 	pid, _, e := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	if e == 0 && pid == 0 {
 		beGuardian(f)
 	}
-	syscall.RawSyscall(unix.SYS_MADVISE, heap, arena, unix.MADV_DOFORK)
+	syscall.RawSyscall(unix.SYS_MADVISE, f.heap, arenaSize, unix.MADV_DOFORK)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(old)), 0, size, 0, 0)
 	if e != 0 {
 		return 0, e
