@@ -288,3 +288,14 @@ func checkJournal(t *testing.T, raw []byte, watermark uint64) []entry {
 	}
 	return r.lines
 }
+
+// The buffer of a line is read into again before a fold puts what it refused into quarantine.
+func TestWhatIsNoOperationOutlivesItsLine(t *testing.T) {
+	text := bytes.TrimSuffix(sealed([]byte(`{"seq":1,"generation":0,"monotonic":5,"ops":["nonsense"]}`)), []byte("\n"))
+	l, ok := parseLine(text)
+	require.True(t, ok)
+	l.decode()
+	require.Error(t, l.undecoded)
+	clear(text)
+	require.Equal(t, "nonsense", string(l.Ops[0]))
+}

@@ -155,6 +155,9 @@ func (l *line) decode() {
 		op, err := merge.ParseOp(text)
 		if err != nil {
 			l.decoded, l.undecoded = nil, err
+			for i := range l.Ops { // for quarantine; what is read next takes the place of the line
+				l.Ops[i] = bytes.Clone(l.Ops[i])
+			}
 			return
 		}
 		l.decoded = append(l.decoded, op)

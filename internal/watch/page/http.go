@@ -12,7 +12,7 @@ import (
 )
 
 // What a page needs of HTTP/1.1 (RFC 9112), on package net alone: requests whose body nobody reads, and one of them a connection.
-// Package net/http, with all of TLS behind it, took a quarter of the time in which a verb starts (docs/adr/0027).
+// Package net/http, with all of TLS behind it, took a quarter of the time in which a verb starts (docs/adr/0029).
 
 const (
 	maxHead  = 16 << 10         // bytes of request line and header
