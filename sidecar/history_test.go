@@ -219,7 +219,11 @@ func TestPruningRestsUntilSomebodyWaits(t *testing.T) {
 			rest(time.Hour)
 		}()
 		wait()
-		<-rested
+		select {
+		case <-rested:
+		case <-time.After(30 * time.Second):
+			t.Fatal("it still rests")
+		}
 	}
 	g.resting()(time.Hour) // it is closed
 }
