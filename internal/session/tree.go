@@ -71,7 +71,7 @@ type Tree struct {
 		dirs    map[intercept.ID]bool // in which there is a target
 		guards  map[intercept.ID]*target
 		locks   map[intercept.ID]*target // of folds
-		linked  map[intercept.ID]*linked // see linked.go
+		linked  map[intercept.ID]*linked // see hardlinks.go
 	}
 }
 

@@ -1,0 +1,70 @@
+//go:build linux
+
+package session
+
+import (
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+)
+
+// Link: another name for a guarded file is a copy of it, because the file itself is replaced again and again; a link of
+// another file onto its name is a new version.
+func (t *Tree) Link(c *intercept.Call, from, to *intercept.Place) error {
+	return t.link(t.callerOf(c), from, to)
+}
+
+func (t *Tree) link(c *caller, from, to *intercept.Place) error {
+	source, x := t.target(from), t.target(to)
+	regular := from.Object != nil && from.Mode&unix.S_IFMT == unix.S_IFREG
+	switch {
+	case !regular || source == x:
+		return intercept.Continue
+	case x != nil:
+		x.mu.Lock()
+		defer x.unlock()
+		x.settle()
+		if now := x.there(to); now != nil {
+			defer now.Close()
+			to = &now.Place
+		}
+		if to.Object != nil && !x.gone {
+			return unix.EEXIST
+		}
+		if !x.shared() && !x.named {
+			return intercept.Continue
+		}
+		if err := permittedToRename(c, to); err != nil {
+			return err
+		}
+		content, err := x.contentOf(c, from, nil)
+		if err != nil {
+			return err
+		}
+		x.starting(c.process)
+		if err := x.publish(c, content, !x.gone, from.Mode); err != nil {
+			return err
+		}
+		x.foldNow() // a name is for others to see
+		return nil
+	}
+	source.mu.Lock()
+	defer source.unlock()
+	source.settle()
+	if source.gone {
+		return unix.ENOENT
+	}
+	if !source.shared() && !source.named {
+		return intercept.Continue
+	}
+	if to.Object != nil {
+		return unix.EEXIST
+	}
+	if err := permittedToRename(c, to); err != nil {
+		return err
+	}
+	return source.copyTo(c, from, to)
+}
+
+// Symlink in the place of a guarded file is what it is without us.
+func (t *Tree) Symlink(*intercept.Call, string, *intercept.Place) error { return intercept.Continue }

@@ -1,0 +1,257 @@
+//go:build linux
+
+package session
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/sidecar"
+)
+
+// Rename onto a guarded file is a complete new version of it; away from it is a copy and a removal.
+func (t *Tree) Rename(c *intercept.Call, from, to *intercept.Place, flags uint) error {
+	return t.rename(t.callerOf(c), from, to, flags)
+}
+
+func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
+	if from.Object != nil && from.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return t.moveDir(from)
+	}
+	source, x := t.target(from), t.target(to)
+	switch {
+	case source == nil && x == nil:
+		return intercept.Continue
+	case flags&unix.RENAME_EXCHANGE != 0:
+		return unix.EINVAL // as a filesystem that has no such thing; programs do without
+	case source == x:
+		return intercept.Continue
+	case x == nil:
+		return source.moveAway(c, from, to, flags)
+	case source != nil: // what is moved is what was written last
+		source.mu.Lock()
+		source.settleEndings()
+		source.foldNow()
+		source.unlock()
+	}
+	x.mu.Lock()
+	defer x.unlock()
+	x.settle()
+	x.starting(c.process)
+	if now := x.there(to); now != nil {
+		defer now.Close()
+		to = &now.Place
+	}
+	return x.replace(c, from, to, flags)
+}
+
+// replace takes what is at from for a complete new version.
+func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error {
+	if to.Object != nil && (to.Mode&unix.S_IFMT != unix.S_IFREG || t.otherNames(to) && !t.tree.options.Sidecar.FollowLinks) {
+		return intercept.Continue
+	}
+	t.knowLinks(to)
+	temp := t.privateTempOf(c, from)
+	if temp == nil && (from.Object == nil || from.Mode&unix.S_IFMT != unix.S_IFREG) {
+		return intercept.Continue
+	}
+	if flags&unix.RENAME_NOREPLACE != 0 && to.Object != nil && !t.gone {
+		return unix.EEXIST
+	}
+	if pass, err := t.passes(c, to); err != nil || pass {
+		return err
+	}
+	for _, p := range []*intercept.Place{from, to} {
+		if err := permittedToRename(c, p); err != nil {
+			return err
+		}
+	}
+	content, err := t.contentOf(c, from, temp)
+	if err != nil {
+		return err
+	}
+	if !t.named && sidecar.Complete(content, t.format) != nil {
+		return intercept.Continue // no JSON: as it is
+	}
+	if !t.named && to.Object == nil && !t.gone && temp == nil && t.lone() {
+		return intercept.Continue // a new file, and nobody to merge with
+	}
+	if err := t.publish(c, content, to.Object == nil && !t.gone, from.Mode); err != nil {
+		return err
+	}
+	t.foldNow() // a rename is for others to see
+	others := from.Object == nil || temp != nil && temp.id != from.ID
+	t.dropTemp(temp)
+	if others {
+		return nil // another process has its own file behind that name by now
+	}
+	return c.as(func() error { return ignoreMissing(unix.Unlinkat(int(from.Dir.Fd()), from.Name, 0)) })
+}
+
+// publish takes content as a version that the caller's thread wrote. isNew: there was none, and it gets these mode bits.
+func (t *target) publish(c *caller, content []byte, isNew bool, mode uint32) error {
+	if err := t.need(); err != nil {
+		return t.refuse(err)
+	}
+	w := &writer{t: t, process: c.process, tid: c.tid}
+	w.bases = []*version{missing}
+	if !isNew {
+		w.bases, w.likely = t.basesFor(w)
+	}
+	if err := sidecar.Complete(content, t.format); err != nil {
+		base, err := w.bases[w.likely].read()
+		if err != nil {
+			return err
+		}
+		name, err := t.session.Quarantine(content, base)
+		if err != nil {
+			return t.refuse(err)
+		}
+		t.stats.Torn = append(t.stats.Torn, name)
+		t.tree.warn("%s: process %d (%s) renamed an incomplete version onto it; it is in quarantine: %s", t.path, c.process.PID, c.process.Command, name)
+		return nil
+	}
+	bases, err := w.openBases()
+	if err != nil {
+		return err
+	}
+	w.scratch, err = t.session.Publish(w.who(), content, bases, false)
+	if err != nil {
+		return t.refuse(err)
+	}
+	if w.file, err = w.scratch.Open(); err != nil {
+		return nil // folded already, by another
+	}
+	if isNew {
+		_ = w.file.Chmod(os.FileMode(mode & 0o777)) // which the fold takes over
+	}
+	i, diffed, err := t.madeFrom(w)
+	if err != nil {
+		t.failed(w, err)
+		return nil
+	}
+	t.knows(w, w.bases[i], diffed)
+	t.written(w)
+	return nil
+}
+
+// permittedToRename asks whether the caller may take a name out of a directory, or put one in.
+func permittedToRename(c *caller, p *intercept.Place) error {
+	if err := permitted(c, p, false); err != nil {
+		return err
+	}
+	if p.Object == nil {
+		return nil
+	}
+	var dir, object unix.Stat_t
+	if unix.Fstat(int(p.Dir.Fd()), &dir) != nil || unix.Fstat(int(p.Object.Fd()), &object) != nil || dir.Mode&unix.S_ISVTX == 0 {
+		return nil
+	}
+	cr, err := c.creds()
+	if err != nil || cr.UID == 0 || uint32(cr.UID) == dir.Uid || uint32(cr.UID) == object.Uid {
+		return nil
+	}
+	return unix.EPERM // a sticky directory (inode(7))
+}
+
+// contentOf reads what is renamed: the caller's own file behind a shared name, or what is there.
+func (t *target) contentOf(c *caller, from *intercept.Place, temp *privateTemp) ([]byte, error) {
+	if temp != nil {
+		return readAll(temp.file)
+	}
+	var f *os.File
+	err := error(unix.EACCES)
+	if from.Dir != nil { // else it never had a name (O_TMPFILE)
+		f, err = openAt(c, from, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	}
+	if err == unix.EACCES { // renaming and linking need no permission to read
+		f, err = os.Open(procPath(from.Object))
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
+// moveAway: another name gets what the target is now, and the target is removed.
+func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) error {
+	t.mu.Lock()
+	defer t.unlock()
+	t.settle()
+	if from.Object == nil || t.gone {
+		return unix.ENOENT
+	}
+	if !t.shared() && !t.overtaken(c.process) {
+		return intercept.Continue
+	}
+	if flags&unix.RENAME_NOREPLACE != 0 && to.Object != nil {
+		return unix.EEXIST
+	}
+	for _, p := range []*intercept.Place{from, to} {
+		if err := permittedToRename(c, p); err != nil {
+			return err
+		}
+	}
+	t.starting(c.process)
+	alone, err := t.alone()
+	if err != nil {
+		return t.refuse(err)
+	}
+	if alone && t.lastToKnow(c.process) {
+		return intercept.Continue
+	}
+	if err := t.need(); err != nil {
+		return t.refuse(err)
+	}
+	if err := t.copyTo(c, from, to); err != nil {
+		return err
+	}
+	t.remove()
+	return nil
+}
+
+// copyTo makes another name hold what the target is now.
+func (t *target) copyTo(c *caller, from, to *intercept.Place) error {
+	v, _, err := t.whole(c, from)
+	if err != nil {
+		return err
+	}
+	content, err := v.read()
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(from.Object.Fd()), &st); err != nil {
+		return err
+	}
+	return writeAt(c, to, content, st.Mode&0o7777)
+}
+
+// writeAt replaces what is at a place, as the caller.
+func writeAt(c *caller, p *intercept.Place, content []byte, mode uint32) error {
+	temp := tempName(p.Name)
+	return c.as(func() error {
+		fd, err := unix.Openat(int(p.Dir.Fd()), temp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			return err
+		}
+		f := os.NewFile(uintptr(fd), temp)
+		_, err = f.Write(content)
+		if err == nil {
+			err = unix.Fchmod(fd, mode)
+		}
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err == nil {
+			err = unix.Renameat(int(p.Dir.Fd()), temp, int(p.Dir.Fd()), p.Name)
+		}
+		if err != nil {
+			_ = unix.Unlinkat(int(p.Dir.Fd()), temp, 0)
+		}
+		return err
+	})
+}

@@ -1,0 +1,58 @@
+//go:build linux
+
+package session
+
+import (
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+)
+
+// Truncate by name is a version that was cut.
+func (t *Tree) Truncate(c *intercept.Call, p *intercept.Place, size int64) error {
+	return t.truncate(t.callerOf(c), p, size)
+}
+
+func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
+	if again := t.meant(p); again != nil {
+		defer again.Close()
+		p = &again.Place
+	}
+	x := t.target(p)
+	if x == nil || p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
+		return intercept.Continue
+	}
+	x.mu.Lock()
+	defer x.unlock()
+	x.settle()
+	if x.gone {
+		return unix.ENOENT
+	}
+	if !x.shared() && !x.named {
+		return intercept.Continue
+	}
+	if err := permitted(c, p, true); err != nil {
+		return err
+	}
+	x.starting(c.process)
+	if err := x.need(); err != nil {
+		return x.refuse(err)
+	}
+	v, _, err := x.whole(c, p)
+	if err != nil {
+		return err
+	}
+	content, err := v.read()
+	if err != nil {
+		return err
+	}
+	if size == 0 {
+		x.heads.Read(c.process, c.tid, v)
+		x.empty(c.process, c.tid, v)
+		return nil
+	}
+	cut := make([]byte, size)
+	copy(cut, content)
+	x.heads.Read(c.process, c.tid, v)
+	return x.publish(c, cut, false, 0)
+}
