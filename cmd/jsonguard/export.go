@@ -74,7 +74,7 @@ func (a *app) export(ctx context.Context, file string, f exportFlags) error {
 	if f.output == "" {
 		return usage("-o "+shellQuote(strings.TrimSuffix(strings.TrimSuffix(file, ".json"), ".jsonl")+".parquet"), "export: -o OUT.parquet says where to")
 	}
-	if _, err := findParquetTool(); err != nil {
+	if _, err := parquetTool.find(); err != nil {
 		return err
 	}
 	g, in, err := a.exported(ctx, file, f.records)

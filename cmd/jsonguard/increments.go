@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) exportIncrement(ctx context.Context, file string, f exportFlags) error {
-	if _, err := findParquetTool(); err != nil {
+	if _, err := parquetTool.find(); err != nil {
 		return err
 	}
 	g, _, err := a.exported(ctx, file, f.records) // mistakes are said before there is a directory

@@ -17,12 +17,14 @@ import (
 
 	"jsonguard/internal/intercept"
 	"jsonguard/internal/parquet"
+	"jsonguard/internal/watch/page"
 )
 
 // The test binary is jsonguard itself when it is called by that name, so that the scripts run a real process.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"jsonguard":         main,
+		"jsonguard-page":    func() { os.Exit(page.Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"jsonguard-parquet": func() { os.Exit(parquet.Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
 }

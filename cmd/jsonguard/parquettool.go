@@ -8,78 +8,28 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
-	"strings"
 
 	"jsonguard/internal/table"
 )
 
-// statusNoTool is EX_UNAVAILABLE of sysexits(3): a program that is needed is not there.
-const statusNoTool = 69
-
-const parquetTool = "jsonguard-parquet"
-
-// findParquetTool looks beside this program, in PATH, and where go install puts it.
-func findParquetTool() (string, error) {
-	name := parquetTool
-	if runtime.GOOS == "windows" {
-		name += ".exe"
-	}
-	var dirs []string
-	if self, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(self); err == nil {
-			dirs = append(dirs, filepath.Dir(real))
-		}
-	}
-	if found, err := exec.LookPath(parquetTool); err == nil {
-		dirs = append(dirs, filepath.Dir(found))
-	}
-	dirs = append(dirs, os.Getenv("GOBIN"))
-	for _, d := range filepath.SplitList(goPath()) {
-		dirs = append(dirs, filepath.Join(d, "bin"))
-	}
-	for _, d := range dirs {
-		if !filepath.IsAbs(d) {
-			continue
-		}
-		path := filepath.Join(d, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && (runtime.GOOS == "windows" || info.Mode()&0o111 != 0) {
-			return path, nil
-		}
-	}
-	return "", &problem{op: "run", path: parquetTool, err: errors.New("it is not beside jsonguard, not in PATH and not where go install puts it"),
-		hint: "Parquet has an executable of its own: go install ./cmd/jsonguard-parquet, in the source of jsonguard", status: statusNoTool}
-}
-
-// goPath is where go install puts things, as package go/build has it, whose tables would be made each time this program starts.
-func goPath() string {
-	if path := os.Getenv("GOPATH"); path != "" {
-		return path
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(home, "go")
-}
+const parquetTool tool = "jsonguard-parquet"
 
 // encodeParquet writes the rows that fill gives it to out as a Parquet file. name is for messages.
 func encodeParquet(ctx context.Context, out io.Writer, name string, t *table.Table, fill func(*table.Writer) error) error {
-	tool, err := findParquetTool()
+	path, err := parquetTool.find()
 	if err != nil {
 		return err
 	}
 	output := &errWriter{w: out}
 	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, tool, "encode")
+	cmd := exec.CommandContext(ctx, path, "encode")
 	cmd.Stdout, cmd.Stderr = output, &said
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return &problem{op: "run", path: tool, err: bare(cause(err)), status: statusNoTool}
+		return &problem{op: "run", path: path, err: bare(cause(err)), status: statusNoTool}
 	}
 	w, err := table.NewWriter(input, t)
 	if err == nil {
@@ -101,7 +51,7 @@ func encodeParquet(ctx context.Context, out io.Writer, name string, t *table.Tab
 		return err // of fill: the tool only says that the stream was cut
 	}
 	if ended != nil {
-		return toolProblem("write", name, ended, said.String())
+		return parquetTool.problem("write", name, ended, said.String())
 	}
 	return err
 }
@@ -113,7 +63,7 @@ func brokenPipeOnly(err error) bool {
 
 // readParquet gives each the rows of a Parquet file, by the sub-command that args name.
 func readParquet(ctx context.Context, name string, args []string, begin func(*table.Table) error, each func(row table.Row) error) error {
-	tool, err := findParquetTool()
+	path, err := parquetTool.find()
 	if err != nil {
 		return err
 	}
@@ -123,14 +73,14 @@ func readParquet(ctx context.Context, name string, args []string, begin func(*ta
 	}
 	defer f.Close()
 	var said bytes.Buffer
-	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stdin, cmd.Stderr = f, &said
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
-		return &problem{op: "run", path: tool, err: bare(cause(err)), status: statusNoTool}
+		return &problem{op: "run", path: path, err: bare(cause(err)), status: statusNoTool}
 	}
 	own := func() error {
 		r, err := table.NewReader(output)
@@ -162,7 +112,7 @@ func readParquet(ctx context.Context, name string, args []string, begin func(*ta
 	case own != nil && !errors.Is(own, table.ErrCut):
 		return own
 	case ended != nil:
-		return toolProblem("read", name, ended, said.String())
+		return parquetTool.problem("read", name, ended, said.String())
 	}
 	return own
 }
@@ -226,20 +176,4 @@ func checkParquet(f io.ReaderAt, size int64) error {
 		return notParquet("it has no end: it was cut, or its writer was stopped")
 	}
 	return nil
-}
-
-// toolProblem is what the tool said when it failed.
-func toolProblem(op, name string, ended error, said string) error {
-	p := &problem{op: op, path: name, status: statusIO}
-	var status *exec.ExitError
-	if errors.As(ended, &status) && status.ExitCode() == statusData {
-		p.status = statusData
-	}
-	if said = strings.TrimSpace(said); said != "" {
-		line, _, _ := strings.Cut(said, "\n")
-		p.err = errors.New(line)
-	} else {
-		p.err = fmt.Errorf("%s ended early: %w", parquetTool, ended)
-	}
-	return p
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"jsonguard/internal/watch"
-	"jsonguard/internal/watch/page"
 	"jsonguard/merge"
 	"jsonguard/sidecar"
 )
@@ -35,12 +34,13 @@ with --json one object for each. Ctrl-C ends it. It takes no lock and changes no
 --grow PATTERN names what must never get smaller: the length of each list or object there, or each number. One that does, or is
 gone, is said on a line of its own, loudly.
 --serve ADDRESS shows the same as a web page with a live chart, at an address of this machine: 127.0.0.1:8080, or port 0 for any
-that is free. Others reach it only with --allow-remote: there is no password. Nothing can be changed through it.
+that is free. Others reach it only with --allow-remote: there is no password. Nothing can be changed through it. The executable
+jsonguard-page does the serving.
 
 A file is read again when it changed, a large one every few seconds: what comes and goes in between is not seen. One that is not
 there yet is waited for.
 Exit status, also after Ctrl-C and TERM: 1, something shrank that must grow, or a --grow PATTERN matched nothing all the time;
-65, the file could not be parsed at the end; 66, it was not there.`,
+65, the file could not be parsed at the end; 66, it was not there. 69: jsonguard-page is missing.`,
 		`  jsonguard watch --for 2s tests.json --records '/models/*/results/*'
   jsonguard watch --for 2s tests.json --grow '/models/*/results' && echo nothing was lost
   jsonguard watch --for 2s tests.json --grow '/models/*/results' --serve 127.0.0.1:0`,
@@ -80,17 +80,14 @@ func (a *app) watch(cmd *cobra.Command, file string, f watchFlags) error {
 		ctx, cancel = context.WithTimeout(ctx, f.duration)
 		defer cancel()
 	}
-	var server *page.Server
-	url := ""
+	var server *pageServer
 	if f.serve != "" {
-		server = page.New()
-		var shut func()
-		if url, shut, err = a.serve(server, f); err != nil {
+		if server, err = a.serve(f); err != nil {
 			return err
 		}
-		defer shut()
+		defer server.close()
 	}
-	return a.follow(ctx, file, patterns, f, server, url)
+	return a.follow(ctx, file, patterns, f, server)
 }
 
 func (f watchFlags) patterns(file string) ([]watch.Pattern, error) {
@@ -117,7 +114,7 @@ func (f watchFlags) patterns(file string) ([]watch.Pattern, error) {
 }
 
 // follow shows the file until ctx ends.
-func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern, f watchFlags, server *page.Server, url string) error {
+func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern, f watchFlags, server *pageServer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	newest := make(chan watch.State, 1)
@@ -139,6 +136,10 @@ func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern,
 	stops := make(chan os.Signal, 1)
 	var onScreen *screenView
 	if isTerminal(a.stdout) && !a.json {
+		url := ""
+		if server != nil {
+			url = server.url
+		}
 		onScreen = newScreenView(a, url)
 		view = onScreen
 		notifyStops(stops)
@@ -157,7 +158,7 @@ func (a *app) follow(ctx context.Context, file string, patterns []watch.Pattern,
 		}
 		view.show(s)
 		if server != nil {
-			server.Publish(s)
+			server.publish(s)
 		}
 		if a.stdout.err != nil || f.failFast && s.Shrunk > 0 {
 			cancel()

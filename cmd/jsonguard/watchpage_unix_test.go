@@ -5,11 +5,15 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -74,6 +78,50 @@ func TestWatchPageInABrowser(t *testing.T) {
 	require.Equal(t, "", b.evaluate("wrong.join()"), "no error, nothing against the policy")
 	require.Equal(t, statusMissing, end())
 	b.until(`document.body.dataset.link === "lost"`)
+}
+
+// The watching does not depend on its page.
+func TestWatchGoesOnWithoutItsPage(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.json")
+	require.NoError(t, os.WriteFile(file, []byte(`{"a": [1, 2]}`), 0o644))
+	out, err := os.Create(filepath.Join(t.TempDir(), "said"))
+	require.NoError(t, err)
+	defer out.Close()
+	said := func() string {
+		text, err := os.ReadFile(out.Name())
+		require.NoError(t, err)
+		return string(text)
+	}
+	cmd := jsonguard(t, "watch", file, "--grow", "/a", "--serve", "127.0.0.1:0")
+	cmd.Stdout, cmd.Stderr = out, out
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Process.Kill() }()
+	shows := func(what string) func() bool { return func() bool { return strings.Contains(said(), what) } }
+	require.Eventually(t, shows("the page is at"), time.Minute, 5*time.Millisecond)
+	page := 0
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
+	require.NoError(t, err)
+	for _, thread := range threads {
+		if text, err := os.ReadFile(thread); err == nil && len(text) > 0 {
+			page, err = strconv.Atoi(strings.TrimSpace(string(text)))
+			require.NoError(t, err, "%s", text)
+		}
+	}
+	if page == 0 {
+		t.Skip("SKIPPED: the system does not say which the page's process is")
+	}
+	require.NoError(t, syscall.Kill(page, syscall.SIGKILL))
+	require.Eventually(t, func() bool { // it has let go of its end of the pipe
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", page))
+		return err == nil && strings.Contains(string(stat), ") Z ")
+	}, time.Minute, 5*time.Millisecond)
+	succeed(t, "set", file, "/a", "[1]")
+	require.Eventually(t, shows("SHRANK from 2 to 1"), time.Minute, 5*time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	require.Error(t, cmd.Wait())
+	require.Equal(t, statusMissing, cmd.ProcessState.ExitCode())
+	require.Equal(t, 1, strings.Count(said(), "jsonguard-page has ended"), said())
 }
 
 func succeed(t *testing.T, args ...string) {

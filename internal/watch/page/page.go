@@ -1,4 +1,5 @@
-// Package page serves the states of package watch as one small web page with a live chart.
+// Package page serves the states of package watch as one small web page with a live chart. It is the only one that holds net/http, and
+// only jsonguard-page holds it.
 //
 // Nothing can be changed through it: it answers GET and HEAD, and nothing it is sent is taken in. A request whose Host is
 // neither an address nor a name of this machine is refused, so that a page of somebody else, whose name was made to point
@@ -8,17 +9,14 @@ package page
 
 import (
 	"embed"
-	"encoding/json"
 	"fmt"
-	"io"
+	"io/fs"
 	"net"
+	"net/http"
 	"os"
-	"path"
 	"strings"
 	"sync"
 	"time"
-
-	"jsonguard/internal/watch"
 )
 
 //go:embed assets
@@ -32,14 +30,10 @@ type Server struct {
 	number  int
 	changed chan struct{} // closed when there is a newer one
 	readers int
-
-	listener net.Listener
-	conns    map[net.Conn]struct{}
-	closed   bool
 }
 
 // New makes a Server that has nothing to show yet.
-func New() *Server { return &Server{changed: make(chan struct{}), conns: map[net.Conn]struct{}{}} }
+func New() *Server { return &Server{changed: make(chan struct{})} }
 
 const (
 	maxReaders = 64
@@ -47,28 +41,8 @@ const (
 	patience   = 10 * time.Second // for one that does not read
 )
 
-// shown is what the page gets: a State with its History, in milliseconds.
-type shown struct {
-	watch.State
-	Began int64      `json:"began"`
-	Step  int64      `json:"step"`
-	Last  int64      `json:"last"`
-	Steps [][3]int64 `json:"steps"` // count, versions, size
-}
-
-// Publish makes s the newest state.
-func (s *Server) Publish(state watch.State) {
-	out := shown{State: state, Steps: [][3]int64{}}
-	if h := state.History; h != nil {
-		out.Began, out.Step, out.Last = h.Began.UnixMilli(), h.Step.Milliseconds(), h.Last
-		for _, step := range h.Steps {
-			out.Steps = append(out.Steps, [3]int64{step.Count, int64(step.Versions), step.Size})
-		}
-	}
-	text, err := json.Marshal(out)
-	if err != nil {
-		panic(fmt.Sprintf("encode a state: %v", err)) // it has nothing that cannot be
-	}
+// Publish makes a state the newest: a JSON text, of [watch.State.WithHistory].
+func (s *Server) Publish(text []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.newest = text
@@ -100,54 +74,34 @@ func (s *Server) leave() {
 	s.readers--
 }
 
-// answer serves the page at /, the states as server-sent events at /events and the newest one at /state.json.
-func (s *Server) answer(a *answer, r request) {
-	a.set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	a.set("X-Content-Type-Options", "nosniff")
-	a.set("Referrer-Policy", "no-referrer")
-	a.set("Cross-Origin-Resource-Policy", "same-origin")
-	a.set("Cache-Control", "no-store")
-	hostname, _ := os.Hostname()
-	switch {
-	case !ownHost(r.host, hostname):
-		a.fail(421, "this host name is not mine")
-	case r.method != "GET" && r.method != "HEAD":
-		a.set("Allow", "GET, HEAD")
-		a.fail(405, "there is nothing to change here")
-	case r.path == "/events":
-		s.events(a)
-	case r.path == "/state.json":
-		s.state(a)
-	default:
-		file(a, r.path)
-	}
-}
-
-// file serves one of the assets.
-func file(a *answer, name string) {
-	if name == "/" || name == "" {
-		name = "/index.html"
-	}
-	content, err := assets.ReadFile("assets" + name)
+// Handler serves the page at /, the states as server-sent events at /events and the newest one at /state.json.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	files, err := fs.Sub(assets, "assets")
 	if err != nil {
-		a.fail(404, "there is no such page")
-		return
+		panic(err) // it is built in
 	}
-	a.whole(200, contentType(name), string(content))
-}
-
-func contentType(name string) string {
-	switch path.Ext(name) {
-	case ".html":
-		return "text/html; charset=utf-8"
-	case ".css":
-		return "text/css; charset=utf-8"
-	case ".js":
-		return "text/javascript; charset=utf-8"
-	case ".svg":
-		return "image/svg+xml"
-	}
-	return "application/octet-stream"
+	mux.Handle("/", http.FileServerFS(files))
+	mux.HandleFunc("/events", s.events)
+	mux.HandleFunc("/state.json", s.state)
+	host, _ := os.Hostname()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		switch {
+		case !ownHost(r.Host, host):
+			http.Error(w, "this host name is not mine", http.StatusMisdirectedRequest)
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "there is nothing to change here", http.StatusMethodNotAllowed)
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
 }
 
 // ownHost says whether a Host header names this machine: by an address, which no DNS can change, or by a name of its own.
@@ -160,45 +114,43 @@ func ownHost(header, hostname string) bool {
 	return net.ParseIP(name) != nil || strings.EqualFold(name, "localhost") || hostname != "" && strings.EqualFold(name, hostname)
 }
 
-func (s *Server) state(a *answer) {
+func (s *Server) state(w http.ResponseWriter, r *http.Request) {
 	text, _, _ := s.latest()
 	if text == nil {
-		a.fail(503, "nothing was seen yet")
+		http.Error(w, "nothing was seen yet", http.StatusServiceUnavailable)
 		return
 	}
-	a.whole(200, "application/json", string(text)+"\n")
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(text, '\n')) // a reader that went away is no error of ours
 }
 
-func (s *Server) events(a *answer) {
-	if !a.head && !s.enter() {
-		a.set("Retry-After", "10")
-		a.fail(503, "too many readers")
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
 		return
 	}
-	a.set("Content-Type", "text/event-stream")
-	if a.head {
-		_ = a.begin(200) // who went away is no error of ours
+	if !s.enter() {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many readers", http.StatusServiceUnavailable)
 		return
 	}
 	defer s.leave()
-	if a.begin(200) != nil || a.write("retry: 1000\n\n") != nil {
-		return
-	}
-	gone := make(chan struct{})
-	if a.conn.SetReadDeadline(time.Time{}) != nil {
-		return
-	}
-	go func() { // ends with the connection
-		defer close(gone)
-		_, _ = io.Copy(io.Discard, a.conn)
-	}()
+	out := http.NewResponseController(w)
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	sent := 0
+	send := func(text string) bool {
+		_ = out.SetWriteDeadline(time.Now().Add(patience)) // where there is none, TCP gives up in the end
+		_, err := w.Write([]byte(text))
+		return err == nil && out.Flush() == nil
+	}
+	if !send("retry: 1000\n\n") {
+		return
+	}
 	for {
 		text, number, changed := s.latest()
 		if number != sent {
-			if a.write(fmt.Sprintf("id: %d\ndata: %s\n\n", number, text)) != nil {
+			if !send(fmt.Sprintf("id: %d\ndata: %s\n\n", number, text)) {
 				return
 			}
 			sent = number
@@ -206,10 +158,10 @@ func (s *Server) events(a *answer) {
 		select {
 		case <-changed:
 		case <-beat.C:
-			if a.write(":\n\n") != nil {
+			if !send(":\n\n") {
 				return
 			}
-		case <-gone:
+		case <-r.Context().Done():
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -18,20 +19,11 @@ import (
 	"jsonguard/internal/watch"
 )
 
-// site is where a Server is.
-type site struct{ URL, address string }
-
-func served(t *testing.T) (*Server, site) {
+func served(t *testing.T) (*Server, *httptest.Server) {
 	s := New()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
-	t.Cleanup(func() {
-		s.Close()
-		require.NoError(t, <-ended)
-	})
-	return s, site{"http://" + l.Addr().String(), l.Addr().String()}
+	h := httptest.NewServer(s.Handler())
+	t.Cleanup(h.Close)
+	return s, h
 }
 
 func ask(t *testing.T, method, url, host string) (*http.Response, string) {
@@ -51,7 +43,7 @@ func ask(t *testing.T, method, url, host string) (*http.Response, string) {
 
 func TestNobodyChangesAnything(t *testing.T) {
 	s, h := served(t)
-	s.Publish(watch.State{File: "a.json"})
+	s.Publish(watch.State{File: "a.json"}.WithHistory())
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"} {
 		for _, path := range []string{"/", "/state.json", "/events"} {
 			res, _ := ask(t, method, h.URL+path, "")
@@ -77,7 +69,7 @@ func TestNobodyChangesAnything(t *testing.T) {
 // A name that somebody else made to point here gets nothing, whatever it asks for.
 func TestForeignHostNames(t *testing.T) {
 	s, h := served(t)
-	s.Publish(watch.State{File: "secret.json"})
+	s.Publish(watch.State{File: "secret.json"}.WithHistory())
 	for _, host := range []string{"evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example", "[evil]:1", "127.0.0.1@evil.example"} {
 		for _, path := range []string{"/", "/state.json", "/events"} {
 			res, body := ask(t, "GET", h.URL+path, host)
@@ -151,8 +143,8 @@ func versionsUntil(lines *bufio.Scanner, want int) error {
 // Every reader comes to the newest state; one that does not read at all holds up neither the others nor who publishes.
 func TestManyReadersAndASlowOne(t *testing.T) {
 	s, h := served(t)
-	s.Publish(watch.State{})
-	asleep, err := net.Dial("tcp", h.address)
+	s.Publish(watch.State{}.WithHistory())
+	asleep, err := net.Dial("tcp", h.Listener.Addr().String())
 	require.NoError(t, err)
 	defer asleep.Close()
 	_, err = io.WriteString(asleep, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -165,7 +157,7 @@ func TestManyReadersAndASlowOne(t *testing.T) {
 	}
 	big := strings.Repeat("x", 50_000) // more than the sockets take for one that sleeps
 	for i := 1; i <= 300; i++ {
-		s.Publish(watch.State{Versions: i, File: big})
+		s.Publish(watch.State{Versions: i, File: big}.WithHistory())
 	}
 	for range readers {
 		require.NoError(t, <-ended)
@@ -177,7 +169,7 @@ func TestManyReadersAndASlowOne(t *testing.T) {
 // There is room for so many, and who goes makes room.
 func TestReadersComeAndGo(t *testing.T) {
 	s, h := served(t)
-	s.Publish(watch.State{})
+	s.Publish(watch.State{}.WithHistory())
 	var ends []context.CancelFunc
 	for range maxReaders {
 		lines, end := reader(t, h.URL)
@@ -206,7 +198,7 @@ func TestNothingSeenYet(t *testing.T) {
 func TestStateHasTheHistory(t *testing.T) {
 	s, h := served(t)
 	began := time.UnixMilli(1_700_000_000_000)
-	s.Publish(watch.State{File: "</script>", History: &watch.History{Began: began, Step: time.Second, Last: 9, Steps: []watch.Step{{Count: 1, Versions: 2, Size: 3}}}})
+	s.Publish(watch.State{File: "</script>", History: &watch.History{Began: began, Step: time.Second, Last: 9, Steps: []watch.Step{{Count: 1, Versions: 2, Size: 3}}}}.WithHistory())
 	_, body := ask(t, "GET", h.URL+"/state.json", "")
 	require.Contains(t, body, fmt.Sprintf(`"began":%d,"step":1000,"last":9,"steps":[[1,2,3]]}`, began.UnixMilli()))
 	require.NotContains(t, body, "</script>")
