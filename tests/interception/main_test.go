@@ -124,6 +124,18 @@ func (l *lab) together(commands ...*exec.Cmd) {
 	}
 }
 
+// hasAllOf wants a0 to a<each-1> of each writer a in r.json, and besides them one member.
+func (l *lab) hasAllOf(each int, writers ...string) {
+	l.Helper()
+	doc := l.object("r.json")
+	for _, who := range writers {
+		for i := range each {
+			require.Contains(l, doc, fmt.Sprintf("%s%d", who, i), "%s", l.read("r.json"))
+		}
+	}
+	require.Len(l, doc, len(writers)*each+1)
+}
+
 // asNobody has commands run as a user without any privilege, who may write in the lab. The test skips where that takes root.
 func (l *lab) asNobody(commands ...*exec.Cmd) {
 	const nobody = 65534

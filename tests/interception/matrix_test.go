@@ -201,13 +201,7 @@ func TestHardLinksOfAnotherName(t *testing.T) {
 					l.asNobody(both, other)
 				}
 				l.together(both, other)
-				doc := l.object("r.json")
-				for _, who := range []string{"a", "b", "p"} {
-					for i := range each {
-						require.Contains(t, doc, fmt.Sprintf("%s%d", who, i), "%s", l.read("r.json"))
-					}
-				}
-				require.Len(t, doc, 3*each+1)
+				l.hasAllOf(each, "a", "b", "p")
 				require.JSONEq(t, l.read("a"), l.read("b"), "outside they are the version there was before")
 				l.clean("r.json")
 			})
@@ -282,13 +276,7 @@ func TestEveryWriterMerges(t *testing.T) {
 					l.asNobody(all...)
 				}
 				l.together(all...)
-				doc := l.object("r.json")
-				for _, who := range []string{"a", "b", "p"} {
-					for i := range each {
-						require.Contains(t, doc, fmt.Sprintf("%s%d", who, i), "%s", l.read("r.json"))
-					}
-				}
-				require.Len(t, doc, 3*each+1)
+				l.hasAllOf(each, "a", "b", "p")
 				l.clean("r.json")
 			})
 		}

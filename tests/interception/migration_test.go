@@ -241,13 +241,7 @@ for i in range(int(sys.argv[2])):
 						l.guarded(results, "sh", "-c", fmt.Sprintf("python3 w.py a %d & one=$!; python3 w.py b %d && wait $one", n, n)),
 						l.guarded(results, "python3", "w.py", "c", fmt.Sprint(n)),
 					)
-					doc := l.object("r.json")
-					for _, who := range []string{"a", "b", "c"} {
-						for i := range n {
-							require.Contains(t, doc, fmt.Sprintf("%s%d", who, i), "%s", l.read("r.json"))
-						}
-					}
-					require.Len(t, doc, 3*n+1)
+					l.hasAllOf(n, "a", "b", "c")
 					l.clean("r.json")
 				})
 			}
