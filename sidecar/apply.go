@@ -82,6 +82,7 @@ func (f *fold) applyPending(written map[string]writtenPlace) error {
 	steps, of := f.plan()
 	ahead := f.readAhead(steps)
 	defer ahead.stop()
+	f.oneAtATime()
 	for i, p := range f.pending {
 		s := &steps[of[i]]
 		begins := int(s.first) == i

@@ -26,7 +26,7 @@ func (f *fold) publish() (changed bool, err error) {
 		changed = !same
 	case f.doc != nil:
 		f.content = f.doc.Parts()
-		changed = !f.content.equal(f.target.content)
+		changed = !f.target.is(f.content)
 	default:
 		changed = len(f.block) > 0
 	}

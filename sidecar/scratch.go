@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -281,6 +282,7 @@ func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 	x := p.from.scratch
 	made := f.g.session.preparedFor(p.from.name)
 	if made.change == nil {
+		f.makeRoom()
 		if err := x.read(); err != nil {
 			return nil, err
 		}
@@ -291,6 +293,7 @@ func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 			}
 			return nil, err
 		}
+		f.makeRoom() // of what it might have been made from, and was not
 		if made, err = f.g.prepareScratch(base, x.content, p.from.made.Additions); err != nil {
 			return nil, err
 		}
@@ -301,7 +304,46 @@ func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 	if f.target.missing && f.maker == nil {
 		f.maker = p.from.scratch
 	}
-	return f.mergeVersion(writerOf(p), made.change)
+	conflicts, err := f.mergeVersion(writerOf(p), made.change)
+	if err == nil && f.isTight(x) { // what is refused goes to quarantine
+		x.content = nil
+		f.g.session.forget(p.from.name)
+	}
+	return conflicts, err
+}
+
+// tight is from how many bytes on one version at a time is in memory, with what it was made from.
+const tight = 4 << 20
+
+// isTight says whether x is to be in memory while it is merged, and no longer. One that is alone is looked at again: see
+// versionIn.
+func (f *fold) isTight(x *scratchFile) bool {
+	return f.g.session != nil && f.g.format == merge.JSON && len(f.pending) > 1 && int64(len(x.content)) >= tight
+}
+
+// oneAtATime lets go of the target and of large versions whose turn comes later in this fold: they are read again then. Two of
+// them, each with what it was made from, were four times the document beside the target.
+func (f *fold) oneAtATime() {
+	if len(f.pending) < 2 || f.g.session == nil {
+		return
+	}
+	if !f.target.missing && f.target.info.Size >= tight {
+		f.target.content, f.target.loaded = nil, false // it is compared, and its hash made, through a window
+	}
+	for _, p := range f.pending[1:] {
+		if x := p.from.scratch; x != nil && f.isTight(x) {
+			x.content = nil
+			f.g.session.forget(p.from.name)
+		}
+	}
+}
+
+// makeRoom has what was let go of given back before a large version is read: the collector would else begin with it when it is
+// there already.
+func (f *fold) makeRoom() {
+	if f.g.session != nil && f.target.info.Size >= tight {
+		runtime.GC()
+	}
 }
 
 // copyMakersMeta gives a file that is made new the mode and the owner that its maker's had.

@@ -832,7 +832,9 @@ func (g *Guard) madeFrom(dir vfs.Dir, a *about, content []byte) ([]byte, error) 
 			if err != nil {
 				return nil, fmt.Errorf("%w: base: %w", errUnreadable, err)
 			}
-			base = append([]byte{}, raw...) // empty is not missing
+			if base = raw; base == nil {
+				base = []byte{} // empty is not missing
+			}
 		}
 		versions = append(versions, base)
 	}

@@ -61,6 +61,14 @@ func (t *snapshot) read() ([]byte, error) {
 	return content, nil
 }
 
+// is says whether the target is this version, whether it is in memory or not.
+func (t *snapshot) is(content pieces) bool {
+	if t.loaded || t.missing {
+		return content.equal(t.content)
+	}
+	return t.holds(content)
+}
+
 // holds says whether the target is these bytes.
 func (t *snapshot) holds(content pieces) bool {
 	if t.missing || t.info.Size != content.size() {
