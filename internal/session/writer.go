@@ -1,0 +1,360 @@
+//go:build linux
+
+package session
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/merge"
+	"jsonguard/sidecar"
+)
+
+// writer is one open file description that a program writes the target through.
+type writer struct {
+	t       *target
+	process *intercept.Process
+	tid     int
+	scratch *sidecar.Scratch
+	file    *os.File // the scratch file, for reading; it outlives its name
+	bases   []*version
+	likely  int // which of them: see Heads.Bases
+	skip    int64
+
+	scratchID intercept.ID
+	initial   []byte // nil: empty, and the program was to fill it
+	read      bool   // the program can read it
+
+	opened time.Time
+	quiet  *time.Timer // runs when it has not been written for a while
+	taken  uint64      // hash of what it held when that happened last; 0: it did not
+
+	looked int // how often it was not closed after all
+	exited bool
+	signal syscall.Signal
+	closed bool
+	lock   *programLock
+}
+
+// settle takes up what programs have closed since it was called last. t.mu is held.
+func (t *target) settle() {
+	if len(t.kept) > keptVersions { // here nothing is in between being opened and being noted
+		t.sweep()
+	}
+	t.events.Lock()
+	closed := t.events.closed
+	t.events.closed = nil
+	t.events.Unlock()
+	for _, w := range closed {
+		if w.closed || !slices.Contains(t.writers, w) {
+			continue
+		}
+		if open, err := intercept.HasWriters(w.file); err == nil && open {
+			t.lookAgain(w)
+			continue
+		}
+		w.closed = true
+		t.settleWriter(w)
+	}
+	// JSON Lines that wait to be told how their program ended.
+	for _, w := range slices.Clone(t.writers) {
+		if w.closed {
+			t.settleWriter(w)
+		}
+	}
+}
+
+// settleEndings waits a moment for processes that are on their way out, where what they left depends on how they ended: the
+// shell that waited for one goes on before we are told.
+func (t *target) settleEndings() {
+	const patience, step = 50, time.Millisecond
+	t.settle()
+	for range patience {
+		if !slices.ContainsFunc(t.writers, func(w *writer) bool { return w.closed }) {
+			return
+		}
+		t.unlock()
+		time.Sleep(step)
+		t.mu.Lock()
+		t.settle()
+	}
+}
+
+// lookAgain: another descriptor is left; or the kernel, which tells of a close before it counts the writer out (__fput in
+// fs/file_table.c), is between the two. By the program's next call it has done so.
+func (t *target) lookAgain(w *writer) {
+	t.events.Lock()
+	defer t.events.Unlock()
+	t.events.closed = append(t.events.closed, w)
+	const atMost = 10 // milliseconds, doubled each time
+	if w.looked < atMost {
+		w.looked++
+		time.AfterFunc(time.Millisecond<<w.looked, t.foldSoon)
+	}
+}
+
+// settleWriter decides what becomes of a closed scratch file.
+func (t *target) settleWriter(w *writer) {
+	if w.lock != nil {
+		defer w.lock.release()
+	}
+	if w.skip > 0 || w.initial != nil {
+		content, err := readAll(w.file)
+		switch {
+		case err != nil:
+			t.failed(w, err)
+			return
+		case w.skip > 0:
+			t.settleLines(w, content[min(w.skip, int64(len(content))):])
+			return
+		case string(content) == string(w.initial):
+			w.scratch.Discard() // only read
+			t.drop(w)
+			return
+		}
+	}
+	i, diffed, err := t.madeFrom(w)
+	switch {
+	case errors.Is(err, sidecar.ErrTorn):
+		t.incomplete(w, err)
+		return
+	case err != nil:
+		t.failed(w, err)
+		return
+	}
+	if t.format == merge.Lines {
+		switch ended, known := w.ending(); {
+		case !known:
+			return // told with Exited
+		case ended != 0:
+			t.addOnly(w, w.bases[i])
+			return
+		}
+		if err := w.scratch.Finish(); err != nil {
+			t.failed(w, err)
+			return
+		}
+	}
+	t.knows(w, w.bases[i], diffed)
+	t.written(w)
+}
+
+// madeFrom is which of its bases a closed scratch file was made from. Where there is one only, that needs no diff yet, and
+// neither has to be in memory.
+func (t *target) madeFrom(w *writer) (i int, diffed bool, err error) {
+	if len(w.bases) == 1 && t.format == merge.JSON {
+		return 0, false, w.scratch.Check(w.file)
+	}
+	content, err := readAll(w.file)
+	if err != nil {
+		return 0, false, err
+	}
+	bases, err := w.readBases()
+	if err == nil {
+		i, err = w.scratch.Prepare(content, bases)
+	}
+	return i, true, err
+}
+
+// settleLines decides about lines that a closed descriptor has appended.
+func (t *target) settleLines(w *writer, lines []byte) {
+	if len(lines) == 0 {
+		w.scratch.Discard()
+		t.drop(w)
+		return
+	}
+	if err := sidecar.Complete(lines, merge.Lines); err == nil {
+		t.written(w)
+		return
+	}
+	if ended, known := w.ending(); !known {
+		return // told with Exited
+	} else if ended == 0 {
+		t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
+		t.partial = append(t.partial, w)
+		return
+	}
+	t.giveUpLines(w, lines)
+}
+
+// giveUpLines takes the whole ones of a dead writer's lines, and keeps the rest.
+func (t *target) giveUpLines(w *writer, lines []byte) {
+	whole := bytes.LastIndexByte(lines, '\n') + 1
+	if whole > 0 && sidecar.Complete(lines[:whole], merge.Lines) == nil {
+		if err := w.scratch.Appended(context.Background(), w.who(), lines[:whole]); err != nil {
+			t.failed(w, err)
+			return
+		}
+		lines = lines[whole:]
+		t.changed()
+	}
+	t.quarantine(w, lines)
+}
+
+// knows notes what a program has in its hands after it wrote.
+func (t *target) knows(w *writer, base *version, diffed bool) {
+	var st unix.Stat_t
+	if unix.Fstat(int(w.file.Fd()), &st) != nil {
+		return
+	}
+	v := t.add(&version{file: w.file, stamp: stampOf(&st)})
+	w.file = nil // the version's now
+	t.heads.Wrote(w.process, w.tid, base, v)
+	t.closed(w, v, base, diffed)
+	t.gone, t.goneAt, t.emptied = false, nil, nil
+}
+
+func (t *target) written(w *writer) {
+	t.lastBy = w.process
+	t.drop(w)
+	t.changed()
+}
+
+// ending says how the program of a closed scratch file ended: a signal, 0 if it lives on or ended by itself. While it is
+// on its way out, known is false.
+func (w *writer) ending() (signal syscall.Signal, known bool) {
+	if w.exited {
+		return w.signal, true
+	}
+	return 0, !exiting(w.process.PID, w.process.Start)
+}
+
+// addOnly folds the beginning of a JSON Lines rewrite whose program was killed.
+func (t *target) addOnly(w *writer, from *version) {
+	content, err := readAll(w.file)
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	base, err := from.read()
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	_, err = t.session.Publish(w.who(), content, sidecar.Bases{Versions: [][]byte{base}}, true)
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	w.scratch.Discard()
+	t.written(w)
+}
+
+// incomplete is a closed scratch file that is no document.
+func (t *target) incomplete(w *writer, cause error) {
+	content, err := readAll(w.file)
+	if err != nil {
+		t.failed(w, err)
+		return
+	}
+	empty := len(content) == 0
+	switch ended, known := w.ending(); {
+	case !known:
+		return // told with Exited
+	case !t.named && ended == 0:
+		// What was not named by anybody passes through byte for byte.
+		w.scratch.Discard()
+		if err := t.session.Guard().Overwrite(context.Background(), content); err != nil {
+			t.failed(w, err)
+			return
+		}
+		t.drop(w)
+		t.stats.Writes++
+		t.heads.Wrote(w.process, w.tid, w.bases[w.likely], missing) // there is no document
+	case ended != 0:
+		t.quarantine(w, content)
+	case empty:
+		w.scratch.Discard()
+		t.drop(w)
+		if len(w.bases) > 0 {
+			t.empty(w.process, w.tid, w.bases[w.likely])
+		}
+	default:
+		t.tree.note("%s: process %d (%s) closed an incomplete version: %v", t.path, w.process.PID, w.process.Command, cause)
+		t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
+		t.partial = append(t.partial, w)
+	}
+}
+
+// quarantine keeps what cannot be merged.
+func (t *target) quarantine(w *writer, content []byte) {
+	if len(content) > 0 {
+		var base []byte
+		if len(w.bases) > 0 {
+			base, _ = w.bases[w.likely].read()
+		}
+		name, err := t.session.Quarantine(content, base)
+		if err != nil {
+			t.failed(w, err)
+			return
+		}
+		t.stats.Torn = append(t.stats.Torn, name)
+		t.tree.warn("%s: process %d (%s) left an incomplete version; it is in quarantine: %s", t.path, w.process.PID, w.process.Command, name)
+	}
+	w.scratch.Discard()
+	t.drop(w)
+}
+
+// failed gives a scratch file up to the next fold: it stays on disk.
+func (t *target) failed(w *writer, err error) {
+	t.failure = err
+	t.tree.warn("%s: %v", t.path, err)
+	t.drop(w)
+}
+
+func (t *target) drop(w *writer) {
+	t.tree.forget(w.id())
+	t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
+	t.partial = slices.DeleteFunc(t.partial, func(x *writer) bool { return x == w })
+	if w.file != nil {
+		_ = w.file.Close()
+		w.file = nil
+	}
+	if w.quiet != nil {
+		w.quiet.Stop()
+	}
+	if w.lock != nil {
+		w.lock.release()
+	}
+}
+
+func (w *writer) who() sidecar.Writer {
+	return sidecar.Writer{PID: w.process.PID, Command: w.process.Command}
+}
+
+func (w *writer) readBases() (sidecar.Bases, error) { return w.basesUpTo(math.MaxInt64) }
+
+// openBases is readBases where large ones need not be in memory.
+func (w *writer) openBases() (sidecar.Bases, error) { return w.basesUpTo(large) }
+
+func (w *writer) basesUpTo(limit int64) (sidecar.Bases, error) {
+	bases := sidecar.Bases{Likely: w.likely, Files: make([]io.ReaderAt, len(w.bases))}
+	for i, v := range w.bases {
+		if w.t.format == merge.JSON && v.file != nil && v.stamp.size >= limit {
+			bases.Versions, bases.Files[i] = append(bases.Versions, nil), v.file
+			continue
+		}
+		content, err := v.read()
+		if err != nil {
+			return bases, err
+		}
+		if w.t.format == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
+			content = nil // an empty file has no document in it
+		}
+		bases.Versions = append(bases.Versions, content)
+	}
+	return bases, nil
+}
+
+// large is from how many bytes on memory counts.
+const large = 1 << 20

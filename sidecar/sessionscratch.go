@@ -1,0 +1,349 @@
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"jsonguard/internal/vfs"
+	"jsonguard/merge"
+)
+
+// Writer says who writes a scratch file, for the conflict log.
+type Writer struct {
+	PID     int
+	Command string
+}
+
+// Scratch is a scratch file as its supervisor knows it.
+type Scratch struct {
+	s     *Session
+	n     string
+	about about
+	// Lines that a descriptor appends, behind a hole as long as the target was.
+	skip int64
+}
+
+// Create makes a scratch file with content for a program that opens the target for writing. flags are the access mode
+// and O_APPEND. bases are what the program may have made its version from; with skip, which only a JSON Lines target may have, the file is a hole of that length to append to, and has no base.
+//
+// The returned file is the program's: it must be closed here once the program has its own descriptor of it, because its
+// last close, by whomever, is what says that the version in it is complete. mode is what the program finds it has.
+func (s *Session) Create(w Writer, flags int, mode fs.FileMode, content []byte, bases Bases, skip int64) (*Scratch, *os.File, error) {
+	x, err := s.begin(w, bases, skip, false)
+	if err != nil {
+		return nil, nil, s.g.fail("make scratch file", err, "")
+	}
+	file, err := s.open(x, flags, mode, content)
+	if err != nil {
+		x.Discard()
+		return nil, nil, s.g.fail("make scratch file", err, "")
+	}
+	return x, file, nil
+}
+
+// begin writes everything but the scratch file itself.
+func (s *Session) begin(w Writer, bases Bases, skip int64, additions bool) (*Scratch, error) {
+	host, _ := os.Hostname()
+	x := &Scratch{s: s, n: newID(), skip: skip}
+	x.about = about{
+		header:     header{Version: journalVersion, Host: host, Boot: s.g.boot, PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
+		Generation: s.generation(), Monotonic: monotonic(), Bases: []string{}, Likely: bases.Likely, Skip: skip, Additions: additions,
+	}
+	x.about.ID = s.sidecar(x.n)
+	for i, base := range bases.Versions {
+		name, err := "", error(nil)
+		prefix := fmt.Sprintf("%s%s%d", x.n, baseSuffix, i)
+		if i < len(bases.Files) && bases.Files[i] != nil {
+			name, err = s.copyBase(prefix, bases.Files[i])
+		} else if base != nil {
+			name = prefix + "." + contentHash(base)
+			err = s.write(name, base)
+		}
+		if err != nil {
+			return nil, err
+		}
+		x.about.Bases = append(x.about.Bases, name)
+	}
+	return x, s.writeAbout(x)
+}
+
+// write fills a file that nothing refers to yet. It is not synced: until the fold, a change is as safe as the program
+// itself made it, and the fold syncs what it makes of it.
+func (s *Session) write(name string, content []byte) error { return s.writeBehind(name, 0, content) }
+
+// writeBehind puts content behind a hole.
+func (s *Session) writeBehind(name string, hole int64, content []byte) error {
+	f, err := s.dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, s.store.perm)
+	if err != nil {
+		return err
+	}
+	if err = f.Truncate(hole); err == nil {
+		err = writeWhole(f, content, hole)
+	}
+	return errors.Join(err, f.Close())
+}
+
+func (s *Session) writeAbout(x *Scratch) error {
+	object, err := json.Marshal(x.about)
+	if err != nil {
+		return err
+	}
+	name := x.n + aboutSuffix
+	if err := s.write(name+unbornSuffix, sealed(object)); err != nil {
+		return err
+	}
+	return s.dir.Rename(name+unbornSuffix, name)
+}
+
+func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) (*os.File, error) {
+	hidden := x.n + unbornSuffix
+	if err := s.writeBehind(hidden, x.skip, content); err != nil {
+		return nil, err
+	}
+	const access = os.O_WRONLY | os.O_RDWR | os.O_APPEND
+	f, err := s.dir.OpenFile(hidden, flags&access, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = func() error {
+		if free, err := f.TryLock(); err != nil || !free {
+			return errors.Join(err, fmt.Errorf("%w: a new scratch file is in use", ErrDamaged))
+		}
+		_ = f.SetMode(mode) // for fstat(2); the program has its descriptor either way
+		return s.dir.Rename(hidden, x.n+scratchSuffix)
+	}()
+	file := vfs.OSFile(f)
+	if err == nil && file == nil {
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// Publish takes content as a complete new version that a program wrote elsewhere. additions: its writer is not done, so
+// that nothing is deleted.
+func (s *Session) Publish(w Writer, content []byte, bases Bases, additions bool) (*Scratch, error) {
+	x, err := s.publish(w, content, bases, 0, additions)
+	return x, s.g.fail("publish", err, "")
+}
+
+func (s *Session) publish(w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
+	x, err := s.stage(w, content, bases, skip, additions)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix); err != nil {
+		x.Discard()
+	}
+	return x, err
+}
+
+// stage writes all of a version but its name, by which a fold knows it.
+func (s *Session) stage(w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
+	x, err := s.begin(w, bases, skip, additions)
+	if err != nil {
+		return nil, err
+	}
+	x.about.Finished, x.about.Hash = true, contentHash(content)
+	if err = s.writeAbout(x); err == nil {
+		err = s.writeBehind(x.n+unbornSuffix, skip, content)
+	}
+	if err != nil {
+		x.Discard()
+		return nil, err
+	}
+	return x, nil
+}
+
+// publishFrom publishes a part of what x holds and, by commit, takes it out of what is left of x. The two are one step, that
+// of writing what is known of x: if we are killed behind it, the next fold gives the part its name.
+func (x *Scratch) publishFrom(part *Scratch, commit func() error) error {
+	x.about.Publishes = part.n
+	if err := commit(); err != nil {
+		x.about.Publishes = ""
+		part.Discard()
+		return err
+	}
+	return x.s.dir.Rename(part.n+unbornSuffix, part.n+scratchSuffix)
+}
+
+// Submit publishes what an open scratch file holds, and makes it, or what was added of it, the base of what its writer
+// does from now on. No fold comes in between. additions: the writer may not be done, so that nothing is deleted yet. It
+// returns which of bases the version was made from, and the new base. ErrTorn: it is not complete.
+func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases Bases, additions bool) (from int, base []byte, err error) {
+	s := x.s
+	if err := Complete(content, s.g.format); err != nil {
+		return 0, nil, err
+	}
+	if len(bases.Versions) > 0 {
+		from = bases.madeFrom(content, s.g)
+		bases = Bases{Versions: bases.Versions[from : from+1]}
+	}
+	base = content
+	if additions {
+		var before []byte
+		if len(bases.Versions) > 0 {
+			before = bases.Versions[0]
+		}
+		if base, err = s.added(content, before); err != nil {
+			return 0, nil, s.g.fail("submit", err, "")
+		}
+	}
+	err = s.excluded(ctx, func() error {
+		part, err := s.stage(w, content, bases, 0, additions)
+		if err != nil {
+			return err
+		}
+		return x.publishFrom(part, func() error { return x.rebase(base) })
+	})
+	return from, base, s.g.fail("submit", err, "")
+}
+
+// excluded runs fn while no fold is under way.
+func (s *Session) excluded(ctx context.Context, fn func() error) error {
+	held := &heldLocks{}
+	if err := s.reader.lockStore(ctx, held, true, s.reader.deadline()); err != nil {
+		return err
+	}
+	defer held.release()
+	return fn()
+}
+
+// Appended publishes lines that a descriptor with a hole has appended, and moves the hole's end behind them: its writer
+// goes on.
+func (x *Scratch) Appended(ctx context.Context, w Writer, lines []byte) error {
+	err := x.s.excluded(ctx, func() error {
+		part, err := x.s.stage(w, lines, Bases{}, x.skip, false)
+		if err != nil {
+			return err
+		}
+		return x.publishFrom(part, func() error {
+			x.skip += int64(len(lines))
+			x.about.Skip = x.skip
+			return x.s.writeAbout(x)
+		})
+	})
+	return x.s.g.fail("publish", err, "")
+}
+
+// added is base with what content adds to it, and nothing of what it deletes or changes: what a fold of additions takes.
+func (s *Session) added(content, base []byte) ([]byte, error) {
+	change, err := prepare(base, content, true, s.g)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := merge.Parse(base, s.g.format)
+	if err != nil {
+		return nil, err
+	}
+	_, err = doc.Merge(change, s.g.Policy())
+	return doc.Bytes(), err
+}
+
+// Quarantine keeps what a program left and what cannot be merged, with the version it was made from, and returns its name.
+func (s *Session) Quarantine(content, base []byte) (string, error) {
+	id := s.sidecar(newID())
+	err := func() error {
+		if base != nil {
+			if err := s.store.keep(id+tornBaseSuffix, base); err != nil {
+				return err
+			}
+		}
+		if err := s.store.keep(id+tornSuffixName, content); err != nil {
+			return err
+		}
+		return s.store.quarantine.Sync()
+	}()
+	return id + tornSuffixName, s.g.fail("quarantine", err, "")
+}
+
+// Open opens the scratch file again, for reading. It is gone (fs.ErrNotExist) once it was folded.
+func (x *Scratch) Open() (*os.File, error) {
+	f, err := x.s.dir.OpenFile(x.n+scratchSuffix, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return vfs.OSFile(f), nil
+}
+
+// OpenBase opens what the scratch file is made from since Submit, for reading.
+func (x *Scratch) OpenBase() (*os.File, error) {
+	if len(x.about.Bases) != 1 || x.about.Bases[0] == "" {
+		return nil, fs.ErrNotExist
+	}
+	f, err := x.s.dir.OpenFile(x.about.Bases[0], os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return vfs.OSFile(f), nil
+}
+
+// Sidecar is the name under which the change is known to the fold and in the conflict log.
+func (x *Scratch) Sidecar() string { return x.s.sidecar(x.n) }
+
+// Finish says that the writer closed its descriptor and was not killed. Until then a JSON Lines rewrite is not folded: it
+// may be the beginning of one.
+func (x *Scratch) Finish() error {
+	x.about.Finished = true
+	err := x.s.writeAbout(x)
+	if isMissing(err) {
+		return nil
+	}
+	return x.s.g.fail("finish", err, "")
+}
+
+// Refresh replaces what is in the scratch file, in place, and what it was made from: its program has a descriptor of it,
+// and has not written yet.
+func (x *Scratch) Refresh(ctx context.Context, content []byte) error {
+	err := x.s.excluded(ctx, func() error {
+		f, err := x.s.dir.OpenFile(x.n+scratchSuffix, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		if err = f.Truncate(0); err == nil {
+			_, err = f.WriteAt(content, 0)
+		}
+		return errors.Join(err, f.Close(), x.rebase(content))
+	})
+	return x.s.g.fail("refresh scratch file", err, "")
+}
+
+func (x *Scratch) rebase(base []byte) error {
+	name := fmt.Sprintf("%s%s%d.%s", x.n, baseSuffix, monotonic(), contentHash(base))
+	err := x.s.write(name, base)
+	old := x.about.Bases
+	if err == nil {
+		x.about.Bases, x.about.Likely = []string{name}, 0
+		// What its writer does from now on comes behind what is in the target now.
+		x.about.Generation, x.about.Monotonic = x.s.generation(), monotonic()
+		err = x.s.writeAbout(x)
+	}
+	if err == nil {
+		x.s.removeNames(old)
+	}
+	return err
+}
+
+// Discard removes the scratch file: it is not to be folded.
+func (x *Scratch) Discard() {
+	_ = x.s.dir.Remove(x.n + scratchSuffix)
+	_ = x.s.dir.Remove(x.n + unbornSuffix)
+	_ = x.s.dir.Remove(x.n + aboutSuffix)
+	x.s.removeNames(x.about.Bases)
+}
+
+func (s *Session) removeNames(names []string) {
+	for _, name := range names {
+		if name != "" {
+			_ = s.dir.Remove(name)
+		}
+	}
+}
