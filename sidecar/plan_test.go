@@ -78,6 +78,7 @@ func TestStepsComeToWhatTheirChangesComeTo(t *testing.T) {
 	together := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		places := []string{"/a/x", "/a/y", "/a/z", "/b/x", "/s/x", "/a", "/l/0", "/l/1", "/l/2", "/l/3", "/l/-", "/new/x", "/new/x/y", "/a~1b/x", "/ü/x", "/\"/x"}
+		places = places[:rapid.SampledFrom([]int{1, 4, len(places)}).Draw(rt, "places")]
 		pad := rapid.SampledFrom([]int{0, 0, 100, 5_000, 40_000}).Draw(rt, "pad") // longer lines are read a second time
 		lines := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) writtenLine {
 			op := merge.Op{
@@ -140,7 +141,9 @@ func TestStepsComeToWhatTheirChangesComeTo(t *testing.T) {
 		steps, _ := f.plan()
 		together += len(lines) - len(steps)
 	})
-	require.Positive(t, together)
+	if !testing.Short() { // a few drawn by chance may have nothing that goes together
+		require.Positive(t, together)
+	}
 }
 
 // A long sidecar is read twice. Where the second time fails, or finds other lines, all of it is left to the next fold, and
