@@ -57,13 +57,8 @@ func (m *machine) child(change, at string) *process {
 }
 
 func (m *machine) changing(change, at string, prepare func(*Guard)) *process {
-	p := &process{t: m.T, asks: make(chan vfs.Call), grant: make(chan struct{}), ended: make(chan error)}
-	go func() {
-		g := m.processWith(Options{Timeout: time.Hour}, func(c vfs.Call) vfs.Fault {
-			p.asks <- c
-			<-p.grant
-			return vfs.Fault{}
-		})
+	return m.doing(func(open func() *Guard) error {
+		g := open()
 		prepare(g)
 		var err error
 		if change == "apply" {
@@ -71,8 +66,21 @@ func (m *machine) changing(change, at string, prepare func(*Guard)) *process {
 		} else {
 			_, err = g.Update(m.Context(), func(d *merge.Document) error { return d.Do(incr(at)) })
 		}
-		p.ended <- err
-	}()
+		return err
+	})
+}
+
+// doing is another process that does something with the guards that it opens.
+func (m *machine) doing(what func(open func() *Guard) error) *process {
+	p := &process{t: m.T, asks: make(chan vfs.Call), grant: make(chan struct{}), ended: make(chan error)}
+	open := func() *Guard {
+		return m.processWith(Options{Timeout: time.Hour}, func(c vfs.Call) vfs.Fault {
+			p.asks <- c
+			<-p.grant
+			return vfs.Fault{}
+		})
+	}
+	go func() { p.ended <- what(open) }()
 	p.await()
 	return p
 }

@@ -490,17 +490,35 @@ func (f *fold) sweepUnbornSessions() error {
 		if !strings.HasPrefix(name, "."+sessionPrefix) {
 			continue
 		}
-		dir, err := f.s.views.OpenDir(name)
-		if err != nil {
-			continue
-		}
-		used, err := inUse(dir)
-		_ = dir.Close()
-		if err == nil && !used {
-			_ = vfs.RemoveAll(f.s.views, name)
-		}
+		f.removeUnborn(name)
 	}
 	return nil
+}
+
+// removeUnborn holds the owner's lock until the directory is gone: its supervisor may be about to take it, and makes another then. One
+// that had it later would have a directory that is taken to pieces.
+func (f *fold) removeUnborn(name string) {
+	dir, err := f.s.views.OpenDir(name)
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	owner, err := dir.OpenFile(ownerName, os.O_RDONLY, 0)
+	if isMissing(err) {
+		// The owner is the first that is in it: it is empty, or being made, or a power cut took the owner and left others.
+		if names, err := dir.Names(); err == nil && len(names) > 0 && !slices.Contains(names, ownerName) {
+			_ = vfs.RemoveAll(f.s.views, name)
+		}
+		_ = f.s.views.Remove(name)
+		return
+	}
+	if err != nil {
+		return
+	}
+	defer owner.Close()
+	if free, err := owner.TryLock(); err == nil && free {
+		_ = vfs.RemoveAll(f.s.views, name)
+	}
 }
 
 // forgetAtOnce is how many scratch files that were removed keep their watermark, until all of these are forgotten: to sync
