@@ -219,6 +219,13 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 		if err := guard.Sync(); err != nil {
 			return nil, err
 		}
+		// A session looks for pending/ when it has its name: either it misses it, or is seen here.
+		if disposable, err := isDisposable(guard); err != nil || !disposable {
+			if s != nil { // else there was none
+				err = errors.Join(err, g.restorePending(guard))
+			}
+			return nil, err // somebody just started
+		}
 	case !isMissing(err):
 		return nil, err
 	}
@@ -255,6 +262,16 @@ func (g *Guard) removeGuard(s *store) (removed []string, err error) {
 		return nil, nil
 	}
 	return removed, g.parent.Sync()
+}
+
+// restorePending makes pending/ again, beside the commit records that are still there.
+func (g *Guard) restorePending(guard vfs.Dir) error {
+	pending, err := openOrMakeDir(guard, pendingName, dirPerm(g.guardPerm()))
+	if err != nil {
+		return err
+	}
+	pending.Close()
+	return guard.Sync()
 }
 
 // lockUnfinished takes guard/lock, which initStore holds while it fills the directory; nil where somebody does.

@@ -185,7 +185,14 @@ func (s *Session) make() (err error) {
 	if isMissing(err) {
 		return errSweptUnborn
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if there, err := st.stillThere(s.g); err != nil || there {
+		return err
+	}
+	_ = vfs.RemoveAll(st.views, s.id) // in a guard directory that is being cleaned away
+	return errSweptUnborn
 }
 
 func (s *Session) release() {
@@ -298,9 +305,19 @@ func (s *Session) generation() uint64 {
 
 func (s *Session) sidecar(n string) string { return s.id + "." + n }
 
+// pendingNames are what is in pending/, which may have been made anew since the session began: see restorePending.
+func (s *Session) pendingNames() ([]string, error) {
+	pending, err := s.store.guard.OpenDir(pendingName)
+	if err != nil {
+		return nil, err
+	}
+	defer pending.Close()
+	return pending.Names()
+}
+
 // OnlyPending says whether nothing is pending for the target, of anybody, but what x holds.
 func (s *Session) OnlyPending(x *Scratch) bool {
-	journals, err := s.store.pending.Names()
+	journals, err := s.pendingNames()
 	if err != nil || len(journals) > 0 {
 		return false
 	}
@@ -332,7 +349,7 @@ func (s *Session) OnlyPending(x *Scratch) bool {
 
 // Alone says whether no other process has anything pending for the target, or is about to.
 func (s *Session) Alone() bool {
-	pending, err := s.store.pending.Names()
+	pending, err := s.pendingNames()
 	if err != nil || len(pending) > 0 {
 		return isMissing(err) // somebody is removing the guard directory
 	}
