@@ -51,8 +51,8 @@ type heldLocks struct {
 	replaced []vfs.File // versions that the fold had open; to close the last descriptor of one frees what it takes on disk
 }
 
-// release gives the guard's back last: who waits for that, because a fold is under way, finds the target's free then.
-func (h *heldLocks) release() {
+// unlock gives the guard's back last: who waits for that, because a fold is under way, finds the target's free then.
+func (h *heldLocks) unlock() {
 	for _, l := range slices.Backward(h.targets) {
 		_ = l.Release()
 	}
@@ -74,13 +74,24 @@ func (h *heldLocks) end(number uint32, whole bool) {
 	if h.store != nil {
 		h.store.board.end(number, whole)
 	}
-	h.release()
+	h.unlock()
 	if h.store != nil {
 		h.store.board.tellNews()
 	}
+	h.closeReplaced()
+}
+
+// release is end for what was no fold for others to hear of.
+func (h *heldLocks) release() {
+	h.unlock()
+	h.closeReplaced()
+}
+
+func (h *heldLocks) closeReplaced() {
 	for _, file := range h.replaced {
 		_ = file.Close()
 	}
+	h.replaced = nil
 }
 
 // check is called just before a step that would hurt whoever holds the locks by now: are they still ours?
