@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -227,28 +228,36 @@ func TestLinesRewrite(t *testing.T) {
 	a, b := s.session(Options{}), s.session(Options{})
 	x := s.write(a, "1\n3\n", "1\n2\n3\n")
 	require.Zero(t, s.fold(b).Folded, "it may be the beginning of a rewrite")
-	require.NoError(t, x.Finish())
+	require.NoError(t, x.Finish(false))
 	require.Equal(t, 1, s.fold(b).Folded)
 	require.Equal(t, "1\n3\n", s.content())
 
-	s.write(a, "1\n4\n", "1\n3\n")
+	x = s.write(a, "1\n4\n", "1\n3\n")
+	_, err := x.Prepare([]byte("1\n4\n"), Bases{Versions: [][]byte{[]byte("1\n3\n")}})
+	require.NoError(t, err)
+	require.NoError(t, x.Finish(true))
+	s.fold(a)
+	require.ElementsMatch(t, []string{"1", "3", "4"}, strings.Fields(s.content()), "the writer died: nothing is deleted")
+
+	s.write(a, "5\n", s.content())
 	kill(t, a)
 	s.fold(b)
-	require.Contains(t, s.content(), "3\n", "the writer died: nothing is deleted")
-	require.Contains(t, s.content(), "4\n")
+	require.ElementsMatch(t, []string{"1", "3", "4", "5"}, strings.Fields(s.content()), "its supervisor, too")
 }
 
 func TestPublishWithoutDeleting(t *testing.T) {
 	s := newSessionTest(t, "a.json", `{"a":1,"b":1}`)
 	a := s.session(Options{})
-	_, err := a.Publish(Writer{}, []byte(`{"b":1,"c":1}`), Bases{Versions: [][]byte{[]byte(`{"a":1,"b":1}`)}}, true)
+	const base = `{"a":1,"b":1}`
+	x, f := s.create(a, `{"b":1,"c":1}`, base)
+	_, now, err := x.Submit(context.Background(), Writer{}, []byte(`{"b":1,"c":1}`), Bases{Versions: [][]byte{[]byte(base)}}, true)
 	require.NoError(t, err)
 	s.fold(a)
 	require.JSONEq(t, `{"a":1,"b":1,"c":1}`, s.content())
-	_, err = a.Publish(Writer{}, []byte(`{"c":1}`), Bases{Versions: [][]byte{[]byte(`{"a":1,"b":1,"c":1}`)}}, false)
-	require.NoError(t, err)
+	require.JSONEq(t, s.content(), string(now))
+	require.NoError(t, f.Close())
 	s.fold(a)
-	require.JSONEq(t, `{"c":1}`, s.content())
+	require.JSONEq(t, `{"b":1,"c":1}`, s.content())
 }
 
 func TestOnlyANewVersionMakesAMissingTarget(t *testing.T) {
@@ -406,9 +415,9 @@ func TestKilledWhilePublishingAPart(test *testing.T) {
 			switch step {
 			case 1:
 				x.about.Publishes = part.n
-				require.NoError(t, x.rebase([]byte(ours)))
+				require.NoError(t, x.rebase([]byte(ours), x.amend))
 			case 2:
-				require.NoError(t, x.publishFrom(part, func() error { return x.rebase([]byte(ours)) }))
+				require.NoError(t, x.rebase([]byte(ours), func(change func(*about)) error { return x.publishFrom(part, change) }))
 			}
 			require.NoError(t, f.Close())
 			kill(test, s)
@@ -430,7 +439,7 @@ func TestWhatASessionLeavesPendingOutlivesTheBoot(t *testing.T) {
 			want = `{"n": 2}`
 		}
 		x := st.write(s, want, "{\"n\": 1}\n")
-		require.NoError(t, x.Finish())
+		require.NoError(t, x.Finish(false))
 		require.NoError(t, s.Close(false))
 		g, err := Open(st.target, Options{})
 		require.NoError(t, err)

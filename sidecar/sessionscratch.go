@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"jsonguard/internal/vfs"
@@ -24,9 +25,10 @@ type Scratch struct {
 	s     *Session
 	n     string
 	about about
-	// Lines that a descriptor appends, behind a hole as long as the target was.
-	skip int64
 }
+
+// ErrClosed: a scratch file has no writer any more. A fold takes all of it, or has already.
+var ErrClosed = errors.New("the scratch file was closed")
 
 // Create makes a scratch file with content for a program that opens the target for writing. flags are the access mode
 // and O_APPEND. bases are what the program may have made its version from; with skip, which only a JSON Lines target may have, the file is a hole of that length to append to, and has no base.
@@ -49,7 +51,7 @@ func (s *Session) Create(w Writer, flags int, mode fs.FileMode, content []byte, 
 // begin writes everything but the scratch file itself.
 func (s *Session) begin(w Writer, bases Bases, skip int64, additions bool) (*Scratch, error) {
 	host, _ := os.Hostname()
-	x := &Scratch{s: s, n: newID(), skip: skip}
+	x := &Scratch{s: s, n: newID()}
 	x.about = about{
 		header:     header{Version: journalVersion, Host: host, Boot: s.g.boot, PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
 		Generation: s.generation(), Monotonic: monotonic(), Bases: []string{}, Likely: bases.Likely, Skip: skip, Additions: additions,
@@ -94,15 +96,29 @@ func (s *Session) writeAbout(x *Scratch) error {
 		return err
 	}
 	name := x.n + aboutSuffix
-	if err := s.write(name+unbornSuffix, sealed(object)); err != nil {
-		return err
+	if err = s.write(name+unbornSuffix, sealed(object)); err == nil {
+		err = s.dir.Rename(name+unbornSuffix, name)
 	}
-	return s.dir.Rename(name+unbornSuffix, name)
+	if err != nil {
+		_ = s.dir.Remove(name + unbornSuffix) // the next one needs the name
+	}
+	return err
+}
+
+// amend changes what is known of x, in one step: if that cannot be written, nothing has changed.
+func (x *Scratch) amend(change func(*about)) error {
+	before := x.about
+	change(&x.about)
+	err := x.s.writeAbout(x)
+	if err != nil {
+		x.about = before
+	}
+	return err
 }
 
 func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) (*os.File, error) {
 	hidden := x.n + unbornSuffix
-	if err := s.writeBehind(hidden, x.skip, content); err != nil {
+	if err := s.writeBehind(hidden, x.about.Skip, content); err != nil {
 		return nil, err
 	}
 	const access = os.O_WRONLY | os.O_RDWR | os.O_APPEND
@@ -128,25 +144,19 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 	return file, nil
 }
 
-// Publish takes content as a complete new version that a program wrote elsewhere. additions: its writer is not done, so
-// that nothing is deleted.
-func (s *Session) Publish(w Writer, content []byte, bases Bases, additions bool) (*Scratch, error) {
-	x, err := s.publish(w, content, bases, 0, additions)
+// Publish takes content as a complete new version that a program wrote elsewhere.
+func (s *Session) Publish(w Writer, content []byte, bases Bases) (*Scratch, error) {
+	x, err := s.stage(w, content, bases, 0, false)
+	if err == nil {
+		if err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix); err != nil {
+			x.Discard()
+		}
+	}
 	return x, s.g.fail("publish", err, "")
 }
 
-func (s *Session) publish(w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
-	x, err := s.stage(w, content, bases, skip, additions)
-	if err != nil {
-		return nil, err
-	}
-	if err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix); err != nil {
-		x.Discard()
-	}
-	return x, err
-}
-
-// stage writes all of a version but its name, by which a fold knows it.
+// stage writes all of a version but its name, by which a fold knows it. additions: its writer is not done, so that nothing is
+// deleted.
 func (s *Session) stage(w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
 	x, err := s.begin(w, bases, skip, additions)
 	if err != nil {
@@ -163,12 +173,14 @@ func (s *Session) stage(w Writer, content []byte, bases Bases, skip int64, addit
 	return x, nil
 }
 
-// publishFrom publishes a part of what x holds and, by commit, takes it out of what is left of x. The two are one step, that
+// publishFrom publishes a part of what x holds and takes it out of what is left of x, by change. The two are one step, that
 // of writing what is known of x: if we are killed behind it, the next fold gives the part its name.
-func (x *Scratch) publishFrom(part *Scratch, commit func() error) error {
-	x.about.Publishes = part.n
-	if err := commit(); err != nil {
-		x.about.Publishes = ""
+func (x *Scratch) publishFrom(part *Scratch, change func(*about)) error {
+	err := x.amend(func(a *about) {
+		a.Publishes = part.n
+		change(a)
+	})
+	if err != nil {
 		part.Discard()
 		return err
 	}
@@ -177,7 +189,8 @@ func (x *Scratch) publishFrom(part *Scratch, commit func() error) error {
 
 // Submit publishes what an open scratch file holds, and makes it, or what was added of it, the base of what its writer
 // does from now on. No fold comes in between. additions: the writer may not be done, so that nothing is deleted yet. It
-// returns which of bases the version was made from, and the new base. ErrTorn: it is not complete.
+// returns which of bases the version was made from, and the new base. ErrTorn: it is not complete. ErrClosed: nothing was
+// done.
 func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases Bases, additions bool) (from int, base []byte, err error) {
 	s := x.s
 	if err := Complete(content, s.g.format); err != nil {
@@ -197,12 +210,12 @@ func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases Ba
 			return 0, nil, s.g.fail("submit", err, "")
 		}
 	}
-	err = s.excluded(ctx, func() error {
+	err = x.whileOpen(ctx, func() error {
 		part, err := s.stage(w, content, bases, 0, additions)
 		if err != nil {
 			return err
 		}
-		return x.publishFrom(part, func() error { return x.rebase(base) })
+		return x.rebase(base, func(change func(*about)) error { return x.publishFrom(part, change) })
 	})
 	return from, base, s.g.fail("submit", err, "")
 }
@@ -217,22 +230,55 @@ func (s *Session) excluded(ctx context.Context, fn func() error) error {
 	return fn()
 }
 
-// Appended publishes lines that a descriptor with a hole has appended, and moves the hole's end behind them: its writer
-// goes on.
-func (x *Scratch) Appended(ctx context.Context, w Writer, lines []byte) error {
-	err := x.s.excluded(ctx, func() error {
-		part, err := x.s.stage(w, lines, Bases{}, x.skip, false)
+// whileOpen is excluded for what needs x to have a writer: of one that was closed since its supervisor looked, all may be in
+// the target by now, and a part of it would be there twice.
+func (x *Scratch) whileOpen(ctx context.Context, fn func() error) error {
+	return x.s.excluded(ctx, func() error {
+		f, err := x.s.dir.OpenFile(x.n+scratchSuffix, os.O_RDONLY, 0)
+		if isMissing(err) {
+			return ErrClosed
+		}
 		if err != nil {
 			return err
 		}
-		return x.publishFrom(part, func() error {
-			x.skip += int64(len(lines))
-			x.about.Skip = x.skip
-			return x.s.writeAbout(x)
-		})
+		closed, err := f.TryLock() // as a fold asks
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		if closed {
+			return ErrClosed
+		}
+		return fn()
 	})
+}
+
+// Appended publishes lines that a descriptor with a hole has appended, and moves the hole's end behind them: its writer
+// goes on. ErrClosed: nothing was done.
+func (x *Scratch) Appended(ctx context.Context, w Writer, lines []byte) error {
+	err := x.whileOpen(ctx, func() error { return x.publishLines(w, lines) })
 	return x.s.g.fail("publish", err, "")
 }
+
+// Salvage is Appended for the whole lines of a scratch file that was closed with a part of one at its end: no fold takes any of
+// it as long as this supervisor lives.
+func (x *Scratch) Salvage(ctx context.Context, w Writer, lines []byte) error {
+	err := x.s.excluded(ctx, func() error { return x.publishLines(w, lines) })
+	return x.s.g.fail("publish", err, "")
+}
+
+func (x *Scratch) publishLines(w Writer, lines []byte) error {
+	part, err := x.s.stage(w, lines, Bases{}, x.about.Skip, false)
+	if err != nil {
+		return err
+	}
+	return x.publishFrom(part, func(a *about) {
+		a.Skip += int64(len(lines))
+		a.goOn(x.s)
+	})
+}
+
+// goOn: what its writer does from now on comes behind what was published of it, and is in the target.
+func (a *about) goOn(s *Session) { a.Generation, a.Monotonic = s.generation(), monotonic() }
 
 // added is base with what content adds to it, and nothing of what it deletes or changes: what a fold of additions takes.
 func (s *Session) added(content, base []byte) ([]byte, error) {
@@ -289,11 +335,13 @@ func (x *Scratch) OpenBase() (*os.File, error) {
 // Sidecar is the name under which the change is known to the fold and in the conflict log.
 func (x *Scratch) Sidecar() string { return x.s.sidecar(x.n) }
 
-// Finish says that the writer closed its descriptor and was not killed. Until then a JSON Lines rewrite is not folded: it
-// may be the beginning of one.
-func (x *Scratch) Finish() error {
-	x.about.Finished = true
-	err := x.s.writeAbout(x)
+// Finish says that the writer of a JSON Lines rewrite closed its descriptor, which is not folded before: it may be the beginning
+// of one. killed: it may still be, and deletes nothing.
+func (x *Scratch) Finish(killed bool) error {
+	if killed {
+		x.s.forget(x.Sidecar()) // what was prepared for the other case
+	}
+	err := x.amend(func(a *about) { a.Finished, a.Additions = true, killed })
 	if isMissing(err) {
 		return nil
 	}
@@ -301,9 +349,9 @@ func (x *Scratch) Finish() error {
 }
 
 // Refresh replaces what is in the scratch file, in place, and what it was made from: its program has a descriptor of it,
-// and has not written yet.
+// and has not written yet. ErrClosed: nothing was done.
 func (x *Scratch) Refresh(ctx context.Context, content []byte) error {
-	err := x.s.excluded(ctx, func() error {
+	err := x.whileOpen(ctx, func() error {
 		f, err := x.s.dir.OpenFile(x.n+scratchSuffix, os.O_RDWR, 0)
 		if err != nil {
 			return err
@@ -311,24 +359,26 @@ func (x *Scratch) Refresh(ctx context.Context, content []byte) error {
 		if err = f.Truncate(0); err == nil {
 			_, err = f.WriteAt(content, 0)
 		}
-		return errors.Join(err, f.Close(), x.rebase(content))
+		return errors.Join(err, f.Close(), x.rebase(content, x.amend))
 	})
 	return x.s.g.fail("refresh scratch file", err, "")
 }
 
-func (x *Scratch) rebase(base []byte) error {
+// rebase makes base what x is made from, by amend.
+func (x *Scratch) rebase(base []byte, amend func(func(*about)) error) error {
 	name := fmt.Sprintf("%s%s%d.%s", x.n, baseSuffix, monotonic(), contentHash(base))
+	unused := x.about.Bases
 	err := x.s.write(name, base)
-	old := x.about.Bases
 	if err == nil {
-		x.about.Bases, x.about.Likely = []string{name}, 0
-		// What its writer does from now on comes behind what is in the target now.
-		x.about.Generation, x.about.Monotonic = x.s.generation(), monotonic()
-		err = x.s.writeAbout(x)
+		err = amend(func(a *about) {
+			a.Bases, a.Likely = []string{name}, 0
+			a.goOn(x.s)
+		})
 	}
-	if err == nil {
-		x.s.removeNames(old)
+	if !slices.Contains(x.about.Bases, name) {
+		unused = []string{name}
 	}
+	x.s.removeNames(unused)
 	return err
 }
 

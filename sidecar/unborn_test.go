@@ -28,7 +28,7 @@ func TestASessionIsBornBesideASweep(t *testing.T) {
 							continue
 						}
 						if err == nil {
-							_, err = s.Publish(Writer{PID: 7}, []byte(`{"written": 1}`), Bases{Versions: [][]byte{[]byte("{}")}}, false)
+							_, err = s.Publish(Writer{PID: 7}, []byte(`{"written": 1}`), Bases{Versions: [][]byte{[]byte("{}")}})
 						}
 						return err
 					}

@@ -5,6 +5,7 @@ package session
 import (
 	"bytes"
 	"context"
+	"errors"
 	"hash/maphash"
 	"os"
 	"slices"
@@ -101,7 +102,10 @@ func (t *target) restedLines(w *writer) {
 	if len(lines) == 0 || sidecar.Complete(lines, merge.Lines) != nil {
 		return
 	}
-	if err := w.scratch.Appended(context.Background(), w.who(), lines); err != nil {
+	switch err := w.scratch.Appended(context.Background(), w.who(), lines); {
+	case errors.Is(err, sidecar.ErrClosed):
+		return // we are about to be told
+	case err != nil:
 		t.failed(w, err)
 		return
 	}

@@ -215,7 +215,9 @@ func (t *target) refresh(c *caller, w *writer) error {
 		return err
 	}
 	if string(fresh) != string(content) {
-		if err := w.scratch.Refresh(context.Background(), fresh); err != nil {
+		if err := w.scratch.Refresh(context.Background(), fresh); errors.Is(err, sidecar.ErrClosed) {
+			return unix.EBADF
+		} else if err != nil {
 			return err
 		}
 	}
@@ -281,10 +283,12 @@ func (t *target) submitContent(w *writer, content []byte, additions bool) {
 		return
 	}
 	i, base, err := w.scratch.Submit(context.Background(), w.who(), content, bases, additions)
-	if errors.Is(err, sidecar.ErrTorn) {
-		return // in the middle of something
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, sidecar.ErrTorn): // in the middle of something
+		return
+	case errors.Is(err, sidecar.ErrClosed): // we are about to be told
+		return
+	case err != nil:
 		t.failed(w, err)
 		return
 	}

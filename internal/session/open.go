@@ -288,15 +288,12 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 		w.bases, w.likely = t.basesFor(w)
 	case t.continued() != nil:
 		// A program goes on with what it left incomplete: { > f; more >> f; }
-		before := t.continued()
-		if content, err = readAll(before.file); err != nil {
+		w.before = t.continued()
+		if content, err = readAll(w.before.file); err != nil {
 			return nil, err
 		}
-		w.bases, w.likely, w.skip = before.bases, before.likely, before.skip
-		content = content[min(w.skip, int64(len(content))):]
-		before.scratch.Discard()
-		t.drop(before)
-		return content, nil
+		w.bases, w.likely, w.skip = w.before.bases, w.before.likely, w.before.skip
+		return content[min(w.skip, int64(len(content))):], nil
 	default:
 		v, size, err := t.whole(c, p)
 		if err != nil {
@@ -392,6 +389,11 @@ func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, conten
 		return nil, t.refuse(err)
 	}
 	t.writers = append(t.writers, w)
+	if w.before != nil {
+		w.before.scratch.Discard()
+		t.drop(w.before)
+		w.before = nil
+	}
 	return f, nil
 }
 

@@ -117,7 +117,7 @@ func (t *target) publish(c *caller, content []byte, isNew bool, mode uint32) err
 	if err != nil {
 		return err
 	}
-	w.scratch, err = t.session.Publish(w.who(), content, bases, false)
+	w.scratch, err = t.session.Publish(w.who(), content, bases)
 	if err != nil {
 		return t.refuse(err)
 	}

@@ -44,6 +44,8 @@ type writer struct {
 	signal syscall.Signal
 	closed bool
 	lock   *programLock
+
+	before *writer // what it goes on with, until it has that itself
 }
 
 // settle takes up what programs have closed since it was called last. t.mu is held.
@@ -133,15 +135,16 @@ func (t *target) settleWriter(w *writer) {
 		return
 	}
 	if t.format == merge.Lines {
-		switch ended, known := w.ending(); {
-		case !known:
+		ended, known := w.ending()
+		if !known {
 			return // told with Exited
-		case ended != 0:
-			t.addOnly(w, w.bases[i])
+		}
+		if err := w.scratch.Finish(ended != 0); err != nil {
+			t.failed(w, err)
 			return
 		}
-		if err := w.scratch.Finish(); err != nil {
-			t.failed(w, err)
+		if ended != 0 {
+			t.written(w)
 			return
 		}
 	}
@@ -191,7 +194,7 @@ func (t *target) settleLines(w *writer, lines []byte) {
 func (t *target) giveUpLines(w *writer, lines []byte) {
 	whole := bytes.LastIndexByte(lines, '\n') + 1
 	if whole > 0 && sidecar.Complete(lines[:whole], merge.Lines) == nil {
-		if err := w.scratch.Appended(context.Background(), w.who(), lines[:whole]); err != nil {
+		if err := w.scratch.Salvage(context.Background(), w.who(), lines[:whole]); err != nil {
 			t.failed(w, err)
 			return
 		}
@@ -229,27 +232,6 @@ func (w *writer) ending() (signal syscall.Signal, known bool) {
 	return 0, !exiting(w.process.PID, w.process.Start)
 }
 
-// addOnly folds the beginning of a JSON Lines rewrite whose program was killed.
-func (t *target) addOnly(w *writer, from *version) {
-	content, err := readAll(w.file)
-	if err != nil {
-		t.failed(w, err)
-		return
-	}
-	base, err := from.read()
-	if err != nil {
-		t.failed(w, err)
-		return
-	}
-	_, err = t.session.Publish(w.who(), content, sidecar.Bases{Versions: [][]byte{base}}, true)
-	if err != nil {
-		t.failed(w, err)
-		return
-	}
-	w.scratch.Discard()
-	t.written(w)
-}
-
 // incomplete is a closed scratch file that is no document.
 func (t *target) incomplete(w *writer, cause error) {
 	content, err := readAll(w.file)
@@ -263,11 +245,11 @@ func (t *target) incomplete(w *writer, cause error) {
 		return // told with Exited
 	case !t.named && ended == 0:
 		// What was not named by anybody passes through byte for byte.
-		w.scratch.Discard()
 		if err := t.session.Guard().Overwrite(context.Background(), content); err != nil {
 			t.failed(w, err)
 			return
 		}
+		w.scratch.Discard()
 		t.drop(w)
 		t.stats.Writes++
 		t.heads.Wrote(w.process, w.tid, w.bases[w.likely], missing) // there is no document

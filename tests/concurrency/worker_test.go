@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -88,7 +89,7 @@ func naiveWorker(args []string) int {
 		id := fmt.Sprintf("%s-%d", name, i)
 		announce(id)
 		if isLines(file) {
-			if err := appendLine(file, id); err != nil {
+			if err := appendLine(file, id, i%4 == 3); err != nil {
 				return fail(err)
 			}
 			acknowledge(id)
@@ -124,12 +125,16 @@ func naiveWorker(args []string) int {
 	return 0
 }
 
-func appendLine(file, id string) error {
+// appendLine: what is slow closes the file about when its supervisor takes what it has written for complete.
+func appendLine(file, id string, slow bool) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(f, "%q\n", id)
+	if slow {
+		time.Sleep(50*time.Millisecond + rand.N(5*time.Millisecond))
+	}
 	return errors.Join(err, f.Close())
 }
 
