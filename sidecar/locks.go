@@ -143,7 +143,10 @@ func (g *Guard) lockStore(ctx context.Context, h *heldLocks, create bool, until 
 	for {
 		s, err := g.openedStore(create)
 		if isMissing(err) && !create {
-			return nil
+			if create = g.cleanedUnder(); !create {
+				return nil
+			}
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("guard directory %s: %w", g.GuardDir(), err)

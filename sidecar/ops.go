@@ -46,7 +46,7 @@ func (g *Guard) Published() ([]byte, error) {
 func (g *Guard) somethingPending() bool {
 	s, err := g.openStore(false)
 	if err != nil {
-		return !isMissing(err) // the fold says what is wrong
+		return !isMissing(err) || g.cleanedUnder() // the fold says what is wrong
 	}
 	defer s.close()
 	names, err := s.pending.Names()

@@ -274,6 +274,22 @@ func (g *Guard) restorePending(guard vfs.Dir) error {
 	return guard.Sync()
 }
 
+// cleanedUnder says whether a session has something in a guard directory without pending/: who cleans it away has not come to
+// restorePending, or was killed before.
+func (g *Guard) cleanedUnder() bool {
+	guard, err := g.parent.OpenDir(g.guardName())
+	if err != nil {
+		return false
+	}
+	defer guard.Close()
+	views, err := guard.OpenDir(viewsName)
+	if err != nil {
+		return false
+	}
+	defer views.Close()
+	return (&store{views: views}).anyScratch()
+}
+
 // lockUnfinished takes guard/lock, which initStore holds while it fills the directory; nil where somebody does.
 func (g *Guard) lockUnfinished(guard vfs.Dir) (vfs.File, error) {
 	file, err := (&store{guard: guard, perm: g.guardPerm()}).openGuardLock()

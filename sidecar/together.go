@@ -180,7 +180,7 @@ func (s *Session) somethingPending() bool {
 	g := s.reader
 	st, err := g.openedStore(false)
 	if err != nil {
-		return !isMissing(err)
+		return !isMissing(err) || g.cleanedUnder()
 	}
 	if there, err := st.stillThere(g); err != nil || !there {
 		return g.somethingPending()

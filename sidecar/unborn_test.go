@@ -42,3 +42,45 @@ func TestASessionIsBornBesideASweep(t *testing.T) {
 		}
 	}
 }
+
+// A session is born while another process cleans the guard directory away, writes, and the other is killed, anywhere behind that.
+// Who comes next sees what was written, whatever it does.
+func TestASessionIsBornBesideACleaningThatIsKilled(t *testing.T) {
+	writes := func(open func() *Guard) error {
+		s := &Session{g: open(), reader: open(), prepared: map[string]preparedScratch{}}
+		s.g.session, s.reader.session = s, s
+		if err := s.make(); err != nil {
+			return err
+		}
+		_, err := s.Publish(Writer{PID: 7}, []byte(`{"written": 1}`), Bases{Versions: [][]byte{[]byte("{}")}})
+		return err
+	}
+	for i, more := 0, true; more; i++ {
+		m := used(t, "{}")
+		cleaner := m.doing(func(open func() *Guard) error { _, err := open().Clean(t.Context()); return err })
+		more = cleaner.run(i)
+		var written error
+		writer := m.doing(func(open func() *Guard) error { written = writes(open); return nil })
+		if writer.run(1000); !writer.done || written != nil {
+			cleaner.finish(writer) // it waits, or has to begin again
+			continue
+		}
+		for k := 0; ; k++ {
+			for what, next := range map[string]func(g *Guard) error{
+				"recover":            func(g *Guard) error { _, _, err := g.Recover(t.Context(), false); return err },
+				"a lone change":      func(g *Guard) error { _, err := g.Apply(t.Context(), incr("/after")); return err },
+				"a reader":           func(g *Guard) error { _, err := g.Read(t.Context()); return err },
+				"clean":              func(g *Guard) error { _, err := g.Clean(t.Context()); return err },
+				"a journaled change": func(g *Guard) error { return errors.Join(g.Journal(t.Context(), incr("/after")), g.Close()) },
+			} {
+				killed := m.clone()
+				require.NoError(t, next(killed.process(Options{})), what)
+				require.Contains(t, killed.content(), `"written": 1`, "%s: written before call %d of the one that was killed %d calls behind that", what, i+1, k)
+			}
+			if !cleaner.run(1) {
+				break
+			}
+		}
+		cleaner.finish(writer)
+	}
+}
