@@ -47,8 +47,8 @@ func (g *Guard) PreviewRestore(ctx context.Context, v Version, at string) ([]byt
 	if len(r.at) == 0 {
 		return r.content, nil
 	}
-	f := &fold{g: g, own: ownChange{restore: r}}
-	defer f.close()
+	f := &fold{g: g, own: ownChange{restore: r}, lock: &heldLocks{}}
+	defer func() { f.close(); f.lock.release() }()
 	if err = f.readTarget(); err == nil {
 		err = f.restore()
 	}

@@ -88,8 +88,8 @@ func hintSuffix(e *sidecar.Error) string {
 
 func (a *app) complain(cmd *cobra.Command, err error, status int) {
 	c := complaintOf(err)
-	if errors.Is(err, fs.ErrPermission) && c.hint == "" && kindOf(cmd) == writes {
-		c.hint = "a change makes a new file beside the old one: the directory must be writable"
+	if errors.Is(err, fs.ErrPermission) && c.hint == "" && kindOf(cmd) != reads {
+		c.hint = "a change makes a new file beside the old one: you must be able to read and write the file, its directory and its guard directory"
 	}
 	c.offerRestore(err)
 	if a.json && kindOf(cmd) != wraps {

@@ -62,7 +62,9 @@ func (a *app) value(cmd *cobra.Command, arg string) (merge.Raw, error) {
 	}
 	if err := checkValue(text); err != nil {
 		hint := "check the quotes: the shell takes one pair away"
-		if arg != "-" && len(arg) <= 80 && !strings.ContainsAny(arg, "{}[]") {
+		if arg == "-" {
+			hint = "standard input must hold one JSON value"
+		} else if len(arg) <= 80 && !strings.ContainsAny(arg, "{}[]") {
 			hint = "did you mean " + shellQuote(string(jsonText(arg))) + ", or --string?"
 			if word, ok := pythonWords[strings.TrimSpace(arg)]; ok {
 				hint = "did you mean " + word + "?"

@@ -110,6 +110,13 @@ func TestPermissions(t *testing.T) {
 		require.NoError(t, os.Chmod(file, 0o666))
 		status, _, stderr = run("set", "a.json", "/a", "2")
 		require.Equal(t, 0, status, stderr)
+		// And he keeps something beside it that is his alone.
+		guard := filepath.Join(dir, ".a.json.guard")
+		require.NoError(t, os.Mkdir(guard, 0o700))
+		status, _, stderr = run("set", "a.json", "/a", "3")
+		require.Equal(t, statusPermission, status, stderr)
+		require.Contains(t, stderr, "guard directory")
+		require.NoError(t, os.Remove(guard))
 	})
 
 	t.Run("a directory that cannot be written", func(t *testing.T) {
@@ -125,6 +132,7 @@ func TestPermissions(t *testing.T) {
 		require.Equal(t, "1\n", stdout)
 		status, _, stderr = run("exec", "--file", "a.json", "--", "echo", "ran")
 		require.Equal(t, statusBefore, status, stderr)
+		require.Contains(t, stderr, "hint: ")
 	})
 
 	t.Run("a directory that cannot be entered", func(t *testing.T) {

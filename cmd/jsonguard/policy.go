@@ -271,7 +271,7 @@ func (a *app) policySuggest(cmd *cobra.Command, file string) error {
 		a.printf("%s: %s\n    %s\n", placeName(fmt.Sprint(s.Rule["at"])), s.Evidence, ruleText(s.Rule))
 	}
 	if len(suggestions) == 0 {
-		a.note("%s: nothing to suggest (%s in the log)", g.Target(), count(len(log), "conflict"))
+		a.warn(fmt.Sprintf("%s: nothing to suggest (%s in the log)", g.Target(), count(len(log), "conflict")))
 	}
 	return nil
 }
