@@ -194,7 +194,9 @@ func (g *Guard) foldSoon() {
 
 // foldInBackground tries again what failed, less and less often.
 func (g *Guard) foldInBackground(ctx context.Context, wake <-chan struct{}) {
-	const gather = VisibleWithin / 2 // the other half is for the fold
+	// A change may come just after the look at the last one, and then waits twice. A fifth is left for the fold, and for one that is
+	// under way.
+	const gather = VisibleWithin * 2 / 5
 	var again <-chan time.Time
 	delay := VisibleWithin
 	for {
