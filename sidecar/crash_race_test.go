@@ -1,15 +1,21 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
 	"time"
 
 	"jsonguard/internal/vfs"
@@ -34,14 +40,22 @@ func TestCrashRaces(t *testing.T) {
 		first, last = *raceOnly, *raceOnly+1
 	}
 	for run := first; run < last && !t.Failed(); run++ {
-		s := newScheduler(run)
-		err := guarded(func() { check(s.run()) })
-		total.add(s.counters)
-		if err != nil {
-			trace := s.trace[max(0, len(s.trace)-*raceTrace):]
-			t.Errorf("%v\n  -crash.seed %d -crash.race %d\n  acknowledged %b, tried %b\n%s\nthe disk:\n%s",
-				err, *crashSeed, run, s.w.acked, s.w.tried, strings.Join(trace, "\n"), dump(s.w.mem))
-		}
+		// A bubble: who sleeps or waits for another is known to, and sleeping takes no time.
+		synctest.Test(t, func(t *testing.T) {
+			cryptotest.SetGlobalRandom(t, *crashSeed<<32|uint64(run)) // names are chosen by chance, and tell the order in which files are met
+			s := newScheduler(run)
+			err := guarded(func() { check(s.run()) })
+			s.killAll()
+			total.add(s.counters)
+			if err != nil {
+				var trace strings.Builder
+				for _, c := range s.trace[max(0, len(s.trace)-*raceTrace):] {
+					fmt.Fprintln(&trace, c)
+				}
+				t.Errorf("%v\n  -crash.seed %d -crash.race %d, %s\n  acknowledged %b, tried %b\n%sthe disk:\n%s",
+					err, *crashSeed, run, s.w.script.name, s.w.acked, s.w.tried, trace.String(), dump(s.w.mem))
+			}
+		})
 	}
 	t.Logf("%d interleavings, %d calls, %d kills, %d power cuts, %d changes acknowledged (seed %d) in %v",
 		last-first, total.calls, total.kills, total.cuts, total.acked, *crashSeed, time.Since(start).Round(time.Millisecond))
@@ -58,20 +72,28 @@ var racing = []*script{
 	{name: "new object", target: "a.json"},
 	{name: "lines", target: "a.jsonl", content: lines},
 	{name: "mount point", target: "a.json", content: document, fault: busy},
+	{name: "programs", target: "a.json", content: summed, options: sums, programs: true},
+	{name: "programs make the file", target: "a.json", options: sums, programs: true},
+	{name: "programs and lines", target: "a.jsonl", content: lines, programs: true},
 }
 
 // scheduler grants one call at a time.
 type scheduler struct {
 	counters
-	w      *world
-	r      *rand.Rand
-	order  vfs.Order
-	asking chan *life
-	ended  chan *life
-	parked []*life
+	w     *world
+	r     *rand.Rand
+	order vfs.Order
+
+	mu      sync.Mutex // threads that wake up together ask together
+	parked  []*asking
+	lives   []*life
+	threads int
+	failed  error
+
+	named  int
 	change int // the next one
 	cut    bool
-	trace  []string
+	trace  []traced
 	family bool  // the others are children of the first process, and go on under its hold
 	parent *life // that holds <target>.lock; nil: nobody of them does
 	// asleep is not granted a call before wake, as a process that was stopped between two of them.
@@ -79,26 +101,31 @@ type scheduler struct {
 	wake   int
 }
 
+// asking is a call that waits until it is granted.
+type asking struct {
+	of    *life
+	call  vfs.Call
+	grant chan struct{}
+}
+
 // life is one process from its start to its end.
 type life struct {
-	s      *scheduler
-	name   string
-	proc   *vfs.MemProcess
-	r      *rand.Rand
-	dead   bool
-	grant  chan struct{}
-	call   vfs.Call
-	failed error
+	s       *scheduler
+	name    string
+	proc    *vfs.MemProcess
+	r       *rand.Rand
+	died    chan struct{} // closed when it is killed
+	guards  []*Guard
+	threads int         // that use these
+	super   *supervisor // where it is one
+	program *program    // where it is one
 }
 
 type killed struct{}
 
 func newScheduler(run int) *scheduler {
 	r := rand.New(rand.NewPCG(*crashSeed, uint64(run)))
-	return &scheduler{
-		w: newWorld(racing[r.IntN(len(racing))]), r: r, order: vfs.Order(r.IntN(2)), family: r.IntN(3) == 0,
-		asking: make(chan *life), ended: make(chan *life),
-	}
+	return &scheduler{w: newWorld(racing[r.IntN(len(racing))]), r: r, order: vfs.Order(r.IntN(2)), family: r.IntN(3) == 0}
 }
 
 func (s *scheduler) run() error {
@@ -109,42 +136,43 @@ func (s *scheduler) run() error {
 	}
 	kills, cuts := s.r.IntN(4), s.r.IntN(2)
 	const limit = 100_000 // calls; a run has some thousand
-	for len(s.parked) > 0 {
+	for s.settle() {
 		if s.calls++; s.calls > limit {
 			return errors.New("no end: somebody waits for ever")
 		}
+		if len(s.parked) == 0 || s.r.IntN(40) == 0 {
+			time.Sleep(time.Millisecond) // who sleeps goes on
+			continue
+		}
 		i := s.pick()
-		l := s.parked[i]
+		a := s.parked[i]
 		switch {
 		case kills > 0 && s.r.IntN(150) == 0:
 			kills--
 			s.kills++
-			s.log(l, "KILLED before")
-			s.end(i)
-			s.start()
+			s.log(a, "KILLED before")
+			s.kill(a.of)
 			continue
 		case cuts > 0 && s.r.IntN(600) == 0:
 			cuts--
 			s.cuts++
-			s.log(l, "THE POWER FAILS before")
-			for len(s.parked) > 0 {
-				s.end(0)
-			}
+			s.log(a, "THE POWER FAILS before")
+			s.killAll()
 			s.w.mem = s.w.mem.Cuts(s.order).Sample(s.r)
-			s.w.copied, s.cut = 0, true
+			s.w.copied, s.cut, s.w.torn = 0, true, true
 			s.w.boot = strconv.Itoa(s.cuts)
 			for range lives {
 				s.start()
 			}
 			continue
 		}
-		s.log(l, "")
-		s.parked = append(s.parked[:i], s.parked[i+1:]...)
-		s.w.proc = l.proc
-		l.grant <- struct{}{}
-		if err := s.await(); err != nil {
-			return err
-		}
+		s.log(a, "")
+		s.parked = slices.Delete(s.parked, i, i+1)
+		s.w.proc = a.of.proc
+		close(a.grant)
+	}
+	if s.failed != nil {
+		return s.failed
 	}
 	for i := range 64 {
 		s.acked += int(s.w.acked >> i & 1)
@@ -158,88 +186,189 @@ func (s *scheduler) run() error {
 	return s.w.verify(s.cut)
 }
 
+// settle waits until every thread asks for a call, waits for another or sleeps, and says whether any is left.
+func (s *scheduler) settle() bool {
+	synctest.Wait()
+	slices.SortStableFunc(s.parked, func(a, b *asking) int {
+		return cmp.Or(strings.Compare(a.of.name, b.of.name), strings.Compare(a.call.Op, b.call.Op), strings.Compare(a.call.Path, b.call.Path))
+	})
+	return s.threads > 0 && s.failed == nil
+}
+
+// traced is a call, and what came before it.
+type traced struct {
+	life, what string
+	call       vfs.Call
+}
+
+func (c traced) String() string {
+	return fmt.Sprintf("  %s %s %s %s", c.life, c.what, c.call.Op, strings.TrimPrefix(c.call.Path, home+"/"))
+}
+
 // pick chooses who goes on. Now and then one sleeps while the others do much.
 func (s *scheduler) pick() int {
 	i := s.r.IntN(len(s.parked))
-	if s.asleep == nil && s.r.IntN(50) == 0 {
-		s.asleep, s.wake = s.parked[i], s.calls+s.r.IntN(500)
+	if idle := s.parked[i].call.Op; (idle == "lock" || idle == "wait" || idle == "fold") && s.r.IntN(4) > 0 {
+		i = s.r.IntN(len(s.parked)) // who tries again and again does not need every other call
 	}
-	if s.calls >= s.wake || len(s.parked) == 1 {
+	if s.asleep == nil && s.r.IntN(50) == 0 {
+		s.asleep, s.wake = s.parked[i].of, s.calls+s.r.IntN(500)
+	}
+	if s.calls >= s.wake || !slices.ContainsFunc(s.parked, func(a *asking) bool { return a.of != s.asleep }) {
 		s.asleep = nil
 	}
-	for s.parked[i] == s.asleep {
+	for s.parked[i].of == s.asleep {
 		i = s.r.IntN(len(s.parked))
 	}
 	return i
 }
 
-func (s *scheduler) log(l *life, what string) {
-	s.trace = append(s.trace, fmt.Sprintf("  %s %s %s %s", l.name, what, l.call.Op, strings.TrimPrefix(l.call.Path, home+"/")))
+func (s *scheduler) log(a *asking, what string) {
+	s.trace = append(s.trace, traced{a.of.name, what, a.call})
 }
 
 // start begins a new process and waits until it asks for its first call.
 func (s *scheduler) start() {
+	l := s.newLife("P")
+	do := l.work
+	if s.w.script.programs && s.r.IntN(3) > 0 {
+		do = l.supervise
+	}
+	l.run(do)
+	synctest.Wait()
+}
+
+func (s *scheduler) newLife(kind string) *life {
 	l := &life{
-		s: s, name: fmt.Sprintf("P%d", s.kills+s.cuts*10+len(s.parked)), proc: s.w.mem.Process(),
-		r: rand.New(rand.NewPCG(s.r.Uint64(), 0)), grant: make(chan struct{}),
+		s: s, name: fmt.Sprintf("%s%d", kind, s.named), proc: s.w.mem.Process(),
+		r: rand.New(rand.NewPCG(s.r.Uint64(), 0)), died: make(chan struct{}),
 	}
-	s.w.proc = l.proc
-	go l.live()
-	check(s.await())
+	s.named++
+	s.lives = append(s.lives, l)
+	return l
 }
 
-// await waits until the process that runs asks for a call or ends.
-func (s *scheduler) await() error {
-	select {
-	case l := <-s.asking:
-		s.parked = append(s.parked, l)
-		return nil
-	case l := <-s.ended:
-		return l.failed
+// kill ends a process, whatever it waits for. Another one takes its place.
+func (s *scheduler) kill(l *life) {
+	s.end(l)
+	switch {
+	case l.program != nil:
+		l.program.gone(true)
+	case l.super != nil && s.r.IntN(2) == 0: // its guardian kills what it left; else they live on for a while
+		for _, p := range slices.Clone(l.super.programs) {
+			s.end(p.life)
+			p.gone(true)
+		}
+		fallthrough
+	default:
+		s.start()
 	}
 }
 
-// end kills a parked process.
-func (s *scheduler) end(i int) {
-	l := s.parked[i]
-	s.parked = append(s.parked[:i], s.parked[i+1:]...)
-	l.dead = true
+func (s *scheduler) end(l *life) {
+	if l.dead() {
+		return
+	}
+	close(l.died)
 	l.proc.Kill()
-	l.grant <- struct{}{}
-	<-s.ended
-}
-
-func (l *life) fs() vfs.FS {
-	return vfs.NewFaults(l.proc, func(c vfs.Call) vfs.Fault {
-		if !l.dead {
-			l.call = c
-			l.s.asking <- l
-			<-l.grant
+	s.parked = slices.DeleteFunc(s.parked, func(a *asking) bool {
+		if a.of == l {
+			close(a.grant)
 		}
-		switch {
-		case !l.dead:
-			if l.s.w.script.fault != nil {
-				return vfs.Fault{Err: l.s.w.script.fault(l.s.w, c)}
-			}
-			return vfs.Fault{}
-		case c.Op == "lock" || c.Op == "close": // not of the goroutine that must end, or on its way out
-			return vfs.Fault{Err: vfs.ErrKilled}
-		}
-		panic(killed{})
+		return a.of == l
 	})
+	synctest.Wait()
 }
 
-func (l *life) live() {
-	defer func() {
-		r := recover()
-		if b, ok := r.(broken); ok && !l.dead {
-			l.failed = b.err
-		} else if _, ok := r.(killed); r != nil && !ok && !l.dead {
-			l.failed = fmt.Errorf("panic: %v", r)
+func (s *scheduler) killAll() {
+	for _, l := range s.lives {
+		s.end(l)
+	}
+	s.lives = nil
+	for range 1000 {
+		if synctest.Wait(); s.threads == 0 {
+			break
 		}
-		l.s.ended <- l
+		time.Sleep(time.Minute) // for those that sleep
+	}
+}
+
+func (l *life) dead() bool {
+	select {
+	case <-l.died:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *life) fs() vfs.FS { return vfs.NewFaults(l.proc, l.before) }
+
+// before is called before each call of l to the filesystem, and returns when it may be made.
+func (l *life) before(c vfs.Call) vfs.Fault {
+	if !l.dead() && !l.busy() {
+		a := &asking{l, c, make(chan struct{})}
+		l.s.mu.Lock()
+		l.s.parked = append(l.s.parked, a)
+		l.s.mu.Unlock()
+		<-a.grant
+	}
+	switch {
+	case !l.dead():
+		if l.s.w.script.fault != nil {
+			return vfs.Fault{Err: l.s.w.script.fault(l.s.w, c)}
+		}
+		return vfs.Fault{}
+	case c.Op == "lock" || c.Op == "close": // not of the goroutine that must end, or on its way out
+		return vfs.Fault{Err: vfs.ErrKilled}
+	}
+	panic(killed{})
+}
+
+// busy: another thread of the process may wait for a mutex, of which no bubble knows. So nobody stops who holds one.
+func (l *life) busy() bool {
+	if l.threads < 2 {
+		return false
+	}
+	free := func(mu *sync.Mutex) bool {
+		ok := mu.TryLock()
+		if ok {
+			mu.Unlock()
+		}
+		return ok
+	}
+	for _, g := range l.guards {
+		if !g.mu.TryLock() {
+			return true
+		}
+		st := g.store
+		g.mu.Unlock()
+		if st != nil && !free(&st.settled.mu) || g.session != nil && (!free(&g.session.mu) || g.session.store != nil && !free(&g.session.store.settled.mu)) {
+			return true
+		}
+	}
+	return false
+}
+
+// run begins a thread of the process.
+func (l *life) run(do func()) {
+	l.s.mu.Lock()
+	l.s.threads++
+	l.s.mu.Unlock()
+	go func() {
+		defer func() {
+			r := recover()
+			l.s.mu.Lock()
+			defer l.s.mu.Unlock()
+			l.s.threads--
+			if b, ok := r.(broken); ok && !l.dead() {
+				l.s.failed = cmp.Or(l.s.failed, b.err)
+			} else if _, ok := r.(killed); r != nil && !ok && !l.dead() {
+				l.s.failed = cmp.Or(l.s.failed, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
+			}
+		}()
+		do()
 	}()
-	l.work()
 }
 
 // work is a random program of a process.
@@ -300,13 +429,23 @@ func (l *life) edit(g *Guard) {
 }
 
 func (l *life) open() *Guard {
-	g, err := guardOn(l.fs(), l.s.w.script.target, Options{Command: l.name, Timeout: time.Hour})
+	g, err := guardOn(l.fs(), l.s.w.script.target, l.options())
 	check(err)
+	l.guards = append(l.guards, g)
 	g.boot = "boot" + l.s.w.boot
 	if l.s.family {
 		g.seams.lockTarget = l.lockInFamily(g.parent)
 	}
 	return g
+}
+
+func (l *life) options() Options {
+	o := l.s.w.script.options
+	o.Command, o.Timeout = l.name, time.Hour
+	if l.s.w.script.programs {
+		o.Warn = func(text string) { l.s.w.warnings = append(l.s.w.warnings, text) }
+	}
+	return o
 }
 
 // lockInFamily is flock for the parent, which does not wait for its children at all; they go on under its hold.
@@ -318,7 +457,7 @@ func (l *life) lockInFamily(dir vfs.Dir) func(context.Context, string, time.Dura
 		}
 		free, err := f.TryLock()
 		if err == nil && !free {
-			if p := l.s.parent; p != nil && !p.dead && p != l {
+			if p := l.s.parent; p != nil && !p.dead() && p != l {
 				return heldByTree{}, f.Close()
 			}
 			err = waitLock(ctx, f, wait)

@@ -18,6 +18,12 @@ var pad = strings.Repeat("0123456789", 60)
 
 var document = fmt.Sprintf("{\n  \"keep\": {\"pad\": %q},\n  \"n\": {}\n}\n", pad)
 
+// summed is what programs write: see world.written.
+var summed = fmt.Sprintf("{\n  \"keep\": {\"pad\": %q},\n  \"n\": {},\n  \"l\": [],\n  \"total\": 0\n}\n", pad)
+
+// sums adds what programs add to counters.
+var sums = Options{Policy: &merge.Policy{Rules: []merge.Rule{{At: "/n/*", Merge: merge.Sum}, {At: "/total", Merge: merge.Sum}}}}
+
 const lines = `{"keep":"first"}` + "\n"
 
 // scripts are the histories that are cut off at every call.
@@ -325,10 +331,7 @@ func (w *world) submitEdit(v *View, changes ...int) {
 
 // session is an exec that intercepts what programs do to the target.
 func (w *world) session() *Session {
-	s := &Session{g: w.open(), reader: w.open(), prepared: map[string]preparedScratch{}}
-	s.g.session, s.reader.session = s, s
-	check(s.g.fail("make session", s.make(), "")) // as NewSession does
-	return s
+	return must(newSession(w.open(), w.open()))
 }
 
 // publish is a program under it that replaces the target by what it read and changes of its own.

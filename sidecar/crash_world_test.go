@@ -41,25 +41,29 @@ type promises struct {
 	copied uint64 // complete in a private copy: a kill does not lose it, a power cut may
 	failed uint64 // the caller was told that it did not happen
 
+	programmed uint64 // of those, by programs: see written
+	torn       bool   // a program was killed, or the power failed: what it was about to write may be there in part
+
 	observed []string // contents that the target had when a change was acknowledged; only where history is kept
 	unkept   bool     // it was said that a version is not kept
 }
 
 // script is what happens to a world before its crash.
 type script struct {
-	name    string
-	target  string // its name
-	content string // before anything; "" missing
-	options Options
-	refused uint64                           // changes that cannot be applied: they belong into quarantine
-	either  uint64                           // changes that may be in quarantine instead
-	inOrder bool                             // needs a filesystem that orders renames (an outsider without a lock)
-	salvage bool                             // recovery salvages
-	quiet   bool                             // a fold that fails is nobody's business: a reader gets the version there is
-	fault   func(w *world, c vfs.Call) error // a filesystem that is like that, recovery included
-	holds   func(target []byte) error        // what else must be true of the target; nil: nothing
-	changes bool                             // it restores: changes come and go
-	run     func(w *world)
+	name     string
+	target   string // its name
+	content  string // before anything; "" missing
+	options  Options
+	refused  uint64                           // changes that cannot be applied: they belong into quarantine
+	either   uint64                           // changes that may be in quarantine instead
+	inOrder  bool                             // needs a filesystem that orders renames (an outsider without a lock)
+	salvage  bool                             // recovery salvages
+	quiet    bool                             // a fold that fails is nobody's business: a reader gets the version there is
+	fault    func(w *world, c vfs.Call) error // a filesystem that is like that, recovery included
+	holds    func(target []byte) error        // what else must be true of the target; nil: nothing
+	programs bool                             // a supervisor runs some
+	changes  bool                             // it restores: changes come and go
+	run      func(w *world)
 }
 
 const home = "/home"
@@ -387,6 +391,9 @@ func (w *world) countsIn(raw []byte) (map[int]int, error) {
 			return nil, fmt.Errorf("key %q: %w", key, err)
 		}
 		counts[i] = n
+	}
+	if w.script.programs {
+		return counts, w.holdsWritten(raw, counts, !w.torn)
 	}
 	return counts, nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,7 +117,7 @@ func (f *fold) collectSession(sd *sessionDir) error {
 			sd.spent = append(sd.spent, n)
 			continue
 		}
-		if err := f.collectScratch(sd, n); err != nil {
+		if err := f.collectScratch(sd, n, names); err != nil {
 			f.g.warn("%s was passed over: %v", filepath.Join(f.g.GuardDir(), viewsName, sd.id, name), err)
 		}
 	}
@@ -142,7 +143,7 @@ func finishPublishing(dir vfs.Dir, names []string) (added []string) {
 	return added
 }
 
-func (f *fold) collectScratch(sd *sessionDir, n string) error {
+func (f *fold) collectScratch(sd *sessionDir, n string, names []string) error {
 	file, err := sd.dir.OpenFile(n+scratchSuffix, os.O_RDONLY, 0)
 	if err != nil {
 		return ignoreMissing(err)
@@ -179,13 +180,12 @@ func (f *fold) collectScratch(sd *sessionDir, n string) error {
 	}
 	l := line{Seq: 1, Generation: x.about.Generation, Monotonic: max(x.about.Monotonic, monotonicOf(info.MTime)), Additions: x.about.Additions}
 	rewrite := f.g.format == merge.Lines && x.about.Skip == 0 && !x.about.Finished
-	if x.about.Boot != f.g.boot && x.about.Skip == 0 { // lines behind a hole are whole or not there
-		whole, based, err := f.survived(x)
+	if x.about.Boot != f.g.boot {
+		survived, err := f.survived(sc.name, x, names)
 		if err != nil {
 			return err
 		}
-		rewrite = rewrite || f.g.format == merge.Lines && !whole
-		torn = torn || !based || f.g.format == merge.JSON && !whole
+		torn = torn || !survived
 	}
 	switch {
 	case sd.live && (torn || rewrite):
@@ -390,20 +390,43 @@ func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile) error {
 }
 
 // survived looks at a scratch file that was written before the machine was started again. Nothing of it was synced: its
-// content may be an earlier one, or sectors of several, and what it was made from may be lost.
-func (f *fold) survived(x *scratchFile) (whole, based bool, err error) {
+// content may be an earlier one, or sectors of several, what it was made from may be lost, and what is known of it may be what was
+// known before a part was taken out, which is in the target by now or about to be. Lines behind a hole are whole or not there.
+func (f *fold) survived(sidecar string, x *scratchFile, names []string) (bool, error) {
+	if x.about.Skip > 0 {
+		return !f.isStale(sidecar, x, names), nil
+	}
 	for _, name := range x.about.Bases {
 		if name == "" {
 			continue
 		}
 		if _, intact, err := readBase(x.dir, name); err != nil || !intact {
-			return false, false, err
+			return false, err
 		}
 	}
 	if x.whole.hash != "" {
-		return x.whole.hash == x.about.Hash, true, nil
+		return x.whole.hash == x.about.Hash, nil
 	}
-	return contentHash(x.content) == x.about.Hash, true, nil
+	return contentHash(x.content) == x.about.Hash, nil
+}
+
+// isStale: more parts were taken out than are known of. A part keeps its watermark until the directory was synced after it was
+// removed, and with it the entry of what was known of x by then.
+func (f *fold) isStale(sidecar string, x *scratchFile, names []string) bool {
+	later := func(name, whole string) bool {
+		number, ok := strings.CutPrefix(name, whole+partInfix)
+		k, err := strconv.Atoi(number)
+		return ok && err == nil && k > x.about.Parts
+	}
+	for id := range f.marks {
+		if later(id, sidecar) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(names, func(name string) bool {
+		n, ok := strings.CutSuffix(name, scratchSuffix)
+		return ok && later(n, x.n)
+	})
 }
 
 // readBase reads what a scratch file was made from; not intact: a power cut took it, or a part of it.

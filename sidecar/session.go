@@ -50,6 +50,7 @@ const (
 	aboutSuffix   = ".about"
 	baseSuffix    = ".base"
 	unbornSuffix  = ".new"
+	partInfix     = "-" // no newID has it
 )
 
 // about is what stands beside a scratch file.
@@ -63,7 +64,8 @@ type about struct {
 	Skip       int64    `json:"skip,omitempty"`      // JSON Lines: it begins with a hole as long as the target was, and only appends
 	Finished   bool     `json:"finished,omitempty"`  // JSON Lines: the writer was not killed, what is missing is deleted
 	Additions  bool     `json:"additions,omitempty"` // its writer goes on: nothing is deleted yet
-	Publishes  string   `json:"publishes,omitempty"` // a part of it that was taken out: its name may still be missing
+	Publishes  string   `json:"publishes,omitempty"` // the last part of it that was taken out: its name may still be missing
+	Parts      int      `json:"parts,omitempty"`     // how many were
 }
 
 // NewSession makes a directory for scratch files of target. It needs the guard directory, which is made.
@@ -76,6 +78,11 @@ func NewSession(target string, o Options) (*Session, error) {
 	if err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
+	return newSession(g, reader)
+}
+
+// newSession is NewSession on any filesystem.
+func newSession(g, reader *Guard) (*Session, error) {
 	const attempts = 100
 	for try := 1; ; try++ {
 		s := &Session{g: g, reader: reader, prepared: map[string]preparedScratch{}}

@@ -410,7 +410,7 @@ func TestKilledWhilePublishingAPart(test *testing.T) {
 			s, other := t.session(o), t.session(o)
 			const base, ours = `{"m":{},"l":[]}`, `{"m":{"x":{"n":1}},"l":["x"]}`
 			x, f := t.create(s, ours, base)
-			part, err := s.stage(Writer{PID: 1}, []byte(ours), Bases{Versions: [][]byte{[]byte(base)}}, 0, true)
+			part, err := s.stage(x.nextPart(), Writer{PID: 1}, []byte(ours), Bases{Versions: [][]byte{[]byte(base)}}, 0, true)
 			require.NoError(t, err)
 			switch step {
 			case 1:

@@ -36,7 +36,22 @@ var ErrClosed = errors.New("the scratch file was closed")
 // The returned file is the program's: it must be closed here once the program has its own descriptor of it, because its
 // last close, by whomever, is what says that the version in it is complete. mode is what the program finds it has.
 func (s *Session) Create(w Writer, flags int, mode fs.FileMode, content []byte, bases Bases, skip int64) (*Scratch, *os.File, error) {
-	x, err := s.begin(w, bases, skip, false)
+	x, f, err := s.create(w, flags, mode, content, bases, skip)
+	if err != nil {
+		return nil, nil, err
+	}
+	file := vfs.OSFile(f)
+	if file == nil {
+		_ = f.Close()
+		x.Discard()
+		return nil, nil, s.g.fail("make scratch file", errors.ErrUnsupported, "")
+	}
+	return x, file, nil
+}
+
+// create is Create on any filesystem.
+func (s *Session) create(w Writer, flags int, mode fs.FileMode, content []byte, bases Bases, skip int64) (*Scratch, vfs.File, error) {
+	x, err := s.begin(newID(), w, bases, skip, false)
 	if err != nil {
 		return nil, nil, s.g.fail("make scratch file", err, "")
 	}
@@ -49,9 +64,9 @@ func (s *Session) Create(w Writer, flags int, mode fs.FileMode, content []byte, 
 }
 
 // begin writes everything but the scratch file itself.
-func (s *Session) begin(w Writer, bases Bases, skip int64, additions bool) (*Scratch, error) {
+func (s *Session) begin(n string, w Writer, bases Bases, skip int64, additions bool) (*Scratch, error) {
 	host, _ := os.Hostname()
-	x := &Scratch{s: s, n: newID()}
+	x := &Scratch{s: s, n: n}
 	x.about = about{
 		header:     header{Version: journalVersion, Host: host, Boot: s.g.boot, PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
 		Generation: s.generation(), Monotonic: monotonic(), Bases: []string{}, Likely: bases.Likely, Skip: skip, Additions: additions,
@@ -116,7 +131,7 @@ func (x *Scratch) amend(change func(*about)) error {
 	return err
 }
 
-func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) (*os.File, error) {
+func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) (vfs.File, error) {
 	hidden := x.n + unbornSuffix
 	if err := s.writeBehind(hidden, x.about.Skip, content); err != nil {
 		return nil, err
@@ -133,20 +148,16 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 		_ = f.SetMode(mode) // for fstat(2); the program has its descriptor either way
 		return s.dir.Rename(hidden, x.n+scratchSuffix)
 	}()
-	file := vfs.OSFile(f)
-	if err == nil && file == nil {
-		err = errors.ErrUnsupported
-	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
-	return file, nil
+	return f, nil
 }
 
 // Publish takes content as a complete new version that a program wrote elsewhere.
 func (s *Session) Publish(w Writer, content []byte, bases Bases) (*Scratch, error) {
-	x, err := s.stage(w, content, bases, 0, false)
+	x, err := s.stage(newID(), w, content, bases, 0, false)
 	if err == nil {
 		if err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix); err != nil {
 			x.Discard()
@@ -157,8 +168,8 @@ func (s *Session) Publish(w Writer, content []byte, bases Bases) (*Scratch, erro
 
 // stage writes all of a version but its name, by which a fold knows it. additions: its writer is not done, so that nothing is
 // deleted.
-func (s *Session) stage(w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
-	x, err := s.begin(w, bases, skip, additions)
+func (s *Session) stage(n string, w Writer, content []byte, bases Bases, skip int64, additions bool) (*Scratch, error) {
+	x, err := s.begin(n, w, bases, skip, additions)
 	if err != nil {
 		return nil, err
 	}
@@ -173,11 +184,16 @@ func (s *Session) stage(w Writer, content []byte, bases Bases, skip int64, addit
 	return x, nil
 }
 
+// nextPart is the name of what is taken out of x next. By its number it is seen after a power cut that an older note of what is
+// known of x came back: see isStale.
+func (x *Scratch) nextPart() string { return fmt.Sprintf("%s%s%d", x.n, partInfix, x.about.Parts+1) }
+
 // publishFrom publishes a part of what x holds and takes it out of what is left of x, by change. The two are one step, that
 // of writing what is known of x: if we are killed behind it, the next fold gives the part its name.
 func (x *Scratch) publishFrom(part *Scratch, change func(*about)) error {
 	err := x.amend(func(a *about) {
 		a.Publishes = part.n
+		a.Parts++
 		change(a)
 	})
 	if err != nil {
@@ -211,7 +227,7 @@ func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases Ba
 		}
 	}
 	err = x.whileOpen(ctx, func() error {
-		part, err := s.stage(w, content, bases, 0, additions)
+		part, err := s.stage(x.nextPart(), w, content, bases, 0, additions)
 		if err != nil {
 			return err
 		}
@@ -267,7 +283,7 @@ func (x *Scratch) Salvage(ctx context.Context, w Writer, lines []byte) error {
 }
 
 func (x *Scratch) publishLines(w Writer, lines []byte) error {
-	part, err := x.s.stage(w, lines, Bases{}, x.about.Skip, false)
+	part, err := x.s.stage(x.nextPart(), w, lines, Bases{}, x.about.Skip, false)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func checkWhole(r io.ReaderAt) (w wholeText, err error) {
 
 // Check is [Complete] for what the writer has closed, which f leads to. Where it is whole, a fold need not read it again to
 // know that. It is for JSON.
-func (x *Scratch) Check(f *os.File) error {
+func (x *Scratch) Check(f io.ReaderAt) error {
 	whole, err := checkWhole(f)
 	if err != nil {
 		return err

@@ -33,6 +33,23 @@ func (p *MemProcess) Kill() {
 	p.m.freed.Broadcast()
 }
 
+// Receive takes over a file of another process, as a descriptor that is sent through a socket: its lock and its offset live on
+// when who opened it is killed. f may be wrapped by [NewFaults]; what is returned is not.
+func (p *MemProcess) Receive(f File) File {
+	if x, ok := f.(*faultyFile); ok {
+		f = x.f
+	}
+	sent := f.(*memFile)
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	sent.p = p
+	if p.dead.Load() {
+		sent.closed = true
+		p.m.unlock(sent)
+	}
+	return sent
+}
+
 // OpenDir implements FS.
 func (p *MemProcess) OpenDir(name string) (Dir, error) {
 	p.m.mu.Lock()

@@ -1,0 +1,64 @@
+package sidecar
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What is known of a scratch file is replaced, and not synced, when a part is taken out of it. A power cut may bring back what
+// was known before, when the part is in the target for good, or is still to be folded.
+func TestAPowerCutBringsBackWhatWasKnownBeforeAPartWasTaken(test *testing.T) {
+	for _, folded := range []bool{true, false} {
+		for _, kind := range []string{"lines", "rewrite", "document"} {
+			name := kind + ", part pending"
+			if folded {
+				name = kind + ", part folded"
+			}
+			test.Run(name, func(test *testing.T) {
+				target, before, after := "a.jsonl", "1\n", "1\n2\n"
+				if kind == "document" {
+					target, before, after = "a.json", `{"l":[]}`, `{"l":[2]}`
+				}
+				t := newSessionTest(test, target, before)
+				s, other := t.session(Options{}), t.session(Options{})
+				other.g.boot, other.reader.boot = "the next", "the next"
+				var x *Scratch
+				var f *os.File
+				if kind == "lines" {
+					var err error
+					x, f, err = s.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, 2)
+					require.NoError(t, err)
+					_, err = f.WriteString("2\n")
+					require.NoError(t, err)
+				} else {
+					x, f = t.create(s, after, before)
+				}
+				kept := map[string][]byte{}
+				for _, name := range append(x.about.Bases, x.n+aboutSuffix) {
+					kept[name] = must(os.ReadFile(s.path + "/" + name))
+				}
+				if kind == "lines" {
+					require.NoError(t, x.Appended(context.Background(), Writer{}, []byte("2\n")))
+				} else {
+					_, _, err := x.Submit(context.Background(), Writer{}, []byte(after), Bases{Versions: [][]byte{[]byte(before)}}, true)
+					require.NoError(t, err)
+				}
+				if folded {
+					require.Equal(t, 1, t.fold(other).Folded)
+				}
+				for name, content := range kept {
+					require.NoError(t, os.WriteFile(s.path+"/"+name, content, 0o600))
+				}
+				require.NoError(t, f.Close())
+				kill(test, s)
+				for range 3 { // the last ones have forgotten the part
+					t.fold(other)
+				}
+				require.Equal(t, after, t.content())
+			})
+		}
+	}
+}
