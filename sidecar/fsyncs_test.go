@@ -72,6 +72,20 @@ func TestFsyncsOfEachAcknowledgement(t *testing.T) {
 	}
 }
 
+// A journaled change takes as long as its calls. What asks for more than the inode has the next fsync write the inode, too.
+func TestCallsOfAJournaledChange(t *testing.T) {
+	m := newMachine(t, `{"n":0}`)
+	g := m.process(Options{})
+	require.NoError(t, g.Journal(t.Context(), incr("/n")))
+	var calls []string
+	m.before = func(c vfs.Call) vfs.Fault {
+		calls = append(calls, c.Op+" "+whatIsSynced(c.Path))
+		return vfs.Fault{}
+	}
+	require.NoError(t, g.Journal(t.Context(), incr("/n")))
+	require.Equal(t, []string{"stat target", "read " + guardOfFile + "/" + settledName, "write sidecar", "sync sidecar", "inode sidecar"}, calls)
+}
+
 func whatIsSynced(path string) string {
 	switch name := path[strings.LastIndexByte(path, '/')+1:]; {
 	case path == machineDir:

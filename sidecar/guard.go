@@ -38,7 +38,8 @@ type Guard struct {
 	policyStamp   string                       // under turn: of the files that it was read from
 	tornAdditions bool                         // under turn: the policy says to fold what is complete of a torn write
 
-	seen atomic.Pointer[identity] // of the version that was looked at last, nil: none
+	seen    atomic.Pointer[identity] // of the version that was looked at last, nil: none
+	yielded atomic.Int64             // when yield had another goroutine run, ns since the process began
 
 	turn       turn            // to fold: one goroutine of this Guard at a time, also while it waits for locks
 	swept      bool            // under turn: this Guard looked for temporary files of dead folds

@@ -185,6 +185,7 @@ func (e pendingError) Unwrap() []error { return []error{ErrPending, e.cause} }
 
 // keepPending appends ops to this process's sidecar.
 func (g *Guard) keepPending(ops []merge.Op, sync bool) (change, error) {
+	g.yield()
 	missing, err := g.mayChange("journal") // who may not write it leaves nothing for others to fold
 	if err != nil {
 		return change{}, err
@@ -297,8 +298,8 @@ func (g *Guard) syncEntry() error {
 // one call where all is well. Under g.mu.
 func (g *Guard) findable() error {
 	j := g.journal
-	info, err := g.parent.Stat(g.guardName() + "/" + pendingName + "/" + j.id)
-	if err == nil && info.Inode == j.inode {
+	inode, err := g.parent.Inode(g.guardName() + "/" + pendingName + "/" + j.id)
+	if err == nil && inode == j.inode {
 		return nil
 	}
 	if err := j.linked(); err != nil {

@@ -249,13 +249,19 @@ func TestStatThroughDirectories(t *testing.T) {
 		got, err := p.dir.Stat("a/f")
 		require.NoError(t, err)
 		require.Equal(t, want.Inode, got.Inode)
-		_, err = p.dir.Stat("a/g")
-		require.ErrorIs(t, err, fs.ErrNotExist)
-		_, err = p.dir.Stat("a/f/g")
-		require.ErrorIs(t, err, syscall.ENOTDIR)
+		inode, err := p.dir.Inode("a/f")
+		require.NoError(t, err)
+		require.Equal(t, want.Inode, inode)
+		both := func(name string, want error) {
+			_, err := p.dir.Stat(name)
+			require.ErrorIs(t, err, want)
+			_, err = p.dir.Inode(name)
+			require.ErrorIs(t, err, want)
+		}
+		both("a/g", fs.ErrNotExist)
+		both("a/f/g", syscall.ENOTDIR)
 		require.NoError(t, p.dir.Rename("a", "b"))
-		_, err = p.dir.Stat("a/f")
-		require.ErrorIs(t, err, fs.ErrNotExist)
+		both("a/f", fs.ErrNotExist)
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 // Call is one call to a filesystem, as [NewFaults] shows it before it is made.
 type Call struct {
 	N    int    // 1 for the first call of this filesystem
-	Op   string // "open", "create", "mkdir", "stat", "readlink", "symlink", "rename", "link", "remove", "list", "sync", "chown", "read", "write", "truncate", "trylock", "lock", "unlock", "copymeta", "chmod", "close"
+	Op   string // "open", "create", "mkdir", "stat", "inode", "readlink", "symlink", "rename", "link", "remove", "list", "sync", "chown", "read", "write", "truncate", "trylock", "lock", "unlock", "copymeta", "chmod", "close"
 	Path string // of the file or directory; of a rename, the new name
 }
 
@@ -115,6 +115,13 @@ func (d *faultyDir) Stat(name string) (Info, error) {
 		return Info{}, err
 	}
 	return d.d.Stat(name)
+}
+
+func (d *faultyDir) Inode(name string) (uint64, error) {
+	if err := d.x.fail("inode", d.at(name)); err != nil {
+		return 0, err
+	}
+	return d.d.Inode(name)
 }
 
 func (d *faultyDir) Readlink(name string) (string, error) {

@@ -253,6 +253,11 @@ func (d *memDir) Stat(name string) (info Info, err error) {
 	return info, err
 }
 
+func (d *memDir) Inode(name string) (uint64, error) {
+	info, err := d.Stat(name)
+	return info.Inode, err
+}
+
 func (d *memDir) Readlink(name string) (target string, err error) {
 	err = d.do("readlink", func(m *Mem, n *node) error {
 		switch i := n.lookup(name); {

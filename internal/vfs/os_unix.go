@@ -120,6 +120,17 @@ func (d *osDir) Stat(name string) (Info, error) {
 	return infoOf(&st), nil
 }
 
+func (d *osDir) Inode(name string) (uint64, error) {
+	inode, err := inodeAt(d.fd(), name)
+	return inode, d.fail("stat", name, err)
+}
+
+func statInode(dir int, name string) (uint64, error) {
+	var st unix.Stat_t
+	err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	return st.Ino, err
+}
+
 func infoOf(st *unix.Stat_t) Info {
 	return Info{
 		Size: st.Size, Mode: modeOf(uint32(st.Mode)), MTime: time.Unix(st.Mtim.Unix()),

@@ -107,6 +107,11 @@ func (d osDir) Stat(name string) (Info, error) {
 	return (&osFile{f}).Stat()
 }
 
+func (d osDir) Inode(name string) (uint64, error) {
+	info, err := d.Stat(name)
+	return info.Inode, err
+}
+
 func (d osDir) Readlink(name string) (string, error) {
 	path, err := d.at(name)
 	if err != nil {

@@ -30,6 +30,9 @@ type Dir interface {
 	Mkdir(name string, perm fs.FileMode) error
 	// Stat describes name itself (lstat). Here it may be several elements, with slashes, that lead through directories.
 	Stat(name string) (Info, error)
+	// Inode is the inode of name, as Stat has it, where nothing else is to be known. To ask for times has the kernel give the next
+	// write a time of its own, and the fsync behind that one block more to write (Linux 6.13, multigrain timestamps).
+	Inode(name string) (uint64, error)
 	// Readlink returns what the symbolic link name points to.
 	Readlink(name string) (string, error)
 	// Symlink makes the symbolic link name, which points to target.
