@@ -165,4 +165,6 @@ func TestSignalCommand(t *testing.T) {
 	require.Equal(t, syscall.SIGTERM, status.Signal)
 	require.ErrorIs(t, s.SignalCommand(syscall.SIGTERM), os.ErrProcessDone)
 	<-s.Done()
+	s.s.command = os.Getpid() // its number is another's by then
+	require.ErrorIs(t, s.SignalCommand(syscall.Signal(0)), os.ErrProcessDone)
 }
