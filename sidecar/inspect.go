@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"jsonguard/internal/vfs"
 )
 
 // Status describes target and guard directory as they are now. It takes no lock and changes nothing.
@@ -45,14 +47,14 @@ func (g *Guard) Status(ctx context.Context) (Status, error) {
 	if st.Sidecars, err = g.owners(s, marks); err != nil {
 		return st, g.fail("status", err, "")
 	}
-	for _, o := range st.Sidecars {
-		st.Pending += o.Pending
-	}
-	sessions, err := s.sessionOwners()
+	sessions, err := s.sessionOwners(marks)
 	if err != nil {
 		return st, g.fail("status", err, "")
 	}
 	st.Sidecars = append(st.Sidecars, sessions...)
+	for _, o := range st.Sidecars {
+		st.Pending += o.Pending
+	}
 	conflicts, err := g.Conflicts(ctx)
 	if err != nil {
 		return st, err
@@ -147,8 +149,9 @@ func (g *Guard) owners(s *store, marks watermarks) ([]Owner, error) {
 	return owners, nil
 }
 
-// sessionOwners lists those who intercept what programs write: a Session each.
-func (s *store) sessionOwners() (owners []Owner, err error) {
+// sessionOwners lists those who intercept what programs write: a Session each. What is pending is counted of dead ones only: of a
+// living one a scratch file that is closed is folded at once, and to ask whether it is closed would take the lock that says so.
+func (s *store) sessionOwners(marks watermarks) (owners []Owner, err error) {
 	names, err := s.views.Names()
 	if err != nil {
 		return nil, err
@@ -170,6 +173,9 @@ func (s *store) sessionOwners() (owners []Owner, err error) {
 		if err == nil {
 			o.Live, err = inUse(dir)
 		}
+		if err == nil && !o.Live {
+			o.Pending, err = unfolded(dir, id, marks)
+		}
 		_ = dir.Close()
 		if isMissing(err) {
 			continue
@@ -184,6 +190,17 @@ func (s *store) sessionOwners() (owners []Owner, err error) {
 		owners = append(owners, o)
 	}
 	return owners, nil
+}
+
+// unfolded counts the scratch files of a session that are not in the target.
+func unfolded(dir vfs.Dir, session string, marks watermarks) (count int, err error) {
+	names, err := dir.Names()
+	for _, name := range names {
+		if n, ok := strings.CutSuffix(name, scratchSuffix); ok && marks[session+"."+n] == 0 {
+			count++
+		}
+	}
+	return count, err
 }
 
 func ignoreMissing(err error) error {

@@ -63,6 +63,7 @@ func TestQuarantineTellsWhatAndWhy(t *testing.T) {
 	for _, part := range []string{`"command": "a command"`, `"reason": "`, `"seq": 2`, `\"at\":\"/u\"`, `/n`, `x`} {
 		require.Contains(t, string(record), part)
 	}
+	require.NotContains(t, string(record), `"reason": ""`)
 	log, err := g.Conflicts(t.Context())
 	require.NoError(t, err)
 	require.Len(t, log, 1)

@@ -32,10 +32,20 @@ func TestStatusShowsSessions(t *testing.T) {
 	want := Owner{ID: s.id, Host: host, PID: os.Getpid(), Command: "python3 runner.py", Since: all[0].Since, Live: true, Session: true}
 	require.Equal(t, want, all[0])
 
+	_, err = s.Publish(Writer{PID: 7}, []byte(`{"n":1}`), Bases{Versions: [][]byte{[]byte("{}")}})
+	require.NoError(t, err)
 	require.NoError(t, s.owner.Close()) // as a kill does
-	want.Live = false
+	want.Live, want.Pending = false, 1
 	require.Equal(t, []Owner{want}, owners())
+	st, err := g.Status(context.Background())
+	require.NoError(t, err)
+	require.Equal(t, 1, st.Pending)
+	_, err = g.Flush(context.Background())
+	require.NoError(t, err)
+	require.Empty(t, owners())
+	content, err := os.ReadFile(target)
+	require.NoError(t, err)
+	require.Equal(t, `{"n":1}`, string(content))
 	s.owner = nil
 	require.NoError(t, s.Close(false))
-	require.Empty(t, owners())
 }

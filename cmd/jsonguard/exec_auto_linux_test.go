@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -302,4 +303,38 @@ func TestAMountPointIsNotIntercepted(t *testing.T) {
 	requireContent(t, file, "{\"x\": 2}\n")
 	out = run(1, "--", "python3", "-c", "import os; open('t.json','w').write('{}'); os.rename('t.json', 'a.json')")
 	require.Contains(t, out, "Device or resource busy")
+}
+
+// What could not be merged in time is not said to be, and status counts it.
+func TestExecKeepsPendingWhatItCannotMerge(t *testing.T) {
+	t.Parallel()
+	if _, err := intercept.Probe(); err != nil {
+		t.Skipf("SKIPPED: %v", err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "a.json")
+	require.NoError(t, os.WriteFile(file, []byte("{}\n"), 0o644))
+	holder := jsonguard(t, "lock", file, "--", "sh", "-c", "echo held; read end")
+	end, err := holder.StdinPipe()
+	require.NoError(t, err)
+	said, err := holder.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, holder.Start())
+	_, err = bufio.NewReader(said).ReadString('\n')
+	require.NoError(t, err)
+	cmd := jsonguard(t, "exec", "--timeout", "100ms", "--file", "a.json", "--", "sh", "-c", `echo '{"a": 1}' > a.json`)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Equal(t, statusTemporary, cmd.ProcessState.ExitCode(), "%s", out)
+	require.Contains(t, string(out), "kept pending")
+	require.Contains(t, string(out), "jsonguard: a.json: 1 write seen\n")
+	requireContent(t, file, "{}\n")
+	out, err = jsonguard(t, "status", "--json", file).Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), `"pending":1,"conflicts"`)
+	require.NoError(t, end.Close())
+	_ = holder.Wait() // read has found nothing
+	require.NoError(t, jsonguard(t, "recover", "-q", file).Run())
+	requireContent(t, file, "{\"a\": 1}\n")
 }

@@ -225,7 +225,7 @@ func (r *interceptRun) patterns() []string {
 func (r *interceptRun) tell() error {
 	var failure error
 	writes, conflicts, changed := 0, 0, 0
-	last := ""
+	last, outcome := "", "merged"
 	for _, f := range r.files {
 		if f.Writes > 0 {
 			changed++
@@ -236,6 +236,7 @@ func (r *interceptRun) tell() error {
 		err := f.Err
 		switch {
 		case err != nil:
+			outcome = "seen" // the next use of the file merges them
 			r.a.complain(nil, err, statusIO)
 		case len(f.Torn) > 0:
 			err = &problem{op: "exec", path: f.Path, status: statusData, err: fmt.Errorf("%w; it is in quarantine: %s", sidecar.ErrTorn, strings.Join(f.Torn, ", ")),
@@ -261,7 +262,7 @@ func (r *interceptRun) tell() error {
 	if changed > 1 {
 		what = count(changed, "file")
 	}
-	line := fmt.Sprintf("%s: %s merged", what, count(writes, "write"))
+	line := fmt.Sprintf("%s: %s %s", what, count(writes, "write"), outcome)
 	if conflicts > 0 {
 		line += ", " + count(conflicts, "conflict")
 		if changed == 1 {
