@@ -25,7 +25,7 @@ func MadeFrom(ours []byte, bases [][]byte, likely int, f Format, pol *Policy) in
 		return 0
 	}
 	for newer := range likely {
-		if others := m.between(likely, newer); len(others) > 0 && takesUp(others, m.edits(likely), m.edits(newer)) {
+		if others := m.between(likely, newer); len(others) > 0 && m.takesUp(others, m.edits(likely), m.edits(newer)) {
 			return newer
 		}
 	}
@@ -35,7 +35,7 @@ func MadeFrom(ours []byte, bases [][]byte, likely int, f Format, pol *Policy) in
 		if len(others) == 0 {
 			continue
 		}
-		if mine := m.edits(older); len(mine) > 0 && fromMemory(others, mine, undone) {
+		if mine := m.edits(older); len(mine) > 0 && m.fromMemory(others, mine, undone) {
 			likely, undone = older, mine // and maybe from one that is older still
 		}
 	}
@@ -74,10 +74,10 @@ func (m maker) diff(a, b []byte) map[editKey]int {
 }
 
 // takesUp: ours has something of what others did, and takes nothing of it back.
-func takesUp(others, mine, undone map[editKey]int) bool {
+func (m maker) takesUp(others, mine, undone map[editKey]int) bool {
 	has := false
 	for e := range others {
-		has = has || mine[e] > 0
+		has = has || mine[e] > 0 && !m.counts(e)
 		if undone[editKey{e.at, e.new, e.old}] > 0 {
 			return false
 		}
@@ -86,10 +86,10 @@ func takesUp(others, mine, undone map[editKey]int) bool {
 }
 
 // fromMemory: of what others did, ours has nothing and takes something back.
-func fromMemory(others, mine, undone map[editKey]int) bool {
+func (m maker) fromMemory(others, mine, undone map[editKey]int) bool {
 	takenBack := false
 	for e := range others {
-		if mine[e] > 0 {
+		if mine[e] > 0 && !m.counts(e) {
 			return false
 		}
 		if undone[editKey{e.at, e.new, e.old}] > 0 {
@@ -97,6 +97,16 @@ func fromMemory(others, mine, undone map[editKey]int) bool {
 		}
 	}
 	return takenBack
+}
+
+// counts: where numbers are summed, two who counted on from the same one did the same edit, and neither has taken up the other's.
+func (m maker) counts(e editKey) bool {
+	at, err := ParsePointer(e.at)
+	if err != nil {
+		return false
+	}
+	rule, _ := m.pol.Rule(at)
+	return rule.Merge == Sum
 }
 
 // editKey is an edit without the index of an element, which other edits shift. Values are fingerprints, 0 for a missing

@@ -44,6 +44,34 @@ func TestMadeFrom(t *testing.T) {
 	require.Equal(t, 0, merge.MadeFrom([]byte("1\n2\n3\n"), lines, 0, merge.Lines, nil))
 }
 
+// That both counted on from the same number says nothing.
+func TestMadeFromWhatCountsAlike(t *testing.T) {
+	policy := &merge.Policy{Rules: []merge.Rule{{At: "/n", Merge: merge.Sum}, {At: "/by/*/n", Merge: merge.Sum}}}
+	for name, c := range map[string]struct {
+		ours   string
+		bases  []string // newest first
+		likely int
+		want   int
+	}{
+		"from memory":                {`{"n":2,"mine":1}`, []string{`{"n":2,"theirs":1}`, `{"n":1}`}, 0, 1},
+		"from memory, deeper":        {`{"by":{"a":{"n":2}},"mine":1}`, []string{`{"by":{"a":{"n":2}},"theirs":1}`, `{"by":{"a":{"n":1}}}`}, 0, 1},
+		"a counter that is new":      {`{"n":1,"mine":1}`, []string{`{"n":1,"theirs":1}`, `{"mine":0}`}, 0, 1},
+		"from what was read":         {`{"n":3,"theirs":1,"mine":1}`, []string{`{"n":2,"theirs":1}`, `{"n":1}`}, 0, 0},
+		"what is theirs is in it":    {`{"n":2,"y":1,"mine":1}`, []string{`{"n":2,"x":1,"y":1}`, `{"n":1}`}, 0, 0},
+		"a thread that counts alone": {`{"n":2}`, []string{`{"n":2}`, `{"n":1}`}, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var bases [][]byte
+			for _, b := range c.bases {
+				bases = append(bases, []byte(b))
+			}
+			require.Equal(t, c.want, merge.MadeFrom([]byte(c.ours), bases, c.likely, merge.JSON, policy))
+		})
+	}
+	require.Equal(t, 0, merge.MadeFrom([]byte(`{"n":2,"mine":1}`), [][]byte{[]byte(`{"n":2,"theirs":1}`), []byte(`{"n":1}`)}, 0, merge.JSON, nil),
+		"without a policy a number that both set is one that was read")
+}
+
 // What another thread of the process was given last.
 func TestMadeFromWhatAnotherThreadRead(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -55,6 +55,9 @@ func (w *writer) rested() {
 	if t.format == merge.JSON && !mayBeWhole(w.file) {
 		return // of a large one that is being written
 	}
+	if t.format == merge.Lines && len(w.bases) > 1 {
+		return // it may be the beginning of a rewrite, and of which version, only its end tells
+	}
 	content, err := readAll(w.file)
 	if err != nil || sidecar.Complete(content, t.format) != nil || maphash.Bytes(takenSeed, content) == w.taken {
 		return

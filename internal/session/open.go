@@ -312,7 +312,7 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 			break
 		}
 		t.heads.Read(c.process, c.tid, v)
-		if t.format == merge.JSON && flags&unix.O_APPEND == 0 {
+		if flags&unix.O_APPEND == 0 {
 			// It can read this version, and need not: d = json.load(open(f)); … open(f, "r+") writes over it what was made of the one
 			// before. The content will tell.
 			w.bases, w.likely = t.basesFor(w)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -64,51 +65,89 @@ func TestNothingIsLostOrDoubledInLines(t *testing.T) {
 
 // runCampaign returns what the file holds in the end.
 func runCampaign(t *testing.T, name string, doors []string, content string) []byte {
+	c := newCampaign(t, name, content, *procs)
+	c.do(doors, func() {})
+	raw, _, _ := c.check()
+	return raw
+}
+
+func newCampaign(t *testing.T, name, content string, workers int) *campaign {
 	t.Logf("seed %d", *seed)
 	dir := *place
 	if dir == "" {
-		dir = t.TempDir()
+		var err error
+		dir, err = os.MkdirTemp("", "concurrency-*")
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("kept: %s", dir)
+				return
+			}
+			_ = os.RemoveAll(dir)
+		})
 	}
 	file := filepath.Join(dir, name)
 	require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
-	c := &campaign{t: t, file: file, random: rand.New(rand.NewPCG(*seed, 1)), tried: map[string]bool{}, acked: map[string]bool{}}
+	c := &campaign{
+		t: t, file: file, workers: workers, updates: *updates, random: rand.New(rand.NewPCG(*seed, 1)), tried: map[string]bool{}, acked: map[string]bool{},
+		written: map[string]bool{}, next: map[string]int{}, live: map[int]*exec.Cmd{}, programs: map[string]*os.Process{},
+	}
 	if isLines(file) {
 		c.format = merge.Lines
 	}
+	transcript, err := os.Create(filepath.Join(dir, "transcript"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = transcript.Close() })
+	c.transcript = transcript
+	return c
+}
+
+// do is the whole run; done is called behind the workers.
+func (c *campaign) do(doors []string, done func()) {
 	observer := c.observe()
 	c.work(doors)
 	observer()
+	done()
 	c.recover()
-	return c.check()
 }
 
 // campaign is one run: its processes and what they said.
 type campaign struct {
-	t      *testing.T
-	file   string
-	format merge.Format
-	random *rand.Rand
+	t       *testing.T
+	file    string
+	workers int
+	updates int // of each
+	format  merge.Format
+	random  *rand.Rand
 
-	mu     sync.Mutex
-	tried  map[string]bool
-	acked  map[string]bool
-	live   map[int]*exec.Cmd
-	errors []string
-	torn   atomic.Int64
-	reads  atomic.Int64
-	kills  int
+	mu       sync.Mutex
+	tried    map[string]bool
+	acked    map[string]bool
+	written  map[string]bool // by programs: to the end, whether or not that was acknowledged
+	next     map[string]int  // the update that a worker has not tried yet
+	live     map[int]*exec.Cmd
+	programs map[string]*os.Process // under exec
+	errors   []string
+	torn     atomic.Int64
+	reads    atomic.Int64
+	kills    int
+
+	transcript io.Writer // what workers said, and when
 }
 
 func (c *campaign) work(doors []string) {
-	c.live = map[int]*exec.Cmd{}
 	stop := make(chan struct{})
 	var killer sync.WaitGroup
 	if *kill {
 		killer.Go(func() { c.killAtRandom(stop) })
 	}
 	var workers sync.WaitGroup
-	for n := range *procs {
+	for n := range c.workers {
 		kind := doors[n%len(doors)]
+		if run := doorsOfPrograms[kind]; run != nil {
+			workers.Go(func() { run(c, n) })
+			continue
+		}
 		workers.Go(func() { c.runWorker(n, kind) })
 	}
 	workers.Wait()
@@ -121,79 +160,89 @@ func (c *campaign) work(doors []string) {
 // behind what the first tried.
 func (c *campaign) runWorker(n int, kind string) {
 	name := fmt.Sprintf("%s%d", kind, n)
-	for next := 0; next < *updates; {
-		tried, killed, err := c.runOnce(name, kind, next)
-		next += tried
+	for next := 0; next < c.updates; {
+		killed, err := c.runOnce(name, kind, next)
 		if err != nil && !killed {
-			c.mu.Lock()
-			c.errors = append(c.errors, fmt.Sprintf("%s: %v", name, err))
-			c.mu.Unlock()
+			c.failed(name, err)
 			return
 		}
+		c.mu.Lock()
+		next = c.next[name]
+		c.mu.Unlock()
 	}
 }
 
-func (c *campaign) runOnce(name, kind string, first int) (tried int, killed bool, err error) {
+func (c *campaign) failed(name string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.errors = append(c.errors, fmt.Sprintf("%s: %v", name, err))
+}
+
+// doorsOfPrograms are the kinds of programs under exec, by name, where there are some.
+var doorsOfPrograms = map[string]func(c *campaign, n int){}
+
+func (c *campaign) runOnce(name, kind string, first int) (killed bool, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return 0, false, err
+		return false, err
 	}
-	args := []string{c.file, name, strconv.Itoa(first), strconv.Itoa(*updates - first), kind}
-	var cmd *exec.Cmd
-	role := "library"
+	args := []string{c.file, name, strconv.Itoa(first), strconv.Itoa(c.updates - first), kind}
 	switch kind {
 	case "verbs":
 		args[4] = c.list("verbs")
-		cmd = exec.Command("sh", append([]string{"-c", verbScript, binary}, args...)...)
+		return c.run(exec.Command("sh", append([]string{"-c", verbScript, binary}, args...)...), "", c.listen)
 	case "batch":
-		cmd = exec.Command(binary, "batch", "--timeout", "2m", c.file)
+		cmd := exec.Command(binary, "batch", "--timeout", "2m", c.file)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return false, err
+		}
+		return c.run(cmd, "", func(out io.Reader) []string {
+			c.feedBatch(in, bufio.NewReader(out), name, first)
+			return nil
+		})
 	case "exec", "copy":
-		role = "naive"
 		mode := map[string]string{"exec": "auto", "copy": "copy"}[kind]
-		cmd = exec.Command(binary, append([]string{"exec", "-q", "--mode", mode, "--timeout", "2m", "--file", c.file, "--", self, "{}"}, args[1:4]...)...)
+		return c.run(exec.Command(binary, append([]string{"exec", "-q", "--mode", mode, "--timeout", "2m", "--file", c.file, "--", self, "{}"}, args[1:4]...)...), "naive", c.listen)
 	default:
-		cmd = exec.Command(self, args...)
+		return c.run(exec.Command(self, args...), "library", c.listen)
 	}
+}
+
+// run starts a command in a group of its own, and has talk read what it says, to the end: it returns what went wrong in it.
+func (c *campaign) run(cmd *exec.Cmd, role string, talk func(out io.Reader) (failures []string)) (killed bool, err error) {
 	cmd.Env = append(os.Environ(), "CONCURRENCY_ROLE="+role)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return 0, false, err
-	}
-	var feed *os.File
-	if kind == "batch" {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return 0, false, err
-		}
-		cmd.Stdin, feed = r, w
-		defer r.Close()
+		return false, err
 	}
 	if err := cmd.Start(); err != nil {
-		return 0, false, err
+		return false, err
 	}
 	c.mu.Lock()
 	c.live[cmd.Process.Pid] = cmd
 	c.mu.Unlock()
-	if kind == "batch" {
-		tried = c.feedBatch(feed, bufio.NewReader(out), name, first)
-	} else {
-		tried = c.listen(bufio.NewScanner(out))
-	}
-	err = cmd.Wait()
-	c.mu.Lock()
+	failures := talk(out)
+	c.mu.Lock() // a number is not another process's before it is waited for
 	delete(c.live, cmd.Process.Pid)
 	c.mu.Unlock()
+	err = cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		status := exit.Sys().(syscall.WaitStatus)
-		// A killed child of the shell or of exec shows as a status of 128+9 of its parent.
-		killed = *kill && (status.Signaled() || status.ExitStatus() == 137)
-		err = fmt.Errorf("%w: %s", err, stderr.String())
+		// A killed child of the shell or of exec shows as a status of 128+9 of its parent; 65: what one left is in quarantine.
+		killed = *kill && (status.Signaled() || status.ExitStatus() == 137 || status.ExitStatus() == 65)
 	}
-	return tried, killed, err
+	if err == nil && len(failures) > 0 {
+		err = errors.New("a program failed")
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: %s%s", err, strings.Join(failures, "\n"), stderr.String())
+	}
+	return killed, err
 }
 
 // verbScript: $0 is jsonguard; FILE NAME FIRST COUNT LIST. patch and append are one change only with batch, so that here the
@@ -214,34 +263,57 @@ func (c *campaign) list(kind string) string {
 	return "/" + kind
 }
 
-func (c *campaign) listen(lines *bufio.Scanner) (tried int) {
-	for lines.Scan() {
+// listen takes down what workers say, a line at a time.
+func (c *campaign) listen(out io.Reader) (failures []string) {
+	for lines := bufio.NewScanner(out); lines.Scan(); {
 		word, id, _ := strings.Cut(lines.Text(), " ")
 		c.mu.Lock()
+		fmt.Fprintln(c.transcript, time.Now().UTC().Format("15:04:05.000000"), lines.Text())
 		switch word {
 		case "try":
-			tried++
-			c.tried[id] = true
+			c.try(id)
+		case "wrote":
+			c.written[id] = true // until something is written over it
+		case "over":
+			delete(c.written, id)
 		case "ack":
 			c.acked[id] = true
+		case "pid":
+			number, name, _ := strings.Cut(id, " ")
+			if pid, err := strconv.Atoi(number); err == nil {
+				c.programs[name], _ = os.FindProcess(pid)
+			}
+		case "end":
+			delete(c.programs, id)
+		case "fail":
+			failures = append(failures, id)
 		}
 		c.mu.Unlock()
 	}
-	return tried
+	return failures
+}
+
+// try: a worker that is killed is followed by one that goes on behind it. c.mu is held.
+func (c *campaign) try(id string) {
+	c.tried[id] = true
+	i := strings.LastIndexByte(id, '-')
+	name := id[:i]
+	if n, err := strconv.Atoi(id[i+1:]); err == nil {
+		c.next[name] = max(c.next[name], n+1)
+	}
 }
 
 // feedBatch drives `jsonguard batch`: one operation a line, one acknowledgement a line.
-func (c *campaign) feedBatch(in *os.File, out *bufio.Reader, name string, first int) (tried int) {
+func (c *campaign) feedBatch(in io.WriteCloser, out *bufio.Reader, name string, first int) {
 	defer in.Close()
-	for i := first; i < *updates; i++ {
+	for i := first; i < c.updates; i++ {
 		id := fmt.Sprintf("%s-%d", name, i)
 		ack := []string{"visible", "journaled"}[i%2]
 		c.mu.Lock()
-		c.tried[id] = true
+		c.try(id)
 		c.mu.Unlock()
-		tried++
 		if _, err := fmt.Fprintf(in, `{"op":"append","at":%q,"value":%q,"id":%q,"ack":%q}`+"\n", c.list("batch"), id, id, ack); err != nil {
-			return tried
+			return
 		}
 		line, err := out.ReadBytes('\n')
 		var answer struct {
@@ -249,7 +321,7 @@ func (c *campaign) feedBatch(in *os.File, out *bufio.Reader, name string, first 
 			OK bool
 		}
 		if err != nil || json.Unmarshal(line, &answer) != nil {
-			return tried
+			return
 		}
 		if answer.OK && answer.ID == id {
 			c.mu.Lock()
@@ -257,12 +329,12 @@ func (c *campaign) feedBatch(in *os.File, out *bufio.Reader, name string, first 
 			c.mu.Unlock()
 		}
 	}
-	return tried
 }
 
-// killAtRandom kills a process, or the whole group of one (the wrapper and its runner), at random moments.
+// killAtRandom kills a process, or the whole group of one (the wrapper and its runner), or a program under a wrapper, at
+// random moments.
 func (c *campaign) killAtRandom(stop chan struct{}) {
-	for limit := *procs * *updates / 8; c.kills < limit; {
+	for limit := c.workers * c.updates / 8; c.kills < limit; {
 		select {
 		case <-stop:
 			return
@@ -273,7 +345,15 @@ func (c *campaign) killAtRandom(stop chan struct{}) {
 		for pid := range c.live {
 			victims = append(victims, pid)
 		}
-		if len(victims) > 0 {
+		var inside []*os.Process
+		for _, p := range c.programs {
+			inside = append(inside, p)
+		}
+		if len(inside) > 0 && c.random.IntN(2) == 0 {
+			if inside[c.random.IntN(len(inside))].Kill() == nil {
+				c.kills++
+			}
+		} else if len(victims) > 0 {
 			pid := victims[c.random.IntN(len(victims))]
 			if c.random.IntN(2) == 0 {
 				pid = -pid
@@ -351,7 +431,8 @@ func (c *campaign) guard() string {
 	return filepath.Join(filepath.Dir(c.file), "."+filepath.Base(c.file)+".guard")
 }
 
-func (c *campaign) check() []byte {
+// check returns what the file holds, and how often each id.
+func (c *campaign) check() ([]byte, *merge.Document, map[string]int) {
 	t := c.t
 	raw, err := os.ReadFile(c.file)
 	require.NoError(t, err)
@@ -388,7 +469,7 @@ func (c *campaign) check() []byte {
 	require.NotZero(t, c.reads.Load())
 	t.Logf("tried %d, acknowledged %d, in the file %d, lost %d, doubled %d, kills %d, reads %d", len(c.tried), len(c.acked), len(counts), lost, doubled, c.kills, c.reads.Load())
 	require.Zero(t, lost+doubled+unknown, "seed %d", *seed)
-	return raw
+	return raw, doc, counts
 }
 
 // countRecords counts the ids in a JSON document, and checks that the counter went with the list.

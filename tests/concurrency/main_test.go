@@ -4,6 +4,10 @@
 // will, and then asks whether anything was lost or applied twice.
 //
 //	go test ./tests/concurrency -procs 64 -updates 200 -kill
+//	go test ./tests/concurrency -run TestProgramsOfEveryKind -updates 80 -programs 5 -kill
+//
+// The second are programs under exec that know nothing of jsonguard, each kind of them beside all others (programs_test.go has the
+// table); -doors chooses: -doors r+,mmap,apply.
 //
 // Every operation carries an id that is used once. A worker reports an id on its standard output when its operation is
 // acknowledged, and the id it is about to try before. At the end each acknowledged id is in the file exactly once, each
@@ -22,25 +26,25 @@ import (
 )
 
 var (
-	procs   = flag.Int("procs", 17, "processes at work at any time")
-	updates = flag.Int("updates", 12, "operations for each process")
-	kill    = flag.Bool("kill", false, "kill -9 processes at random and start others")
-	place   = flag.String("dir", "", "where the shared file is; a new temporary directory if empty")
-	partial = flag.Bool("partial-reads", false, "a reader may see a part of a version (a file that is a mount point)")
-	seed    = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of all random choices")
+	procs    = flag.Int("procs", 17, "processes at work at any time")
+	programs = flag.Int("programs", 2, "programs of one kind under each exec")
+	chosen   = flag.String("doors", "", "of the programs test: the doors, separated by commas; all if empty")
+	updates  = flag.Int("updates", 12, "operations for each process")
+	kill     = flag.Bool("kill", false, "kill -9 processes at random and start others")
+	place    = flag.String("dir", "", "where the shared file is; a new temporary directory if empty")
+	partial  = flag.Bool("partial-reads", false, "a reader may see a part of a version (a file that is a mount point)")
+	seed     = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of all random choices")
 )
+
+// roles are what this executable does as a process of a test: its arguments, and its exit status.
+var roles = map[string]func(args []string) int{"library": libraryWorker, "fair": fairWorker, "naive": naiveWorker}
 
 // binary is the real command, built once.
 var binary string
 
 func TestMain(m *testing.M) {
-	switch os.Getenv("CONCURRENCY_ROLE") {
-	case "library":
-		os.Exit(libraryWorker(os.Args[1:]))
-	case "fair":
-		os.Exit(fairWorker(os.Args[1:]))
-	case "naive":
-		os.Exit(naiveWorker(os.Args[1:]))
+	if role := roles[os.Getenv("CONCURRENCY_ROLE")]; role != nil {
+		os.Exit(role(os.Args[1:]))
 	}
 	flag.Parse()
 	os.Exit(command.Run(m, &binary))

@@ -19,9 +19,11 @@ import (
 	"jsonguard/sidecar"
 )
 
-// announce and acknowledge are one write each, so that a kill leaves whole lines.
-func announce(id string)    { _, _ = os.Stdout.WriteString("try " + id + "\n") }
-func acknowledge(id string) { _, _ = os.Stdout.WriteString("ack " + id + "\n") }
+// say is one write, so that a kill leaves whole lines.
+func say(word, what string) { _, _ = os.Stdout.WriteString(word + " " + what + "\n") }
+
+func announce(id string)    { say("try", id) }
+func acknowledge(id string) { say("ack", id) }
 
 // libraryWorker: FILE NAME FIRST COUNT KIND, in a process of its own.
 func libraryWorker(args []string) int {

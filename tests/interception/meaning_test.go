@@ -353,6 +353,40 @@ for i in range(15):
 	}
 }
 
+// Somebody outside appends to JSON Lines while a program is about to write all of them: what it writes was made from what it read, and
+// neither the beginning of it, nor where it writes it over, says anything else.
+func TestLinesOfAnotherWhileAllAreWritten(t *testing.T) {
+	needs(t, "python3")
+	for name, script := range map[string]string{
+		"in two halves": `lines=open("log.jsonl").readlines()
+f=open("log.jsonl","w"); f.writelines(lines+['{"id":"w0"}\n']); f.close()
+meanwhile()
+lines=open("log.jsonl").readlines()
+f=open("log.jsonl","w"); f.writelines(lines[:1]); f.flush(); time.sleep(.4)
+f.writelines(lines[1:]+['{"id":"w1"}\n']); f.close()`,
+		"over what is there": `lines=open("log.jsonl").readlines()
+meanwhile()
+f=open("log.jsonl","r+"); f.writelines(lines+['{"id":"w0"}\n','{"id":"w1"}\n']); f.truncate(); f.close()`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.write("log.jsonl", "{\"id\":\"old\"}\n")
+			writer := l.start(l.guarded([]string{"log.jsonl"}, "python3", "-c", `import os,time
+def meanwhile():
+    open("ready","w").close()
+    while not os.path.exists("go"): time.sleep(.01)
+`+script))
+			require.Eventually(t, func() bool { _, err := os.Stat(l.path("ready")); return err == nil }, 2*time.Minute, 5*time.Millisecond)
+			out, err := exec.Command(binary, "append", "--timeout", "2m", l.path("log.jsonl"), "", `{"id":"other"}`).CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			l.write("go", "")
+			l.wait(writer)
+			require.ElementsMatch(t, []string{`{"id":"old"}`, `{"id":"other"}`, `{"id":"w0"}`, `{"id":"w1"}`}, strings.Fields(l.read("log.jsonl")))
+			l.clean("log.jsonl")
+		})
+	}
+}
+
 // A root supervisor whose child dropped to nobody opens nothing that nobody may not, and what nobody makes is nobody's.
 func TestDroppedPrivileges(t *testing.T) {
 	needs(t, "python3")
