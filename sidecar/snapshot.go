@@ -38,7 +38,9 @@ func (f *fold) readTarget() error {
 		return err
 	}
 	f.target.file = file
-	f.target.info, err = file.Stat()
+	if f.target.info, err = file.Stat(); err != nil {
+		f.target.close()
+	}
 	return err
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"jsonguard/lock"
 )
 
 // answer is a line of batch's output.
@@ -136,6 +138,29 @@ func TestBatchFoldsWhatItJournaled(t *testing.T) {
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"a": 1, "n": 1}`, string(content))
+}
+
+// Also when another process has the lock just then.
+func TestBatchWaitsToFoldWhatItJournaled(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.json")
+	held, err := lock.Acquire(t.Context(), file)
+	require.NoError(t, err)
+	var out, errs bytes.Buffer
+	status := make(chan int, 1)
+	go func() {
+		status <- newApp(strings.NewReader(`{"op":"incr","at":"/n","ack":"journaled"}`), &out, &errs).run([]string{"batch", "--timeout", "5m", file})
+	}()
+	select {
+	case <-status:
+		require.Fail(t, "it left what it journaled to others", "%s", errs.String())
+	case <-time.After(300 * time.Millisecond):
+	}
+	require.NoError(t, held.Release())
+	require.Zero(t, <-status, "%s", errs.String())
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"n": 1}`, string(content))
 }
 
 // A client in Python: one request at a time.
