@@ -48,7 +48,7 @@ func acquireFile(ctx context.Context, target string, o options) (*Lock, error) {
 }
 
 // errHeldAbove: an ancestor holds it, so that waiting for it might never end.
-var errHeldAbove = fmt.Errorf("%w: held by an ancestor of this process", ErrTimeout)
+var errHeldAbove = errors.New("held by an ancestor of this process")
 
 func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d <= 0 {
@@ -122,7 +122,7 @@ func (l *fileLock) take(ctx context.Context, target string, o options) error {
 		return errors.Join(ErrTimeout, l.flock.Close())
 	}
 	if o.inherit && heldByAncestor(l.path, target) {
-		return errors.Join(errHeldAbove, l.flock.Close())
+		return errors.Join(fmt.Errorf("%w: %w", ErrTimeout, errHeldAbove), l.flock.Close())
 	}
 	return WaitInKernel(ctx, try, block, l.flock.Close)
 }

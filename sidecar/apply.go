@@ -260,7 +260,7 @@ func (f *fold) applyLine(p pendingLine, l line, written map[string]writtenPlace)
 		return f.applyScratch(&p)
 	}
 	if f.target.missing && f.doc.Missing() && !l.New {
-		return nil, errRemoved
+		return nil, errRemoved()
 	}
 	if l.Ours != "" {
 		return f.applyVersion(p, l)

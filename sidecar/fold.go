@@ -85,7 +85,7 @@ type change struct {
 func (m watermarks) cover(c change) bool { return m[c.sidecar] >= c.seq }
 
 // errRemoved: only a change that was made against a missing target creates it.
-var errRemoved = fmt.Errorf("%w: the target was removed or moved away", ErrRejected)
+func errRemoved() error { return fmt.Errorf("%w: the target was removed or moved away", ErrRejected) }
 
 // errMoved: the target was replaced by somebody without a lock between our reading it and our renaming.
 var errMoved = errors.New("target was replaced meanwhile")

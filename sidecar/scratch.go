@@ -243,20 +243,20 @@ func readFrom(file vfs.File, skip int64) ([]byte, error) {
 }
 
 // errAboutLost: what stands beside a scratch file is not there, or torn.
-var errAboutLost = fmt.Errorf("%w: nothing is known of it", ErrDamaged)
+var errAboutLost = errors.New("nothing is known of it")
 
 func readAbout(dir vfs.Dir, n string) (about, error) {
 	var a about
 	raw, err := readFile(dir, n+aboutSuffix)
 	if isMissing(err) {
-		return a, fmt.Errorf("%w: scratch file %s", errAboutLost, n)
+		return a, fmt.Errorf("%w: %w: scratch file %s", ErrDamaged, errAboutLost, n)
 	}
 	if err != nil {
 		return a, fmt.Errorf("scratch file %s: %w", n, err)
 	}
 	object, ok := unsealed(bytes.TrimSuffix(raw, []byte("\n")))
 	if !ok {
-		return a, fmt.Errorf("%w: scratch file %s: checksum", errAboutLost, n)
+		return a, fmt.Errorf("%w: %w: scratch file %s: checksum", ErrDamaged, errAboutLost, n)
 	}
 	if err := json.Unmarshal(object, &a); err != nil {
 		return a, fmt.Errorf("%w: scratch file %s: %w", ErrDamaged, n, err)
@@ -299,7 +299,7 @@ func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 		}
 	}
 	if f.target.missing && f.doc.Missing() && !made.isNew {
-		return nil, errRemoved
+		return nil, errRemoved()
 	}
 	if f.target.missing && f.maker == nil {
 		f.maker = p.from.scratch

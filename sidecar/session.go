@@ -99,10 +99,14 @@ func newSession(g, reader *Guard) (*Session, error) {
 }
 
 // errFlockless: a Session cannot be had where a lease stands for flock.
-var errFlockless = fmt.Errorf("flock does not exclude on this filesystem, and nothing else tells when a program is done: %w", errors.ErrUnsupported)
+func errFlockless() error {
+	return fmt.Errorf("flock does not exclude on this filesystem, and nothing else tells when a program is done: %w", errors.ErrUnsupported)
+}
 
 // errMountPoint: a version that a program has read is a descriptor, and its content must stay as it was.
-var errMountPoint = fmt.Errorf("the file is a mount point, which is overwritten in place under whoever reads it: %w", errors.ErrUnsupported)
+func errMountPoint() error {
+	return fmt.Errorf("the file is a mount point, which is overwritten in place under whoever reads it: %w", errors.ErrUnsupported)
+}
 
 // CheckSession says why NewSession would fail, or why nothing could be merged into target, and makes nothing that stays.
 func CheckSession(target string, o Options) error {
@@ -121,9 +125,9 @@ func CheckSession(target string, o Options) error {
 	switch {
 	case err != nil:
 	case !found.Excludes:
-		err = errFlockless
+		err = errFlockless()
 	case isMountPoint(g.Target()):
-		err = errMountPoint
+		err = errMountPoint()
 	}
 	return g.fail("make session", err, "")
 }
@@ -159,9 +163,9 @@ func (s *Session) make() (err error) {
 	st := s.store
 	switch {
 	case st.flockless:
-		return errFlockless
+		return errFlockless()
 	case isMountPoint(s.g.Target()):
-		return errMountPoint
+		return errMountPoint()
 	}
 	host, _ := os.Hostname()
 	s.id = fmt.Sprintf("%s%s.%d.%s", sessionPrefix, fileSafe(host), os.Getpid(), newID())

@@ -107,9 +107,16 @@ func (c *child) wait() (ended, error) {
 var braces = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(--?[A-Za-z0-9][A-Za-z0-9._-]*=)?\{\}$`) })
 
 // bracesOf are programs to which {} means something else, behind one of these arguments of theirs, if any: env find . -exec … {}
-var bracesOf = map[string][]string{
-	"find": {"-exec", "-execdir", "-ok", "-okdir"}, "fd": {"-x", "-X", "--exec", "--exec-batch"}, "fdfind": {"-x", "-X", "--exec", "--exec-batch"},
-	"xargs": nil, "parallel": nil,
+func bracesOf(program string) (behind []string, known bool) {
+	switch program {
+	case "find":
+		return []string{"-exec", "-execdir", "-ok", "-okdir"}, true
+	case "fd", "fdfind":
+		return []string{"-x", "-X", "--exec", "--exec-batch"}, true
+	case "xargs", "parallel":
+		return nil, true
+	}
+	return nil, false
 }
 
 // fill puts a path where the arguments of a program have braces.
@@ -127,7 +134,7 @@ func fill(argv []string, path string) []string {
 // may come first.
 func theirs(before []string) bool {
 	for i, program := range before {
-		behind, known := bracesOf[filepath.Base(program)]
+		behind, known := bracesOf(filepath.Base(program))
 		if known && (behind == nil || slices.ContainsFunc(before[i+1:], func(arg string) bool { return slices.Contains(behind, arg) })) {
 			return true
 		}

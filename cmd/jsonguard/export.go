@@ -121,8 +121,8 @@ func createParquet(name string) (*newFile, error) {
 	return nil, p
 }
 
-// errNoParquet is a syscall.EEXIST: the output cannot be created.
-var errNoParquet = fmt.Errorf("there is a file that is no Parquet: %w", os.ErrExist)
+// errNoParquet comes with os.ErrExist: the output cannot be created.
+var errNoParquet = errors.New("there is a file that is no Parquet")
 
 // isParquet lets an empty file (mktemp) pass too.
 func isParquet(old io.Reader) error {
@@ -134,7 +134,7 @@ func isParquet(old io.Reader) error {
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
 		return err
 	}
-	return errNoParquet
+	return fmt.Errorf("%w: %w", errNoParquet, os.ErrExist)
 }
 
 // exportDone says what was written.

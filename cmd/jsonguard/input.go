@@ -66,7 +66,7 @@ func (a *app) value(cmd *cobra.Command, arg string) (merge.Raw, error) {
 			hint = "standard input must hold one JSON value"
 		} else if len(arg) <= 80 && !strings.ContainsAny(arg, "{}[]") {
 			hint = "did you mean " + shellQuote(string(jsonText(arg))) + ", or --string?"
-			if word, ok := pythonWords[strings.TrimSpace(arg)]; ok {
+			if word := fromPython(strings.TrimSpace(arg)); word != "" {
 				hint = "did you mean " + word + "?"
 			} else if cmd.Flags().Lookup("string") == nil {
 				hint = "did you mean " + shellQuote(string(jsonText(arg))) + "?"
@@ -81,8 +81,22 @@ func (a *app) value(cmd *cobra.Command, arg string) (merge.Raw, error) {
 	return merge.Raw(strings.TrimSpace(string(text))), nil
 }
 
-// pythonWords are what people write who have just printed the value in Python.
-var pythonWords = map[string]string{"True": "true", "False": "false", "None": "null", "nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+// fromPython is what people mean who have just printed the value in Python, "" for anything else.
+func fromPython(word string) string {
+	switch word {
+	case "True", "False":
+		return strings.ToLower(word)
+	case "None":
+		return "null"
+	case "nan":
+		return "NaN"
+	case "inf":
+		return "Infinity"
+	case "-inf":
+		return "-Infinity"
+	}
+	return ""
+}
 
 // argument is an argument, or stdin for -.
 func (a *app) argument(ctx context.Context, arg string) ([]byte, error) {

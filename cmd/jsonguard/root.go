@@ -42,6 +42,10 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if version, _ := cmd.Flags().GetBool("version"); version {
+				a.println("jsonguard", versionText())
+				return nil
+			}
 			if len(args) == 0 {
 				return cmd.Help()
 			}
@@ -51,11 +55,9 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetVersionTemplate("jsonguard {{.Version}}\n")
-	root.SetUsageFunc(func(cmd *cobra.Command) error { // the template is made when it is needed
-		root.SetUsageFunc(nil)
-		root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
-		return cmd.Usage()
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		printUsage(cmd.OutOrStderr(), cmd)
+		return nil
 	})
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand())
@@ -85,7 +87,7 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 		root.AddCommand(v.make())
 	}
 	if len(all) > 1 {
-		root.Version = versionText()
+		root.Flags().Bool("version", false, "print the version")
 		nameShells(root)
 	}
 	return root
@@ -145,16 +147,6 @@ func helpCommand() *cobra.Command {
 			return about.Help()
 		},
 	}
-}
-
-// usageTemplate is cobra's in our words.
-func usageTemplate(cobras string) string {
-	return strings.NewReplacer(
-		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}",
-		"[command] --help", "VERB --help", "[command]", "VERB …",
-		"about a command", "about a verb", "Additional Commands:", "More:",
-		"Global Flags:", "Flags of every verb:",
-	).Replace(cobras)
 }
 
 // verb is what most verbs share. A verb that writes is interruptible while it runs.

@@ -178,7 +178,7 @@ func (a *app) printGroups(q stats.Query, covered []stats.Covered, coverage bool)
 			line = append(line, number(rounded(raw)))
 		}
 		if coverage {
-			line = append(line, number(strconv.Itoa(c.Records)), number(strconv.Itoa(c.Expected)), cell{text: string(c.State), colour: stateColour[c.State]})
+			line = append(line, number(strconv.Itoa(c.Records)), number(strconv.Itoa(c.Expected)), cell{text: string(c.State), colour: stateColour(c.State)})
 		}
 		lines = append(lines, line)
 	}
@@ -187,7 +187,17 @@ func (a *app) printGroups(q stats.Query, covered []stats.Covered, coverage bool)
 
 func number(text string) cell { return cell{text: text, right: true} }
 
-var stateColour = map[stats.State]string{stats.Complete: "green", stats.Incomplete: "yellow", stats.Missing: "red", stats.Unexpected: "yellow"}
+func stateColour(state stats.State) string {
+	switch state {
+	case stats.Complete:
+		return "green"
+	case stats.Missing:
+		return "red"
+	case stats.Incomplete, stats.Unexpected:
+		return "yellow"
+	}
+	return ""
+}
 
 func keyCell(raw []byte) cell {
 	if raw == nil {
@@ -249,7 +259,7 @@ func (a *app) printCrossed(q stats.Query, covered []stats.Covered) bool {
 		case stats.Unexpected:
 			text += "?"
 		}
-		lines[1+i][1+j] = cell{text, stateColour[c.State], true}
+		lines[1+i][1+j] = cell{text, stateColour(c.State), true}
 	}
 	a.printTable(lines)
 	return true

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,7 +19,7 @@ type MemProcess struct {
 }
 
 // ErrKilled is the error of every call of a process that was killed.
-var ErrKilled = fmt.Errorf("process was killed: %w", syscall.ESRCH)
+var ErrKilled = errors.New("process was killed")
 
 // Kill ends the process: its locks are free, its calls fail with ErrKilled. What it wrote stays in the page cache.
 func (p *MemProcess) Kill() {

@@ -2,6 +2,7 @@
 package architecture
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"jsonguard/tests/command"
 )
 
 // allowed lists, for each package of ours, which of ours it may import in code that is no test.
@@ -100,6 +103,16 @@ func TestWhatTheCommandDoesNotCarry(t *testing.T) {
 	for _, costly := range []string{"net/http", "crypto/tls", "runtime/metrics"} {
 		require.NotContains(t, strings.Fields(string(out)), costly, "each start of the program pays for it (docs/adr/0029)")
 	}
+}
+
+// Where text/template is executed, the linker keeps every exported method there is: each start pays for a program that is a sixth larger.
+func TestTheCommandExecutesNoTemplate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "jsonguard")
+	require.NoError(t, command.Build(path, "jsonguard", nil))
+	linked, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.Contains(linked, []byte("cobra.(*Command).ExecuteC")), "the names of functions are in the program")
+	require.False(t, bytes.Contains(linked, []byte("text/template.(*Template).Execute")), "cobra's Set…Template brings it (cmd/jsonguard/usage.go)")
 }
 
 // Tests that run the command as a process get it from tests/command, which knows how a mutant reaches it: built in another
