@@ -92,7 +92,8 @@ func mayBeWhole(f *os.File) bool {
 	return true
 }
 
-// restedLines takes the whole lines that a descriptor has appended since it was looked at last.
+// restedLines takes the whole lines that a descriptor has appended since it was looked at last. What comes behind them may be torn,
+// and go to quarantine: they must not go with it.
 func (t *target) restedLines(w *writer) {
 	content, err := readAll(w.file)
 	if err != nil || int64(len(content)) <= w.skip {
@@ -131,7 +132,13 @@ func (t *Tree) sync(d intercept.Descriptor) {
 	x.mu.Lock()
 	defer x.unlock()
 	x.settle()
-	if w.closed || w.file == nil || w.initial == nil && !held(w) {
+	switch {
+	case w.closed || w.file == nil:
+		return
+	case w.skip > 0:
+		x.restedLines(w)
+		return
+	case w.initial == nil && !held(w):
 		return // it will be closed in a moment, and then nothing is guessed
 	}
 	x.submit(w)

@@ -15,7 +15,7 @@ var held = []kind{
 	{name: "r+once", formats: "json lines", run: once(os.O_RDWR, (*program).rewrite)},
 	{name: "r+once-synced", formats: "json lines", run: once(os.O_RDWR, synced((*program).rewrite))},
 	{name: "append-once", formats: "lines", run: once(os.O_WRONLY|os.O_APPEND, (*program).appendTo)},
-	{name: "append-once-synced", formats: "lines", run: once(os.O_WRONLY|os.O_APPEND, synced((*program).appendTo))},
+	{name: "append-once-synced", formats: "lines", run: once(os.O_WRONLY|os.O_APPEND, synced((*program).appendHalves))},
 	{name: "append-once-halves", formats: "lines", run: once(os.O_RDWR|os.O_APPEND, (*program).appendHalves)},
 }
 

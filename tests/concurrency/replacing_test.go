@@ -68,7 +68,8 @@ func byCommand(argv ...string) func(*program) error {
 					if err == nil {
 						return nil
 					}
-					if !bytes.Contains(out, []byte("File exists")) { // install, where another program of the tree has just made it anew
+					// install removes the file first, and may meet another one of the tree at it, as without us.
+					if argv[0] != "install" || !bytes.Contains(out, []byte("File exists")) && !bytes.Contains(out, []byte("No such file")) {
 						return fmt.Errorf("%w: %s", err, out)
 					}
 				}

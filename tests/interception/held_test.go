@@ -7,9 +7,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -58,4 +61,27 @@ for i in range(8):
 		require.GreaterOrEqual(t, doc.N, strings.Count(l.read("done"), "\n"), "rename %d: %s", n, l.read("r.json"))
 	}
 	require.NotZero(t, killed)
+}
+
+// A program that appends to a log and has each line made durable is killed, with its supervisor, in the middle of the next one, which
+// it never leaves alone for long: only that one is torn.
+func TestLinesThatWereSyncedAreNotTorn(t *testing.T) {
+	needs(t, "python3")
+	l := newLab(t)
+	l.write("log.jsonl", "{\"id\":\"old\"}\n")
+	writer := l.start(l.guarded([]string{"log.jsonl"}, "python3", "-c", `import os,time
+f=os.open("log.jsonl",os.O_WRONLY|os.O_APPEND)
+for i in range(2): os.write(f,b'{"id":"s%d"}\n'%i); os.fsync(f)
+os.write(f,b'{"id":"')
+open("ready","w").close()
+while True: os.write(f,b"x"); time.sleep(.001)`))
+	require.Eventually(t, func() bool { _, err := os.Stat(l.path("ready")); return err == nil }, 2*time.Minute, time.Millisecond)
+	require.NoError(t, writer.cmd.Process.Kill())
+	require.Error(t, writer.cmd.Wait())
+	require.Eventually(t, func() bool { // the program goes with its supervisor, and then what it left can be looked at
+		_, _ = exec.Command(binary, "recover", l.path("log.jsonl")).CombinedOutput()
+		torn, _ := filepath.Glob(l.path(".log.jsonl.guard/quarantine/*"))
+		return len(torn) > 0
+	}, 2*time.Minute, 20*time.Millisecond)
+	require.Equal(t, "{\"id\":\"old\"}\n{\"id\":\"s0\"}\n{\"id\":\"s1\"}\n", l.read("log.jsonl"))
 }
