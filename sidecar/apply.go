@@ -22,8 +22,10 @@ func (f *fold) apply() error {
 	if f.appendOnly() {
 		return nil
 	}
-	if done, err := f.takeWhole(); done || err != nil {
-		return err
+	for _, apply := range []func() (done bool, err error){f.takeWhole, f.applyExcerpts} {
+		if done, err := apply(); done || err != nil {
+			return err
+		}
 	}
 	begin := f.open
 	if f.own.restore != nil {

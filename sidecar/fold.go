@@ -48,7 +48,7 @@ type fold struct {
 
 	doc       *merge.Document // nil: one of the two below is all there is
 	content   pieces          // of doc, when all is applied
-	whole     *closedText     // what the target becomes, as it is
+	whole     madeText        // what the target becomes, where that is not in memory
 	block     []byte          // JSON Lines: appended in place
 	conflicts []Conflict
 	rejected  []rejection
@@ -198,7 +198,9 @@ func (f *fold) run() (Result, error) {
 		var err error
 		if changed, err = f.publish(); err != nil {
 			if f.whole != nil {
-				f.g.session.forget(f.pending[0].from.name) // the next fold looks at it again
+				for _, p := range f.pending {
+					f.g.session.forget(p.from.name) // the next fold looks at it again
+				}
 			}
 			return Result{}, err
 		}
@@ -238,7 +240,7 @@ func (f *fold) close() {
 		f.lock.replaced = append(f.lock.replaced, f.target.file)
 	}
 	if f.whole != nil {
-		_ = f.whole.file.Close()
+		f.whole.close()
 	}
 	for _, sc := range f.sidecars {
 		sc.release()

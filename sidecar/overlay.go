@@ -26,7 +26,7 @@ func (g *Guard) overlay(ctx context.Context) (content []byte, overlay bool, err 
 		return nil, false, err
 	}
 	if f.whole != nil {
-		content, _, err = readAll(f.whole.file)
+		content, err = f.whole.read()
 		return content, true, err
 	}
 	if f.doc != nil {

@@ -19,7 +19,7 @@ var errNeedsRecord = errors.New("needs a commit record")
 func (f *fold) publish() (changed bool, err error) {
 	switch {
 	case f.whole != nil:
-		same, err := f.target.sameAs(f.whole.file)
+		same, err := f.whole.isIn(f.target)
 		if err != nil {
 			return false, err
 		}
@@ -86,7 +86,7 @@ func (f *fold) versionIn(c *commit) *Published {
 		return nil
 	}
 	x := f.pending[0].from.scratch
-	if x == nil || f.whole == nil && !f.content.equal(pieces{x.content}) {
+	if x == nil || f.whole != nil && !f.whole.isVersion() || f.whole == nil && !f.content.equal(pieces{x.content}) {
 		return nil
 	}
 	return &Published{f.pending[0].from.name, c.To.Inode, c.To.Size, time.Unix(0, c.To.MTime)}
@@ -181,6 +181,14 @@ func (f *fold) replaceRecorded(next *commit) error {
 	// A bind-mounted single file cannot be replaced (rename(2), EBUSY). With its new content and a record on disk
 	// it can be overwritten: whoever comes after a crash does it again.
 	f.g.warn("%s is a mount point and cannot be replaced by rename: it is overwritten in place, a reader may see a part", f.g.Target())
+	content := f.outcome()
+	if f.whole != nil { // it may be put together of parts of the very file that is overwritten
+		text, err := f.whole.read()
+		if err != nil {
+			return err
+		}
+		content = pieces{text}
+	}
 	next.Generation++
 	next.Kind = kindOverwrite
 	if err := f.keepBeforeOverwrite(next); err != nil {
@@ -189,7 +197,7 @@ func (f *fold) replaceRecorded(next *commit) error {
 	if err := f.recordRedo(next); err != nil {
 		return err
 	}
-	if err := f.overwriteTarget(f.outcome()); err != nil {
+	if err := f.overwriteTarget(content); err != nil {
 		return fmt.Errorf("%w: overwrite: %w", ErrNotDurable, err)
 	}
 	f.g.swept = false // the temporary file has served

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -338,11 +337,10 @@ func (f *fold) oneAtATime() {
 	}
 }
 
-// makeRoom has what was let go of given back before a large version is read: the collector would else begin with it when it is
-// there already.
+// makeRoom is MakeRoom for a version of the target.
 func (f *fold) makeRoom() {
-	if f.g.session != nil && f.target.info.Size >= tight {
-		runtime.GC()
+	if f.g.session != nil {
+		MakeRoom(f.target.info.Size)
 	}
 }
 

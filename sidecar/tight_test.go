@@ -12,10 +12,12 @@ import (
 )
 
 // manyRecords is a document that is large enough to count.
-func manyRecords() []byte {
+func manyRecords() []byte { return recordsOf(tight) }
+
+func recordsOf(size int) []byte {
 	var b bytes.Buffer
 	b.WriteString("{\n  \"first\": 1,\n")
-	for i := 0; b.Len() < tight; i++ {
+	for i := 0; b.Len() < size; i++ {
 		fmt.Fprintf(&b, "  \"r%07d\": {\"score\": %d, \"note\": \"lorem ipsum dolor\"},\n", i, i)
 	}
 	b.WriteString("  \"last\": 1\n}\n")

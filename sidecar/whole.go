@@ -74,12 +74,17 @@ func (x *Scratch) Check(f io.ReaderAt) error {
 	if err != nil {
 		return err
 	}
+	x.noteComplete(whole)
+	return nil
+}
+
+// noteComplete: a fold need not read it again to know that.
+func (x *Scratch) noteComplete(whole wholeText) {
 	x.s.note(x.Sidecar(), preparedScratch{wholeText: whole})
 	x.s.noteWhole(whole)
 	if _, err := x.s.dir.Stat(x.n + scratchSuffix); err != nil { // another has folded it meanwhile
 		x.s.forget(x.Sidecar())
 	}
-	return nil
 }
 
 // wholesKept is how many versions a session knows to be whole: what a program has written is what it starts from next.
@@ -181,6 +186,15 @@ type versionText interface {
 	writeTo(f vfs.File) error // its beginning
 }
 
+// madeText is a version that is not in memory.
+type madeText interface {
+	versionText
+	isIn(t *snapshot) (bool, error) // it is what the target is
+	isVersion() bool                // it is the one that was pending, byte for byte
+	read() ([]byte, error)
+	close()
+}
+
 // outcome is what the target becomes.
 func (f *fold) outcome() versionText {
 	if f.whole != nil {
@@ -197,6 +211,15 @@ type closedText struct {
 
 func (t *closedText) size() int64  { return t.wholeText.size }
 func (t *closedText) hash() string { return t.wholeText.hash }
+
+func (t *closedText) isIn(target *snapshot) (bool, error) { return target.sameAs(t.file) }
+func (t *closedText) isVersion() bool                     { return true }
+func (t *closedText) close()                              { _ = t.file.Close() }
+
+func (t *closedText) read() ([]byte, error) {
+	content, _, err := readAll(t.file)
+	return content, err
+}
 
 // writeTo also sees that it is what was found whole.
 func (t *closedText) writeTo(f vfs.File) error {

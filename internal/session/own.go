@@ -50,7 +50,8 @@ func (t *target) own() sidecar.Closed {
 	pending := slices.Clone(t.pending)
 	own := sidecar.Closed{}
 	if !t.foldsWhole() {
-		own.Diff = func() { diff(pending) }
+		format := t.format
+		own.Diff = func() { diff(pending, format) }
 	}
 	for _, o := range pending {
 		own.Files = append(own.Files, o.scratch)
@@ -70,18 +71,14 @@ func (t *target) foldsWhole() bool {
 }
 
 // diff makes the changes of what is pending before a lock is taken for them.
-func diff(pending []*ownVersion) {
+func diff(pending []*ownVersion, format merge.Format) {
 	for _, o := range pending {
 		if o.diffed.Swap(true) {
 			continue
 		}
-		content, err := o.version.read()
-		if err != nil {
-			continue // the fold reads it from the disk
-		}
-		base, err := o.base.read()
-		if err == nil {
-			_, _ = o.scratch.Prepare(content, sidecar.Bases{Versions: [][]byte{base}})
+		bases, err := basesUpTo(large, format, []*version{o.base}, 0)
+		if err == nil { // else the fold reads it from the disk
+			_, _ = o.scratch.PrepareFrom(o.version.file, bases)
 		}
 	}
 }

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"io"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/sidecar"
 )
 
 // version is one content that processes saw of a target. A file that is only ever replaced by rename does not change
@@ -56,7 +56,7 @@ func (v *version) read() ([]byte, error) {
 			size = max(size, at)
 		}
 	}
-	makeRoomFor(size)
+	sidecar.MakeRoom(size)
 	content := make([]byte, size)
 	n, err := v.file.ReadAt(content, 0)
 	if errors.Is(err, io.EOF) {
@@ -71,23 +71,13 @@ func (v *version) close() {
 	}
 }
 
-// makeRoomFor a document of size bytes has what was let go of given back first: the collector would else begin with it when it
-// is there already, and the most that was ever in use would be a document more. A heap of few large texts is looked through in a
-// millisecond.
-func makeRoomFor(size int64) {
-	const large = 4 << 20
-	if size >= large {
-		runtime.GC()
-	}
-}
-
 // readAll reads a file from its beginning, whatever its offset is.
 func readAll(f *os.File) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	makeRoomFor(info.Size())
+	sidecar.MakeRoom(info.Size())
 	content := make([]byte, 0, info.Size()+1)
 	for {
 		n, err := f.ReadAt(content[len(content):cap(content)], int64(len(content)))

@@ -158,13 +158,9 @@ func (t *target) madeFrom(w *writer) (i int, diffed bool, err error) {
 	if len(w.bases) == 1 && t.format == merge.JSON {
 		return 0, false, w.scratch.Check(w.file)
 	}
-	content, err := readAll(w.file)
-	if err != nil {
-		return 0, false, err
-	}
-	bases, err := w.readBases()
+	bases, err := w.openBases()
 	if err == nil {
-		i, err = w.scratch.Prepare(content, bases)
+		i, err = w.scratch.PrepareFrom(w.file, bases)
 	}
 	return i, true, err
 }
@@ -314,15 +310,19 @@ func (w *writer) who() sidecar.Writer {
 	return sidecar.Writer{PID: w.process.PID, Command: w.process.Command}
 }
 
-func (w *writer) readBases() (sidecar.Bases, error) { return w.basesUpTo(math.MaxInt64) }
+func (w *writer) readBases() (sidecar.Bases, error) {
+	return basesUpTo(math.MaxInt64, w.t.format, w.bases, w.likely)
+}
 
 // openBases is readBases where large ones need not be in memory.
-func (w *writer) openBases() (sidecar.Bases, error) { return w.basesUpTo(large) }
+func (w *writer) openBases() (sidecar.Bases, error) {
+	return basesUpTo(large, w.t.format, w.bases, w.likely)
+}
 
-func (w *writer) basesUpTo(limit int64) (sidecar.Bases, error) {
-	bases := sidecar.Bases{Likely: w.likely, Files: make([]io.ReaderAt, len(w.bases))}
-	for i, v := range w.bases {
-		if w.t.format == merge.JSON && v.file != nil && v.stamp.size >= limit {
+func basesUpTo(limit int64, format merge.Format, versions []*version, likely int) (sidecar.Bases, error) {
+	bases := sidecar.Bases{Likely: likely, Files: make([]io.ReaderAt, len(versions))}
+	for i, v := range versions {
+		if format == merge.JSON && v.file != nil && v.stamp.size >= limit {
 			bases.Versions, bases.Files[i] = append(bases.Versions, nil), v.file
 			continue
 		}
@@ -330,7 +330,7 @@ func (w *writer) basesUpTo(limit int64) (sidecar.Bases, error) {
 		if err != nil {
 			return bases, err
 		}
-		if w.t.format == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
+		if format == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
 			content = nil // an empty file has no document in it
 		}
 		bases.Versions = append(bases.Versions, content)

@@ -1,0 +1,308 @@
+package sidecar
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"jsonguard/internal/vfs"
+	"jsonguard/merge"
+)
+
+// Large versions that differ in a few places are merged by their excerpts (merge.Excerpts): of the target, of what is pending, and of
+// all that it may have been made from, nothing is in memory but what differs. What they have in common is copied from the target's
+// file to the new one.
+
+// applyExcerpts is apply where all that is pending are large versions that their programs have written.
+func (f *fold) applyExcerpts() (done bool, err error) {
+	if !f.own.empty() || f.target.missing || f.target.loaded || f.target.info.Size < large || f.g.format != merge.JSON || len(f.moved) > 0 ||
+		!f.g.Policy().TakesExcerpts() {
+		return false, nil
+	}
+	var files []vfs.File
+	defer func() {
+		if !done {
+			closeAll(files)
+		}
+	}()
+	var versions []scratchTexts
+	for _, p := range f.pending {
+		x := p.from.scratch
+		if x == nil || x.whole.hash == "" || p.from.made.Additions || len(x.about.Bases) == 0 {
+			return false, nil
+		}
+		v := scratchTexts{about: &x.about, ours: len(files)}
+		for i, name := range append([]string{x.n + scratchSuffix}, x.about.Bases...) {
+			if name == "" || filepath.Base(name) != name {
+				return false, nil
+			}
+			file, err := x.dir.OpenFile(name, os.O_RDONLY, 0)
+			if err != nil {
+				return false, nil // who has it in memory says what is wrong
+			}
+			files = append(files, file)
+			if i > 0 {
+				v.bases = append(v.bases, len(files)-1)
+			}
+		}
+		versions = append(versions, v)
+	}
+	texts, err := textsOf(append(files, f.target.file))
+	if err != nil {
+		return false, nil
+	}
+	target := len(files)
+	x, err := merge.Excerpt(texts, f.g.Policy())
+	if x == nil || err != nil {
+		return false, nil
+	}
+	doc, err := merge.Parse(x.Text(target), f.g.format)
+	if err != nil {
+		return false, nil
+	}
+	conflicts := make([][]merge.Conflict, len(versions))
+	for i, v := range versions {
+		change, err := v.change(x, f.g)
+		if err != nil {
+			return false, nil
+		}
+		outcome, err := doc.Merge(change, f.g.Policy())
+		if err != nil {
+			return false, nil
+		}
+		conflicts[i] = outcome.Conflicts
+	}
+	parts, ok := x.Expand(doc, slices.Concat(conflicts...))
+	if !ok {
+		return false, nil
+	}
+	out := &joinedText{files: append(files, f.target.file), parts: parts}
+	if len(parts) == 1 && parts[0].Bytes == nil {
+		out.unchanged, out.version = x.Same(parts[0].Text, target), x.Same(parts[0].Text, versions[0].ours)
+	}
+	if err := out.measure(); err != nil {
+		return false, nil
+	}
+	f.whole, f.movedAfter = out, nil
+	for i, p := range f.pending {
+		p.from.applied = p.Seq
+		p.from.note(f.after)
+		f.folded++
+		f.noteConflicts(&p, conflicts[i])
+	}
+	return true, nil
+}
+
+// scratchTexts are the texts of a version and of what it may have been made from, by their number.
+type scratchTexts struct {
+	about *about
+	ours  int
+	bases []int
+}
+
+func (v scratchTexts) change(x *merge.Excerpts, g *Guard) (*merge.Change, error) {
+	bases := Bases{Likely: v.about.Likely}
+	for _, i := range v.bases {
+		bases.Versions = append(bases.Versions, x.Text(i))
+	}
+	ours := x.Text(v.ours)
+	return prepare(bases.Versions[bases.madeFrom(ours, g)], ours, false, g)
+}
+
+func textsOf(files []vfs.File) ([]merge.Text, error) {
+	var texts []merge.Text
+	for _, file := range files {
+		info, err := file.Stat()
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, merge.Text{ReaderAt: file, Size: info.Size})
+	}
+	return texts, nil
+}
+
+func closeAll(files []vfs.File) {
+	for _, file := range files {
+		_ = file.Close()
+	}
+}
+
+// joinedText is a version that is put together of parts of others.
+type joinedText struct {
+	files     []vfs.File // the last one is the target's, which is not ours to close
+	parts     []merge.Part
+	length    int64
+	sum       string
+	unchanged bool // it is what the target is
+	version   bool // it is what the first writer wrote
+}
+
+var errVersionChanged = errors.New("a version changed while it was read")
+
+func (t *joinedText) size() int64                  { return t.length }
+func (t *joinedText) hash() string                 { return t.sum }
+func (t *joinedText) isIn(*snapshot) (bool, error) { return t.unchanged, nil }
+func (t *joinedText) isVersion() bool              { return t.version }
+func (t *joinedText) close()                       { closeAll(t.files[:len(t.files)-1]) }
+func (t *joinedText) read() (content []byte, err error) {
+	err = t.each(func(p []byte) error {
+		content = append(content, p...)
+		return nil
+	})
+	return content, err
+}
+
+// each calls do for one piece after the other.
+func (t *joinedText) each(do func([]byte) error) error {
+	for _, p := range t.parts {
+		if p.Bytes != nil {
+			if err := do(p.Bytes); err != nil {
+				return err
+			}
+			continue
+		}
+		at := p.From
+		err := eachPart(io.NewSectionReader(t.files[p.Text], p.From, p.To-p.From), func(b []byte) error {
+			at += int64(len(b))
+			return do(b)
+		})
+		if err == nil && at != p.To {
+			err = errVersionChanged
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *joinedText) measure() error {
+	var sum hasher
+	t.length = 0
+	err := t.each(func(p []byte) error {
+		t.length += int64(len(p))
+		sum.add(p)
+		return nil
+	})
+	t.sum = sum.String()
+	return err
+}
+
+// writeTo also sees that nothing has changed since it was measured.
+func (t *joinedText) writeTo(f vfs.File) error {
+	w := writer{f: f}
+	var sum hasher
+	var small []byte
+	flush := func() error {
+		err := w.write(small)
+		small = small[:0]
+		return err
+	}
+	err := t.each(func(p []byte) error {
+		sum.add(p)
+		const few = 64 << 10
+		if small = append(small, p...); len(small) < few {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err == nil && sum.String() != t.sum {
+		err = errVersionChanged
+	}
+	if errors.Is(err, errVersionChanged) {
+		err = errMoved // by somebody who writes in place, without a lock
+	}
+	return err
+}
+
+// PrepareFrom is Prepare for what f leads to. Large versions are not in memory for that, if they differ in a few places.
+func (x *Scratch) PrepareFrom(f *os.File, bases Bases) (int, error) {
+	if i, done, err := x.choose(f, bases); done || err != nil {
+		return i, err
+	}
+	content, err := inMemory(f)
+	if err != nil {
+		return 0, err
+	}
+	versions := slices.Clone(bases.Versions)
+	for i, file := range bases.Files {
+		if file != nil {
+			if versions[i], err = inMemory(file); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return x.Prepare(content, Bases{Versions: versions, Likely: bases.Likely})
+}
+
+// choose finds by their excerpts which of bases the version that f leads to was made from.
+func (x *Scratch) choose(f *os.File, bases Bases) (i int, done bool, err error) {
+	g := x.s.g
+	texts := []merge.Text{{ReaderAt: f}}
+	for _, file := range bases.Files {
+		texts = append(texts, merge.Text{ReaderAt: file})
+	}
+	if g.format != merge.JSON || len(texts) == 1 || x.about.Additions || !g.Policy().TakesExcerpts() {
+		return 0, false, nil
+	}
+	for i := range texts {
+		file, ok := texts[i].ReaderAt.(*os.File)
+		if !ok {
+			return 0, false, nil
+		}
+		info, err := file.Stat()
+		if err != nil {
+			return 0, false, err
+		}
+		if texts[i].Size = info.Size(); texts[i].Size < large {
+			return 0, false, nil
+		}
+	}
+	whole, err := checkWhole(f)
+	if err != nil {
+		return 0, false, err
+	}
+	found, err := merge.Excerpt(texts, g.Policy())
+	if found == nil || err != nil {
+		return 0, false, err
+	}
+	var short [][]byte
+	for k := range bases.Files {
+		short = append(short, found.Text(k+1))
+	}
+	x.noteComplete(whole)
+	return Bases{Versions: short, Likely: bases.Likely}.madeFrom(found.Text(0), g), true, nil
+}
+
+func inMemory(r io.ReaderAt) ([]byte, error) {
+	size := int64(0)
+	if file, ok := r.(*os.File); ok {
+		info, err := file.Stat()
+		if err != nil {
+			return nil, err
+		}
+		size = info.Size()
+	}
+	MakeRoom(size)
+	content := make([]byte, 0, size)
+	err := eachPart(r, func(p []byte) error {
+		content = append(content, p...)
+		return nil
+	})
+	return content, err
+}
+
+// MakeRoom for a document of size bytes has what was let go of given back first: the collector would else begin with it when it is
+// there already, and the most that was ever in use would be a document more. A heap of few large texts is looked through in a
+// millisecond.
+func MakeRoom(size int64) {
+	if size >= tight {
+		runtime.GC()
+	}
+}
