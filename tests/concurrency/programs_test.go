@@ -312,6 +312,8 @@ func (c *campaign) checkPrograms(doc *merge.Document, counts map[string]int) {
 		}
 	}
 	require.Zero(t, missing, "seed %d", *seed)
+	out, err := exec.Command(binary, "verify", c.file).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 	t.Logf("in quarantine %d", inQuarantine)
 	if c.format == merge.Lines {
 		return
