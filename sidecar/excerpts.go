@@ -269,8 +269,8 @@ func (x *Scratch) choose(f *os.File, bases Bases) (i int, done bool, err error) 
 		return 0, false, err
 	}
 	found, err := merge.Excerpt(texts, g.Policy())
-	if found == nil || err != nil {
-		return 0, false, err
+	if found == nil || err != nil { // one that has become shorter meanwhile is another version, in memory
+		return 0, false, nil
 	}
 	var short [][]byte
 	for k := range bases.Files {
