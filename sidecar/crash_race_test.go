@@ -159,7 +159,7 @@ func (s *scheduler) run() error {
 			s.log(a, "THE POWER FAILS before")
 			s.killAll()
 			s.w.mem = s.w.mem.Cuts(s.order).Sample(s.r)
-			s.w.copied, s.cut, s.w.torn = 0, true, true
+			s.w.copied, s.cut = 0, true
 			s.w.boot = strconv.Itoa(s.cuts)
 			for range lives {
 				s.start()
@@ -271,12 +271,17 @@ func (s *scheduler) end(l *life) {
 	}
 	close(l.died)
 	l.proc.Kill()
+	synctest.Wait()
+	var its []*asking
 	s.parked = slices.DeleteFunc(s.parked, func(a *asking) bool {
 		if a.of == l {
-			close(a.grant)
+			its = append(its, a)
 		}
 		return a.of == l
 	})
+	for _, a := range its {
+		close(a.grant)
+	}
 	synctest.Wait()
 }
 

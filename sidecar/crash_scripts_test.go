@@ -261,6 +261,82 @@ var scripts = []*script{
 		check(w.apply(g, 3))
 		check(g.Close())
 	}},
+	{name: "program rewrites", target: "a.json", content: summed, options: sums, programs: true, run: func(w *world) {
+		v := w.supervise()
+		p := v.program()
+		base := v.current()
+		p.openTruncated(base)
+		content := w.written(base, 0)
+		p.put(content, 2, false)
+		p.close(content)
+		v.publish(w.written(base, 1), base)
+		v.fold()
+		p.openTruncated(content)
+		content = w.written(content, 2)
+		p.put(content, 2, false)
+		p.close(content)
+		v.fold()
+		check(v.s.Close(true))
+	}},
+	{name: "program holds", target: "a.json", content: summed, options: sums, programs: true, run: func(w *world) {
+		v := w.supervise()
+		p := v.program()
+		content, _ := p.openHeld()
+		for i, then := range []func(){func() { v.look(p.has, true) }, v.fold, func() { p.sync() }, func() { v.look(p.has, true) }} {
+			content = w.written(content, i)
+			p.put(content, 2, i%2 == 1)
+			then()
+		}
+		p.close(content)
+		v.fold()
+		check(v.s.Close(true))
+	}},
+	{name: "program killed", target: "a.json", content: summed, options: sums, programs: true, salvage: true, run: func(w *world) {
+		v := w.supervise()
+		p := v.program()
+		content, _ := p.openHeld()
+		content = w.written(content, 0)
+		p.put(content, 1, false)
+		v.look(p.has, true)
+		content = w.written(content, 1)
+		p.put(content[:len(content)/2], 1, true)
+		p.proc.Kill()
+		p.gone(true)
+		v.fold()
+		check(v.s.Close(false))
+	}},
+	{name: "lines-program", target: "a.jsonl", content: lines, programs: true, run: func(w *world) {
+		v := w.supervise()
+		p, q := v.program(), v.program()
+		p.openAppend()
+		p.add(w.written(nil, 0), 1)
+		v.look(p.has, true)
+		base := v.current()
+		q.openTruncated(base)
+		content := w.written(base, 1)
+		q.put(content, 2, false)
+		q.sync()
+		p.add(w.written(nil, 2), 2)
+		p.close(append(w.edit(nil, 0), w.edit(nil, 2)...))
+		q.close(content)
+		v.fold()
+		check(v.s.Close(true))
+	}},
+	{name: "lines-program killed", target: "a.jsonl", content: lines, programs: true, run: func(w *world) {
+		v := w.supervise()
+		p, q := v.program(), v.program()
+		base := v.current()
+		q.openTruncated(base)
+		q.put(w.written(base, 0), 1, false)
+		q.proc.Kill()
+		q.gone(true)
+		p.openAppend()
+		p.add(append(w.written(nil, 1), `{"change":9`...), 1)
+		p.proc.Kill()
+		p.gone(true)
+		v.fold()
+		check(v.s.Close(true))
+	}},
 	{name: "journal cut back", target: "a.json", content: document, run: func(w *world) {
 		g := w.open()
 		g.cutFrom = 300

@@ -31,7 +31,9 @@ type world struct {
 
 	proc   *vfs.MemProcess // whose calls the next guards make
 	guards []*Guard        // open ones
-	boot   string          // of the machine; another one after each power cut
+
+	programs []*vfs.MemProcess // of a supervisor
+	boot     string            // of the machine; another one after each power cut
 }
 
 // promises are sets of changes, a bit for each.
@@ -42,7 +44,8 @@ type promises struct {
 	failed uint64 // the caller was told that it did not happen
 
 	programmed uint64 // of those, by programs: see written
-	torn       bool   // a program was killed, or the power failed: what it was about to write may be there in part
+	torn       bool   // a program was killed: what it was about to write may be there in part
+	cut        bool   // the power failed
 
 	observed []string // contents that the target had when a change was acknowledged; only where history is kept
 	unkept   bool     // it was said that a version is not kept
@@ -83,6 +86,7 @@ func newWorld(s *script) *world {
 // crashed is the world after everything was killed, on a disk that may have lost something.
 func (s *script) crashed(mem *vfs.Mem, p promises, boot string) *world {
 	c := &world{mem: mem, script: s, promises: p, boot: boot}
+	c.torn = true
 	c.spawn()
 	return c
 }
@@ -90,9 +94,13 @@ func (s *script) crashed(mem *vfs.Mem, p promises, boot string) *world {
 // spawn starts a process: guards that are opened from now on are its.
 func (w *world) spawn() { w.proc = w.mem.Process() }
 
-// kill ends the process as kill -9 does.
+// kill ends the process as kill -9 does, and its programs.
 func (w *world) kill() {
 	w.proc.Kill()
+	for _, p := range w.programs {
+		w.torn = true
+		p.Kill()
+	}
 	w.guards = nil
 	w.spawn()
 }
@@ -291,9 +299,15 @@ var hashSeed = maphash.MakeSeed()
 
 // verify says which promise is broken after a recovery; powerCut says whether there was one since the promises were made.
 func (w *world) verify(powerCut bool) error {
+	w.cut = powerCut
 	counts, err := w.counts()
 	if err != nil {
 		return err
+	}
+	if w.script.programs {
+		if err := w.verifyWritten(counts); err != nil {
+			return err
+		}
 	}
 	if w.script.options.History != nil {
 		if err := w.verifyHistory(powerCut); err != nil {
@@ -391,9 +405,6 @@ func (w *world) countsIn(raw []byte) (map[int]int, error) {
 			return nil, fmt.Errorf("key %q: %w", key, err)
 		}
 		counts[i] = n
-	}
-	if w.script.programs {
-		return counts, w.holdsWritten(raw, counts, !w.torn)
 	}
 	return counts, nil
 }

@@ -290,11 +290,12 @@ func (g *Guard) cleanedUnder() bool {
 	return (&store{views: views}).anyScratch()
 }
 
-// lockUnfinished takes guard/lock, which initStore holds while it fills the directory; nil where somebody does.
+// lockUnfinished takes guard/lock, which initStore holds while it fills the directory; nil where somebody does, or has removed it
+// meanwhile.
 func (g *Guard) lockUnfinished(guard vfs.Dir) (vfs.File, error) {
 	file, err := (&store{guard: guard, perm: g.guardPerm()}).openGuardLock()
 	if err != nil {
-		return nil, err
+		return nil, ignoreMissing(err)
 	}
 	if free, err := file.TryLock(); err != nil || !free {
 		return nil, errors.Join(err, file.Close())

@@ -135,6 +135,9 @@ func finishPublishing(dir vfs.Dir, names []string) (added []string) {
 		if err != nil || a.Publishes == "" || filepath.Base(a.Publishes) != a.Publishes {
 			continue
 		}
+		if slices.Contains(names, a.Publishes+scratchSuffix) {
+			continue // a power cut may leave a file both names
+		}
 		if dir.Rename(a.Publishes+unbornSuffix, a.Publishes+scratchSuffix) == nil {
 			added = append(added, a.Publishes+scratchSuffix)
 		}

@@ -62,3 +62,21 @@ func TestAPowerCutBringsBackWhatWasKnownBeforeAPartWasTaken(test *testing.T) {
 		}
 	}
 }
+
+// A power cut may leave a part that was just given its name both names: it is one change.
+func TestAPartWithBothNamesIsFoldedOnce(test *testing.T) {
+	t := newSessionTest(test, "a.jsonl", "1\n")
+	s, other := t.session(Options{}), t.session(Options{})
+	x, f, err := s.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, 2)
+	require.NoError(t, err)
+	_, err = f.WriteString("2\n")
+	require.NoError(t, err)
+	part := x.nextPart()
+	require.NoError(t, x.Appended(context.Background(), Writer{}, []byte("2\n")))
+	require.NoError(t, os.Link(s.path+"/"+part+scratchSuffix, s.path+"/"+part+unbornSuffix))
+	require.NoError(t, f.Close())
+	kill(test, s)
+	t.fold(other)
+	t.fold(other)
+	require.Equal(t, "1\n2\n", t.content())
+}

@@ -88,3 +88,18 @@ func TestASessionIsBornBesideACleaningThatIsKilled(t *testing.T) {
 		cleaner.finish(writer)
 	}
 }
+
+// Two clean at once: however far the one has come when the other goes on, neither fails for what the other has removed.
+func TestTwoCleanAtOnce(t *testing.T) {
+	clean := func(open func() *Guard) error { _, err := open().Clean(t.Context()); return err }
+	for i, more := 0, true; more; i++ {
+		for j, deeper := 0, true; deeper; j++ {
+			m := used(t, "{}")
+			one, other := m.doing(clean), m.doing(clean)
+			more = one.run(i)
+			deeper = other.run(j)
+			one.finish(other)
+			require.Equal(t, "{}", m.content())
+		}
+	}
+}
