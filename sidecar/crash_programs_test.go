@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 
 	"jsonguard/internal/vfs"
 	"jsonguard/merge"
@@ -25,6 +26,7 @@ type supervisor struct {
 	closed   []*descriptor // it was told so, and has not looked yet
 	pending  []written
 	programs []*program
+	gone     sync.Mutex
 	ending   bool
 	done     bool // its folder
 }
@@ -299,6 +301,8 @@ func (p *program) ask(do func()) (done bool) {
 
 // gone: it ended, or was killed.
 func (p *program) gone(killed bool) {
+	p.v.gone.Lock() // all whose supervisor died may end at once
+	defer p.v.gone.Unlock()
 	p.v.programs = slices.DeleteFunc(p.v.programs, func(x *program) bool { return x == p })
 	if killed {
 		p.v.w.torn = true

@@ -411,8 +411,8 @@ func (l *life) edit(g *Guard) {
 	w := l.s.w
 	v, err := g.View(context.Background())
 	var torn *merge.SyntaxError
-	if w.script.fault != nil && errors.As(err, &torn) {
-		return // a mount point is overwritten in place: a reader without the lock may see a part
+	if (w.script.fault != nil || l.s.cut && g.format == merge.Lines) && errors.As(err, &torn) {
+		return // of what is written in place a reader without the lock may see a part, and what a power cut left until the next fold
 	}
 	check(err)
 	for range l.r.IntN(3) {

@@ -73,11 +73,10 @@ func (g *Guard) openStore(create bool) (s *store, err error) {
 }
 
 func (g *Guard) tryOpenStore(create bool) (*store, error) {
-	name := g.guardName()
-	dir, err := g.parent.OpenDir(name)
+	dir, inode, err := g.openGuard()
 	if errors.Is(err, fs.ErrNotExist) && create {
 		if err = g.makeGuardDir(); err == nil {
-			dir, err = g.parent.OpenDir(name)
+			dir, inode, err = g.openGuard()
 		}
 	}
 	if err == nil && g.seams.checkGuard != nil {
@@ -92,18 +91,13 @@ func (g *Guard) tryOpenStore(create bool) (*store, error) {
 	if flockless {
 		dir = vfs.WithoutFlock(dir)
 	}
-	s := &store{guard: dir, perm: g.guardPerm(), boot: g.boot, flockless: flockless}
-	info, err := g.parent.Stat(name)
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	s.inode = info.Inode
+	s := &store{guard: dir, inode: inode, perm: g.guardPerm(), boot: g.boot, flockless: flockless}
 	s.pending, err = dir.OpenDir(pendingName)
 	if errors.Is(err, fs.ErrNotExist) && create {
 		err = g.initStore(s)
 	}
 	if err == nil {
+		var info vfs.Info
 		info, err = dir.Stat(pendingName)
 		s.pendingInode = info.Inode
 	}
@@ -115,6 +109,28 @@ func (g *Guard) tryOpenStore(create bool) (*store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openGuard opens the guard directory and says which one that is. Its name must lead to the same one before and after: who cleans may
+// move it out of the way, and another make a new one, just when it was opened.
+func (g *Guard) openGuard() (dir vfs.Dir, inode uint64, err error) {
+	for {
+		before, err := g.parent.Stat(g.guardName())
+		if err != nil {
+			return nil, 0, err
+		}
+		if dir, err = g.parent.OpenDir(g.guardName()); err != nil {
+			return nil, 0, err
+		}
+		after, err := g.parent.Stat(g.guardName())
+		if err == nil && after.Inode == before.Inode {
+			return dir, after.Inode, nil
+		}
+		dir.Close()
+		if err != nil {
+			return nil, 0, err
+		}
+	}
 }
 
 // stillThere says whether s is what its names lead to: it may have been removed, or moved away, by Clean or by hand.
