@@ -103,7 +103,7 @@ func runPrograms(t *testing.T, name, format, content string) []byte {
 			if strings.Contains(k.formats, format) {
 				doors = append(doors[:len(doors):len(doors)], k.name)
 			}
-			if k.locks { // they have to exclude each other under several supervisors
+			if k.name == "flock" || k.name == "fcntl" { // they have to exclude each other under several supervisors
 				doors = append(doors, k.name)
 			}
 		}
@@ -132,7 +132,7 @@ func runPrograms(t *testing.T, name, format, content string) []byte {
 
 // stay keeps another party at the file, which only has it open: a removal is real at once where there is none. It ends with stop.
 func (c *campaign) stay() (stop func()) {
-	cmd := exec.Command(binary, "exec", "-q", "--file", c.file, "--", "sh", "-c", `exec 3<"$1"; echo open; read -r _ || :`, "sh", c.file)
+	cmd := exec.Command(binary, "exec", "-q", "--timeout", "5m", "--file", c.file, "--", "sh", "-c", `exec 3<"$1"; echo open; read -r _ || :`, "sh", c.file)
 	in, err := cmd.StdinPipe()
 	require.NoError(c.t, err)
 	out, err := cmd.StdoutPipe()
@@ -172,7 +172,7 @@ func (c *campaign) runKind(n int, k kind) {
 		}
 		self, err := os.Executable()
 		if err == nil {
-			args := append([]string{"exec", "-q", "--mode", "intercept", "--timeout", "2m", "--file", c.file, "--"}, self, c.file, k.name)
+			args := append([]string{"exec", "-q", "--mode", "intercept", "--timeout", "5m", "--file", c.file, "--"}, self, c.file, k.name)
 			if len(left) > 3 {
 				args = append(args[:len(args)-3], "sh", "-c", sharedScript, "sh", self, c.file, k.name)
 			}
