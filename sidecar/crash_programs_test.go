@@ -175,7 +175,7 @@ func (v *supervisor) settleLines(o *descriptor, lines []byte) {
 
 func (v *supervisor) quarantine(o *descriptor, content []byte) {
 	if len(content) > 0 {
-		_, err := v.s.Quarantine(content, o.base)
+		_, err := o.x.Quarantine(content, o.base)
 		check(err)
 	}
 	o.x.Discard()

@@ -164,16 +164,27 @@ func TestDeadSupervisor(t *testing.T) {
 }
 
 func TestSalvageOfATornScratchFile(t *testing.T) {
-	s := newSessionTest(t, "a.json", `{"old":1}`)
-	a := s.session(Options{})
-	s.write(a, `{"one":1,"two":{"x":1},"thr`, `{"old":1}`)
-	kill(t, a)
-	g, err := Open(s.target, Options{})
-	require.NoError(t, err)
-	_, salvaged, err := g.Recover(context.Background(), true)
-	require.NoError(t, err)
-	require.Len(t, salvaged, 1)
-	require.JSONEq(t, `{"old":1,"one":1,"two":{"x":1}}`, s.content())
+	for name, supervisor := range map[string]func(x *Scratch, content, base string) error{
+		"killed": func(*Scratch, string, string) error { return nil },
+		"killed before it discards what is in quarantine": func(x *Scratch, content, base string) error {
+			_, err := x.Quarantine([]byte(content), []byte(base))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const base, torn = `{"old":1,"l":[]}`, `{"old":1,"l":["x"],"one":1,"two":{"x":1},"thr`
+			s := newSessionTest(t, "a.json", base)
+			a := s.session(Options{})
+			require.NoError(t, supervisor(s.write(a, torn, base), torn, base))
+			kill(t, a)
+			g, err := Open(s.target, Options{})
+			require.NoError(t, err)
+			_, salvaged, err := g.Recover(context.Background(), true)
+			require.NoError(t, err)
+			require.Len(t, salvaged, 1)
+			require.JSONEq(t, `{"old":1,"l":["x"],"one":1,"two":{"x":1}}`, s.content())
+		})
+	}
 }
 
 // A crash between the fold and the removal of the scratch file, or a power cut that brings it back.

@@ -310,9 +310,19 @@ func (s *Session) added(content, base []byte) ([]byte, error) {
 	return doc.Bytes(), err
 }
 
-// Quarantine keeps what a program left and what cannot be merged, with the version it was made from, and returns its name.
+// Quarantine keeps what a program renamed over the target and what cannot be merged, with the version it was made from, and
+// returns its name.
 func (s *Session) Quarantine(content, base []byte) (string, error) {
-	id := s.sidecar(newID())
+	return s.quarantine(s.sidecar(newID()), content, base)
+}
+
+// Quarantine is Session's for what a scratch file holds, which is then to be discarded: under the name that a fold gives it, if we are
+// killed in between. Salvaged from two, its records would be added twice.
+func (x *Scratch) Quarantine(content, base []byte) (string, error) {
+	return x.s.quarantine(x.Sidecar(), content, base)
+}
+
+func (s *Session) quarantine(id string, content, base []byte) (string, error) {
 	err := func() error {
 		if base != nil {
 			if err := s.store.keep(id+tornBaseSuffix, base); err != nil {

@@ -271,7 +271,7 @@ func (t *target) quarantine(w *writer, content []byte) {
 		if len(w.bases) > 0 {
 			base, _ = w.bases[w.likely].read()
 		}
-		name, err := t.session.Quarantine(content, base)
+		name, err := w.scratch.Quarantine(content, base)
 		if err != nil {
 			t.failed(w, err)
 			return
