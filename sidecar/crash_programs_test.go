@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"jsonguard/internal/vfs"
 	"jsonguard/merge"
@@ -27,8 +28,8 @@ type supervisor struct {
 	pending  []written
 	programs []*program
 	gone     sync.Mutex
-	ending   bool
-	done     bool // its folder
+	ending   atomic.Bool
+	done     atomic.Bool // its folder
 }
 
 // written is a version, or a part of one, that waits for a fold.
@@ -456,8 +457,8 @@ func (l *life) supervise() {
 		p.life.run(func() { p.work() })
 	}
 	l.run(func() {
-		defer func() { v.done = true }()
-		for !v.ending {
+		defer func() { v.done.Store(true) }()
+		for !v.ending.Load() {
 			if l.before(vfs.Call{Op: "fold"}); len(v.pending)+len(v.closed) > 0 || l.r.IntN(20) == 0 {
 				v.fold()
 			}
@@ -472,7 +473,7 @@ func (l *life) supervise() {
 			}
 		})
 	}
-	for v.ending = true; !v.done; {
+	for v.ending.Store(true); !v.done.Load(); {
 		l.before(vfs.Call{Op: "wait"})
 	}
 	v.fold()
