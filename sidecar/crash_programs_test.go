@@ -433,7 +433,7 @@ func (w *world) verifyWritten(counts map[int]int) error {
 			continue
 		}
 		present += min(1, counts[i])
-		if n := listed[i]; n > 1 || n != counts[i] && !w.cut && !w.script.salvage {
+		if n := listed[i]; n > 1 || n != counts[i] && !w.cut {
 			return fmt.Errorf("change %d is counted %d times and listed %d times", i, counts[i], n)
 		}
 	}

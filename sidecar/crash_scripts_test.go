@@ -291,7 +291,7 @@ var scripts = []*script{
 		v.fold()
 		check(v.s.Close(true))
 	}},
-	{name: "program killed", target: "a.json", content: summed, options: sums, programs: true, salvage: true, run: func(w *world) {
+	{name: "program killed", target: "a.json", content: summed, options: sums, programs: true, run: func(w *world) {
 		v := w.supervise()
 		p := v.program()
 		content, _ := p.openHeld()
@@ -320,7 +320,7 @@ var scripts = []*script{
 		p.close(append(w.edit(nil, 0), w.edit(nil, 2)...))
 		q.close(content)
 		v.fold()
-		check(v.s.Close(true))
+		check(v.s.Close(false))
 	}},
 	{name: "lines-program killed", target: "a.jsonl", content: lines, programs: true, run: func(w *world) {
 		v := w.supervise()
