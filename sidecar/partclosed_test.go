@@ -18,10 +18,7 @@ func TestAPartOfWhatWasFoldedMeanwhile(test *testing.T) {
 		test.Run("lines appended, another "+folder, func(test *testing.T) {
 			t := newSessionTest(test, "a.jsonl", "1\n")
 			s, other := t.session(Options{}), t.session(Options{})
-			x, f, err := s.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, 2)
-			require.NoError(t, err)
-			_, err = f.WriteString("2\n")
-			require.NoError(t, err)
+			x, f := t.createAppended(s, "1\n", "2\n")
 			require.NoError(t, f.Close())
 			t.foldUpTo(folder, s, other, x)
 			require.ErrorIs(t, x.Appended(context.Background(), Writer{}, []byte("2\n")), ErrClosed)
@@ -52,10 +49,7 @@ func TestAPartOfWhatWasFoldedMeanwhile(test *testing.T) {
 func TestAPartThatCannotBeNoted(test *testing.T) {
 	t := newSessionTest(test, "a.jsonl", "1\n")
 	s := t.session(Options{})
-	x, f, err := s.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, 2)
-	require.NoError(t, err)
-	_, err = f.WriteString("2\n")
-	require.NoError(t, err)
+	x, f := t.createAppended(s, "1\n", "2\n")
 	inTheWay := s.path + "/" + x.n + aboutSuffix + unbornSuffix
 	require.NoError(t, os.MkdirAll(inTheWay+"/full", 0o700))
 	require.Error(t, x.Appended(context.Background(), Writer{}, []byte("2\n")))
@@ -63,7 +57,7 @@ func TestAPartThatCannotBeNoted(test *testing.T) {
 	t.fold(s)
 	require.Equal(t, "1\n", t.content())
 	require.NoError(t, x.Appended(context.Background(), Writer{}, []byte("2\n")))
-	_, err = f.WriteString("3\n")
+	_, err := f.WriteString("3\n")
 	require.NoError(t, err)
 	before := time.Now().Add(-time.Second) // the clock of a filesystem is behind, by up to a tick
 	require.NoError(t, os.Chtimes(s.path+"/"+x.n+scratchSuffix, before, before))

@@ -52,6 +52,15 @@ func (t *sessionTest) create(s *Session, content string, bases ...string) (*Scra
 	return x, f
 }
 
+// createAppended makes one behind a hole as long as the target was, with lines behind that, and leaves it open.
+func (t *sessionTest) createAppended(s *Session, before, lines string) (*Scratch, *os.File) {
+	x, f, err := s.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, int64(len(before)))
+	require.NoError(t, err)
+	_, err = f.WriteString(lines)
+	require.NoError(t, err)
+	return x, f
+}
+
 func (t *sessionTest) write(s *Session, content string, bases ...string) *Scratch {
 	x, f := t.create(s, content, bases...)
 	require.NoError(t, f.Close())
@@ -192,10 +201,7 @@ func TestFoldedScratchFileThatStays(t *testing.T) {
 	s := newSessionTest(t, "a.jsonl", "1\n")
 	a := s.session(Options{})
 	append := func() {
-		x, f, err := a.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, 2)
-		require.NoError(t, err)
-		_, err = f.WriteString("2\n")
-		require.NoError(t, err)
+		x, f := s.createAppended(a, "1\n", "2\n")
 		require.NoError(t, f.Close())
 		scratch := filepath.Join(a.Dir(), x.n+scratchSuffix)
 		require.NoError(t, os.Link(scratch, filepath.Join(filepath.Dir(s.target), "kept")))

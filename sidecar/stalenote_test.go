@@ -28,11 +28,7 @@ func TestAPowerCutBringsBackWhatWasKnownBeforeAPartWasTaken(test *testing.T) {
 				var x *Scratch
 				var f *os.File
 				if kind == "lines" {
-					var err error
-					x, f, err = s.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, 2)
-					require.NoError(t, err)
-					_, err = f.WriteString("2\n")
-					require.NoError(t, err)
+					x, f = t.createAppended(s, "1\n", "2\n")
 				} else {
 					x, f = t.create(s, after, before)
 				}
@@ -67,10 +63,7 @@ func TestAPowerCutBringsBackWhatWasKnownBeforeAPartWasTaken(test *testing.T) {
 func TestAPartWithBothNamesIsFoldedOnce(test *testing.T) {
 	t := newSessionTest(test, "a.jsonl", "1\n")
 	s, other := t.session(Options{}), t.session(Options{})
-	x, f, err := s.Create(Writer{}, os.O_WRONLY|os.O_APPEND, 0o644, nil, Bases{}, 2)
-	require.NoError(t, err)
-	_, err = f.WriteString("2\n")
-	require.NoError(t, err)
+	x, f := t.createAppended(s, "1\n", "2\n")
 	part := x.nextPart()
 	require.NoError(t, x.Appended(context.Background(), Writer{}, []byte("2\n")))
 	require.NoError(t, os.Link(s.path+"/"+part+scratchSuffix, s.path+"/"+part+unbornSuffix))

@@ -284,9 +284,7 @@ func (t *target) submitContent(w *writer, content []byte, additions bool) {
 	}
 	i, base, err := w.scratch.Submit(context.Background(), w.who(), content, bases, additions)
 	switch {
-	case errors.Is(err, sidecar.ErrTorn): // in the middle of something
-		return
-	case errors.Is(err, sidecar.ErrClosed): // we are about to be told
+	case errors.Is(err, sidecar.ErrTorn), errors.Is(err, sidecar.ErrClosed): // in the middle of something, or we are about to be told
 		return
 	case err != nil:
 		t.failed(w, err)
