@@ -3,6 +3,8 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 )
 
 // Sentinels that callers test with errors.Is. The timeout of a lock is lock.ErrTimeout, text that is
@@ -41,3 +43,33 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+func ignoreMissing(err error) error {
+	if isMissing(err) {
+		return nil
+	}
+	return err
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func ignoreExists(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+func ignoreTarget(err error) error {
+	if errors.Is(err, ErrTarget) {
+		return nil
+	}
+	return err
+}
+
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"jsonguard/internal/vfs"
@@ -296,13 +295,4 @@ func inMemory(r io.ReaderAt) ([]byte, error) {
 		return nil
 	})
 	return content, err
-}
-
-// MakeRoom for a document of size bytes has what was let go of given back first: the collector would else begin with it when it is
-// there already, and the most that was ever in use would be a document more. A heap of few large texts is looked through in a
-// millisecond.
-func MakeRoom(size int64) {
-	if size >= tight {
-		runtime.GC()
-	}
 }

@@ -3,10 +3,7 @@ package sidecar
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -201,32 +198,4 @@ func unfolded(dir vfs.Dir, session string, marks watermarks) (count int, err err
 		}
 	}
 	return count, err
-}
-
-func ignoreMissing(err error) error {
-	if isMissing(err) {
-		return nil
-	}
-	return err
-}
-
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
-}
-
-func ignoreExists(err error) error {
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	return err
-}
-
-func ignoreTarget(err error) error {
-	if errors.Is(err, ErrTarget) {
-		return nil
-	}
-	return err
 }

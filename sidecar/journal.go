@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -382,5 +381,3 @@ func (h header) marshal() ([]byte, error) {
 	}
 	return sealed(object), nil
 }
-
-func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -83,26 +83,3 @@ func (p pieces) writeTo(f vfs.File) error {
 	}
 	return w.write(small)
 }
-
-// writer writes a file from its beginning on. While one part of a large version is copied, the disk writes the one before it.
-type writer struct {
-	f         vfs.File
-	at, begun int64
-}
-
-func (w *writer) write(b []byte) error {
-	const part = 8 << 20
-	for len(b) > 0 {
-		n := min(len(b), part)
-		if err := writeWhole(w.f, b[:n], w.at); err != nil {
-			return err
-		}
-		b = b[n:]
-		w.at += int64(n)
-		if w.at-w.begun >= part {
-			vfs.StartWriteback(w.f, w.begun, w.at-w.begun)
-			w.begun = w.at
-		}
-	}
-	return nil
-}

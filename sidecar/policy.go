@@ -140,35 +140,6 @@ func writerOf(p *pendingLine) string {
 	return session + "#" + strconv.Itoa(p.from.header.PID)
 }
 
-// takeTorn turns torn documents in quarantine into pending changes, where the policy says so. They were said to be torn when
-// they came there; what is complete of them is added, and nothing is deleted.
-func (f *fold) takeTorn() {
-	if !f.g.tornAdditions {
-		return
-	}
-	names, err := f.s.quarantine.Names()
-	if err != nil {
-		return // the next fold looks again
-	}
-	for _, name := range names {
-		id, ok := strings.CutSuffix(name, tornSuffixName)
-		if !ok || f.g.hopeless[id] {
-			continue
-		}
-		switch one, err := f.g.salvageOne(f.s, id); {
-		case err != nil:
-			f.g.warn("%s: its complete records were not taken: %v", f.g.quarantined(name), err)
-		case one.Kept == 0:
-			if f.g.hopeless == nil {
-				f.g.hopeless = map[string]bool{}
-			}
-			f.g.hopeless[id] = true
-		default:
-			f.g.warn("%s: %d bytes of it are complete records and are added, %d bytes are not", f.g.quarantined(one.File), one.Kept, one.Cut)
-		}
-	}
-}
-
 // deriveLimit bounds how long the jq programs of a policy may hold up a fold, all together.
 const deriveLimit = 2 * time.Second
 

@@ -62,3 +62,17 @@ func (s *Session) forget(sidecar string) {
 		s.mu.Unlock()
 	}
 }
+
+// preparedChange is a diff that was made before the lock was taken.
+type preparedChange struct {
+	of   change
+	diff *merge.Change
+}
+
+func prepare(base, ours []byte, additions bool, g *Guard) (*merge.Change, error) {
+	change, err := merge.Diff(base, ours, g.format, g.Policy())
+	if err == nil && additions {
+		change = change.AdditionsOnly()
+	}
+	return change, err
+}

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
-
-	"jsonguard/internal/vfs"
 )
 
 // quarantined is what quarantine/<sidecar>.<seq>.json holds: the change as it was in the sidecar, and why it is here.
@@ -79,18 +77,6 @@ func (s *store) keep(name string, content []byte) error {
 		return err
 	}
 	return s.quarantine.Rename(part, name)
-}
-
-// writeSynced fills a new file and closes it.
-func writeSynced(file vfs.File, content []byte) error {
-	err := writeWhole(file, content, 0)
-	if err == nil {
-		err = file.Sync()
-	}
-	if cerr := file.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 // wasRejected tells the owner of a change that another process folded.

@@ -16,27 +16,6 @@ import (
 // the merge is that version, byte for byte, and all there is to do is to see that it is whole and to copy it. Both go
 // through a window.
 
-// eachPart calls do for what r holds, part by part.
-func eachPart(r io.ReaderAt, do func([]byte) error) error {
-	const part = 128 << 10
-	buffer := make([]byte, part)
-	for at := int64(0); ; {
-		n, err := r.ReadAt(buffer, at)
-		if n > 0 {
-			if err := do(buffer[:n]); err != nil {
-				return err
-			}
-		}
-		at += int64(n)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // wholeText is a version that was found complete, by what it is known again.
 type wholeText struct {
 	size int64
@@ -233,4 +212,16 @@ func (t *closedText) writeTo(f vfs.File) error {
 		err = fmt.Errorf("%w: a version was changed after its program had closed it", ErrDamaged)
 	}
 	return err
+}
+
+// Complete says why content is not a whole document (ErrTorn). An empty one never is: that is what opening for writing
+// leaves.
+func Complete(content []byte, f merge.Format) error {
+	if f == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
+		return fmt.Errorf("%w: it is empty", ErrTorn)
+	}
+	if err := merge.Valid(content, f); err != nil {
+		return fmt.Errorf("%w: %w", ErrTorn, err)
+	}
+	return nil
 }
