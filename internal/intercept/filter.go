@@ -11,7 +11,7 @@ import (
 )
 
 // The filter decides in the kernel which calls we hear of. What it lets through costs nothing worth naming; so it
-// looks at arguments where they tell: a directory or O_PATH open reads no content, fcntl matters only for locks.
+// looks at arguments where they tell: an O_PATH open reads no content, fcntl matters only for locks.
 
 // Offsets into struct seccomp_data. Both architectures are little-endian: the low word of an argument comes first.
 const (
