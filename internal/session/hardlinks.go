@@ -29,7 +29,7 @@ func (t *target) knowLinks(p *intercept.Place) {
 	if !t.tree.options.Sidecar.FollowLinks || !t.otherNames(p) {
 		return
 	}
-	o := &t.tree.objects
+	o := t.tree.objects
 	o.Lock()
 	defer o.Unlock()
 	if o.linked[p.ID] != nil {

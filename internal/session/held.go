@@ -149,3 +149,41 @@ func held(w *writer) bool {
 	var st unix.Stat_t
 	return unix.Fstat(int(w.file.Fd()), &st) == nil && time.Since(w.opened) > quietFor
 }
+
+// submit takes what an open scratch file holds for a complete version: its program has said that it is done with it, for
+// now.
+func (t *target) submit(w *writer) {
+	if w == nil || w.skip > 0 {
+		return
+	}
+	content, err := readAll(w.file)
+	if err != nil || w.initial != nil && string(content) == string(w.initial) {
+		return
+	}
+	t.submitContent(w, content, false)
+}
+
+// submitContent publishes what an open scratch file holds now. additions: its writer may not be done, so that nothing is
+// deleted; what was not taken stays for later.
+func (t *target) submitContent(w *writer, content []byte, additions bool) {
+	bases, err := w.readBases()
+	if err != nil {
+		return
+	}
+	i, base, err := w.scratch.Submit(context.Background(), w.who(), content, bases, additions)
+	switch {
+	case errors.Is(err, sidecar.ErrTorn), errors.Is(err, sidecar.ErrClosed): // in the middle of something, or we are about to be told
+		return
+	case err != nil:
+		t.failed(w, err)
+		return
+	}
+	v := t.submitted(w, base)
+	if !additions {
+		t.heads.Wrote(w.process, w.tid, w.bases[i], v)
+		w.initial = base
+	}
+	t.gone, t.goneAt, t.emptied = false, nil, nil
+	w.bases, w.likely = []*version{v}, 0
+	t.changed()
+}

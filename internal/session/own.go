@@ -3,10 +3,8 @@
 package session
 
 import (
-	"os"
 	"slices"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -96,32 +94,4 @@ func (t *target) taken(before []*ownVersion, p *sidecar.Published) {
 			t.published = o.version
 		}
 	}
-}
-
-// readOwn gives a reader what its side has closed last, without waiting for the fold of it: where nothing else is pending, of
-// anybody, and the target is still what that was made from, the fold will publish these very bytes.
-func (t *target) readOwn(c *caller, p *intercept.Place) *os.File {
-	if len(t.pending) != 1 || t.format != merge.JSON || p.Object == nil || t.session == nil || t.session.Guard().Policy() != nil {
-		return nil
-	}
-	o := t.pending[0]
-	var st unix.Stat_t
-	if o.version.file == nil || o.base == missing || unix.Fstat(int(p.Object.Fd()), &st) != nil || !o.base.is(stampOf(&st)) {
-		return nil
-	}
-	if !t.session.OnlyPending(o.scratch) {
-		return nil
-	}
-	if err := c.as(func() error {
-		return unix.Faccessat2(int(p.Dir.Fd()), p.Name, unix.R_OK, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW)
-	}); err != nil {
-		return nil
-	}
-	f, err := os.OpenFile(procPath(o.version.file), syscall.O_RDONLY, 0)
-	if err != nil {
-		return nil
-	}
-	t.tree.know(o.version.stamp.id, t) // it may be locked
-	t.heads.Read(c.process, c.tid, o.version)
-	return f
 }

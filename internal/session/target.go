@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -328,4 +329,45 @@ func (t *target) opened(f *os.File, live bool) *version {
 	}
 	t.tree.know(v.stamp.id, t)
 	return v
+}
+
+// passes says that a file which nobody named is left alone, with Continue: it is very large, or no JSON.
+func (t *target) passes(c *caller, p *intercept.Place) (bool, error) {
+	if t.named || p.Object == nil || t.session != nil {
+		return false, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(p.Object.Fd()), &st); err != nil || st.Size > guessLimit {
+		return true, intercept.Continue
+	}
+	f, err := openAt(c, p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return true, intercept.Continue
+	}
+	defer f.Close()
+	content, err := readAll(f)
+	if err != nil {
+		return true, intercept.Continue
+	}
+	if err := merge.Valid(content, t.format); err != nil {
+		return true, intercept.Continue
+	}
+	return false, nil
+}
+
+// refuse says why a file that was named cannot be guarded; one that was not is left alone.
+func (t *target) refuse(err error) error {
+	if !t.named {
+		t.tree.note("%s is not guarded: %v", t.path, err)
+		return intercept.Continue
+	}
+	t.tree.warn("%s: %v", t.path, err)
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return unix.EACCES
+	}
+	return unix.EIO
 }

@@ -63,16 +63,7 @@ type Tree struct {
 	targets map[place]*target
 	pids    map[int]bool // every process there was
 
-	// What Known answers from. Nothing else is done under its lock.
-	objects struct {
-		sync.RWMutex
-		scratch map[intercept.ID]*writer
-		targets map[intercept.ID]*target
-		dirs    map[intercept.ID]bool // in which there is a target
-		guards  map[intercept.ID]*target
-		locks   map[intercept.ID]*target // of folds
-		linked  map[intercept.ID]*linked // see hardlinks.go
-	}
+	objects *objects
 }
 
 // place is a name in a directory.
@@ -87,15 +78,9 @@ var _ intercept.Handler = (*Tree)(nil)
 func New(o Options) *Tree {
 	t := &Tree{
 		options: o, began: time.Now(),
-		closing: make(chan struct{}), targets: map[place]*target{}, pids: map[int]bool{},
+		closing: make(chan struct{}), targets: map[place]*target{}, pids: map[int]bool{}, objects: newObjects(),
 	}
 	t.ctx, t.stop = context.WithCancel(context.Background())
-	t.objects.scratch = map[intercept.ID]*writer{}
-	t.objects.targets = map[intercept.ID]*target{}
-	t.objects.dirs = map[intercept.ID]bool{}
-	t.objects.guards = map[intercept.ID]*target{}
-	t.objects.locks = map[intercept.ID]*target{}
-	t.objects.linked = map[intercept.ID]*linked{}
 	match := newMatcher(o.Dir, o.Files)
 	t.match.Store(&match)
 	for _, file := range match.patterns {
@@ -147,75 +132,14 @@ func (t *Tree) note(format string, args ...any) {
 	}
 }
 
-// Named and Known: see intercept.Handler.
+// Named: see intercept.Handler.
 func (t *Tree) Named(name string) bool { return t.match.Load().named(name) }
-
-func (t *Tree) Known(id intercept.ID) bool {
-	t.objects.RLock()
-	defer t.objects.RUnlock()
-	return t.objects.scratch[id] != nil || t.objects.targets[id] != nil || t.objects.dirs[id] || t.objects.guards[id] != nil || t.objects.locks[id] != nil || t.objects.linked[id] != nil
-}
 
 // Exempt: a jsonguard in our own tree, or a program that is written for it. What it does to a target is by the protocol, and it
 // may hold the lock of folds, which we wait for.
 func (t *Tree) Exempt(pid int) bool {
 	_, peer := t.peers.Load(pid)
 	return peer
-}
-
-func (t *Tree) know(id intercept.ID, of *target) {
-	t.objects.Lock()
-	defer t.objects.Unlock()
-	const many = 1 << 14 // versions come and go: those that are still met are learnt again
-	if len(t.objects.targets) > many {
-		clear(t.objects.targets)
-	}
-	t.objects.targets[id] = of
-}
-
-func (t *Tree) knowGuard(s *sidecar.Session, of *target) {
-	note := func(path string, in map[intercept.ID]*target) {
-		var st unix.Stat_t
-		if unix.Lstat(path, &st) == nil {
-			in[intercept.ID{Dev: st.Dev, Ino: st.Ino}] = of
-		}
-	}
-	t.objects.Lock()
-	defer t.objects.Unlock()
-	note(sidecar.GuardDir(of.path), t.objects.guards)
-	note(s.FoldLock(), t.objects.locks)
-}
-
-// foldLock is the target whose folds a lock excludes from each other. Who takes it in our tree is a jsonguard, or a program
-// that is written for it.
-func (t *Tree) foldLock(id intercept.ID) *target {
-	t.objects.RLock()
-	defer t.objects.RUnlock()
-	return t.objects.locks[id]
-}
-
-func (t *Tree) guard(id intercept.ID) *target {
-	t.objects.RLock()
-	defer t.objects.RUnlock()
-	return t.objects.guards[id]
-}
-
-func (t *Tree) knowScratch(id intercept.ID, w *writer) {
-	t.objects.Lock()
-	defer t.objects.Unlock()
-	t.objects.scratch[id] = w
-}
-
-func (t *Tree) forget(id intercept.ID) {
-	t.objects.Lock()
-	defer t.objects.Unlock()
-	delete(t.objects.scratch, id)
-}
-
-func (t *Tree) scratch(id intercept.ID) *writer {
-	t.objects.RLock()
-	defer t.objects.RUnlock()
-	return t.objects.scratch[id]
 }
 
 // find finds a target that somebody has come near already.

@@ -1,0 +1,141 @@
+//go:build linux
+
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"jsonguard/internal/intercept"
+	"jsonguard/merge"
+)
+
+// openRead: the current version, with everything in it that is pending.
+func (t *target) openRead(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.File, error) {
+	if t.gone && how.Flags&unix.O_CREAT == 0 {
+		return nil, unix.ENOENT
+	}
+	for _, w := range t.writers {
+		if w.process == c.process && w.tid == c.tid && w.initial == nil && !w.closed {
+			if f, err := w.scratch.Open(); err == nil {
+				return f, nil // what it has written so far, and not closed
+			}
+		}
+	}
+	if f := t.readOwn(c, p); f != nil {
+		return f, nil
+	}
+	content, overlay, err := t.current()
+	if err != nil {
+		t.tree.note("%s: read as it is: %v", t.path, err)
+		overlay = false
+	}
+	if !overlay && t.looksEmpty() {
+		return t.snapshot(nil) // there is nothing in it to know
+	}
+	if overlay {
+		if content == nil && how.Flags&unix.O_CREAT == 0 {
+			return nil, unix.ENOENT
+		}
+		v := &version{content: content}
+		t.heads.Read(c.process, c.tid, v)
+		return t.snapshot(content)
+	}
+	f, err := openAt(c, p, how.Flags&^unix.O_TRUNC, how.Mode)
+	if err != nil {
+		return nil, err
+	}
+	t.heads.Read(c.process, c.tid, t.opened(f, true))
+	return f, nil
+}
+
+// current folds what can be folded at once. overlay: the rest made content, which is not on disk. Of a file that was
+// named the session begins here, so that others know of a party that may have read it.
+func (t *target) current() (content []byte, overlay bool, err error) {
+	if !t.shared() && !t.named {
+		return nil, false, nil
+	}
+	if err := t.need(); err != nil {
+		return nil, false, err
+	}
+	content, overlay, result, err := t.session.Current(context.Background(), t.own())
+	t.note(result, t.failure)
+	if err == nil && !overlay {
+		t.folded = t.wrote
+		t.taken(slices.Clone(t.pending), result.Published)
+	}
+	return content, overlay, err
+}
+
+// snapshot makes a file without a name.
+func (t *target) snapshot(content []byte) (*os.File, error) {
+	f, err := os.CreateTemp(t.session.Dir(), ".snapshot-*")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	defer os.Remove(f.Name())
+	if _, err := f.Write(content); err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, err
+	}
+	t.tree.know(intercept.ID{Dev: st.Dev, Ino: st.Ino}, t) // it may be locked
+	return os.OpenFile(f.Name(), os.O_RDONLY, 0)
+}
+
+// whole is the current version with everything pending, and its size.
+func (t *target) whole(c *caller, p *intercept.Place) (*version, int64, error) {
+	content, overlay, err := t.current()
+	if err != nil {
+		return nil, 0, t.refuse(err)
+	}
+	if overlay {
+		return &version{content: content}, int64(len(content)), nil
+	}
+	f, err := openAt(c, p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.EACCES) { // it may write what it may not read
+		f, err = os.OpenFile(t.path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	v := t.opened(f, false)
+	return v, v.stamp.size, nil
+}
+
+// readOwn gives a reader what its side has closed last, without waiting for the fold of it: where nothing else is pending, of
+// anybody, and the target is still what that was made from, the fold will publish these very bytes.
+func (t *target) readOwn(c *caller, p *intercept.Place) *os.File {
+	if len(t.pending) != 1 || t.format != merge.JSON || p.Object == nil || t.session == nil || t.session.Guard().Policy() != nil {
+		return nil
+	}
+	o := t.pending[0]
+	var st unix.Stat_t
+	if o.version.file == nil || o.base == missing || unix.Fstat(int(p.Object.Fd()), &st) != nil || !o.base.is(stampOf(&st)) {
+		return nil
+	}
+	if !t.session.OnlyPending(o.scratch) {
+		return nil
+	}
+	if err := c.as(func() error {
+		return unix.Faccessat2(int(p.Dir.Fd()), p.Name, unix.R_OK, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW)
+	}); err != nil {
+		return nil
+	}
+	f, err := os.OpenFile(procPath(o.version.file), syscall.O_RDONLY, 0)
+	if err != nil {
+		return nil
+	}
+	t.tree.know(o.version.stamp.id, t) // it may be locked
+	t.heads.Read(c.process, c.tid, o.version)
+	return f
+}
