@@ -74,6 +74,9 @@ func complaintOf(err error) complaint {
 		if !strings.Contains(c.text, fmt.Sprintf("line %d", syntax.Line)) {
 			c.text += fmt.Sprintf(" (line %d, column %d)", syntax.Line, syntax.Column)
 		}
+		if syntax.Line > 1 && c.path != "" && strings.Contains(syntax.Msg, "behind the end of the document") {
+			c.hint = strings.TrimPrefix(c.hint+"; a file with a document on each line is named .jsonl or .ndjson", "; ")
+		}
 	}
 	return c
 }
@@ -108,6 +111,9 @@ func (a *app) complain(cmd *cobra.Command, err error, status int) {
 		}
 		fmt.Fprintln(a.stderr, o.String())
 		return
+	}
+	if rest, ok := strings.CutPrefix(c.text, "fold "); ok && kindOf(cmd) == writes {
+		c.text = cmd.Name() + " " + rest // what people asked for
 	}
 	for line := range strings.Lines(c.text) { // errors.Join has a line for each
 		a.say("%s", strings.TrimSuffix(line, "\n"))

@@ -40,11 +40,11 @@ something else by now than the value that won.`,
 		between(1, 1), nil)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.conflicts(cmd, args[0], f) }
 	flags := cmd.Flags()
-	flags.StringVar(&f.at, "at", "", "only places that this pattern matches")
-	flags.StringVar(&f.since, "since", "", "only what happened since then")
-	flags.IntVar(&f.pid, "pid", 0, "only values of this process")
+	flags.StringVar(&f.at, "at", "", "only places that this `PATTERN` matches")
+	flags.StringVar(&f.since, "since", "", "only what happened since this `TIME`")
+	flags.IntVar(&f.pid, "pid", 0, "only values of the process `PID`")
 	flags.BoolVar(&f.refused, "refused", false, "only what the policy refused")
-	flags.IntVar(&f.take, "take", 0, "put the value that lost in this conflict back")
+	flags.IntVar(&f.take, "take", 0, "put the value that lost in conflict `N` back")
 	return reads.mark(cmd)
 }
 

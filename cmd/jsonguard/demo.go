@@ -34,7 +34,7 @@ The files are in a new temporary directory and removed at the end; --dir keeps t
 		`  jsonguard demo
   jsonguard demo --dir /tmp/look`,
 		between(0, 0), func(cmd *cobra.Command, args []string) error { return a.demo(cmd.Context(), dir) })
-	cmd.Flags().StringVar(&dir, "dir", "", "make the files in this directory and keep them")
+	cmd.Flags().StringVar(&dir, "dir", "", "make the files in this `DIR` and keep them")
 	return startsPrograms(writes.mark(cmd))
 }
 

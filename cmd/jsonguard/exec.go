@@ -68,11 +68,11 @@ I/O error; 75, what it wrote is safe but not yet in FILE.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error { return a.exec(cmd.Context(), o, args) }
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the program is the program's
-	f.StringArrayVar(&o.files, "file", nil, "a shared file, or a pattern of them (with --mode copy exactly one file)")
-	f.StringVar(&o.mode, "mode", modeAuto, "auto, intercept or copy: how the program's writes are seen")
+	f.StringArrayVar(&o.files, "file", nil, "a shared `FILE`, or a pattern of them (with --mode copy exactly one file)")
+	f.StringVar(&o.mode, "mode", modeAuto, "how the program's writes are seen: `MODE` is auto, intercept or copy")
 	f.BoolVar(&o.allowUnguarded, "allow-unguarded", false, "under interception: let programs run on that cannot be inspected")
-	f.StringVar(&o.env, "env", "JSONGUARD_FILE", "environment variable that names the file, or its copy")
-	f.StringVar(&o.report, "report", "", "write what happened to this file, as JSON")
+	f.StringVar(&o.env, "env", "JSONGUARD_FILE", "the environment variable `NAME` has the path of the file, or of its copy")
+	f.StringVar(&o.report, "report", "", "write what happened to this `FILE`, as JSON")
 	return wraps.mark(cmd)
 }
 

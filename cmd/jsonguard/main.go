@@ -52,6 +52,7 @@ type app struct {
 	policyFile  string
 	followLinks bool
 
+	misspelled  error        // by who asked for the help of a verb that there is not
 	interrupted atomic.Int32 // the signal that ended the context of interruptible; 0: none
 }
 
@@ -64,6 +65,9 @@ func (a *app) run(args []string) int {
 	root := a.rootCommand(args)
 	root.SetArgs(keepNegatives(args))
 	cmd, err := root.ExecuteC()
+	if err == nil {
+		err = a.misspelled
+	}
 	if failed := a.stdout.err; failed != nil && (err == nil || errors.Is(err, failed)) {
 		p := &problem{op: "write", path: "standard output", err: bare(failed), status: statusIO}
 		if kindOf(cmd) == writes {

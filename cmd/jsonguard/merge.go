@@ -35,7 +35,7 @@ the file's name in the repository: git's own names say nothing about JSON Lines.
 		`  jsonguard merge base.json ours.json theirs.json > merged.json`,
 		between(3, 4), func(cmd *cobra.Command, args []string) error { return a.merge(args, git, out) })
 	cmd.Flags().BoolVar(&git, "git", false, "write the result to OURS; a conflict is status 1")
-	cmd.Flags().StringVarP(&out, "output", "o", "", "write the result to this file")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "write the result to this `FILE`")
 	return reads.mark(cmd)
 }
 

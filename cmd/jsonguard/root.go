@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,6 +42,12 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 		Args:          cobra.ArbitraryArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if a.timeout < 0 { // which means for ever in other programs
+				return usage("0 tries once; a time has a unit: 500ms, 30s, 24h", "%s: --timeout %s is below zero", cmd.Name(), a.timeout)
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if version, _ := cmd.Flags().GetBool("version"); version {
 				a.println("jsonguard", versionText())
@@ -60,6 +67,14 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 		return nil
 	})
 	root.SetFlagErrorFunc(flagError)
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if rest := cmd.Flags().Args(); !cmd.HasParent() && len(rest) > 0 {
+			a.misspelled = unknownVerb(cmd, rest[0]) // cobra takes what --help prints for a success
+			return
+		}
+		help(cmd, args)
+	})
 	root.SetHelpCommand(helpCommand())
 	root.SuggestionsMinimumDistance = 2
 	root.AddGroup(
@@ -72,7 +87,7 @@ that shrank (watch); 64 usage; 65 data that cannot be parsed, or a refused chang
 	f.BoolVar(&a.json, "json", false, "print JSON (everything but exec and lock)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "errors only")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more")
-	f.DurationVar(&a.timeout, "timeout", lock.DefaultTimeout, "how long to wait for a lock; 0 tries once")
+	f.DurationVar(&a.timeout, "timeout", lock.DefaultTimeout, "how long to wait for a lock, a `DURATION`; 0 tries once")
 	f.StringVar(&a.policyFile, "policy", "", "policy `FILE`; without it the jsonguard.json beside the shared file or above it")
 	f.BoolVar(&a.followLinks, "follow-links", false, "accept a file with several hard links; its other names keep the old version")
 
@@ -192,6 +207,9 @@ func unknownVerb(cmd *cobra.Command, name string) error {
 	for len(near) > 1 && editDistance(name, near[len(near)-1]) > editDistance(name, near[0]) {
 		near = near[:len(near)-1]
 	}
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		hint = "the verb stands first: jsonguard get " + shellQuote(name)
+	}
 	if len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
@@ -226,6 +244,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	if number := durationWithoutUnit().FindStringSubmatch(err.Error()); number != nil {
 		hint = "did you mean " + number[1] + "s? a time has a unit: 500ms, 30s, 2m"
+	} else if strings.Contains(err.Error(), " time: ") {
+		hint = "a time is a number with a unit: 500ms, 30s, 2m, 1h30m"
 	}
 	if !cmd.HasParent() {
 		return usage(hint, "%v", err)

@@ -51,9 +51,9 @@ Exit status 1: no such record or field; with --expect, something is missing or i
 	flags := cmd.Flags()
 	flags.StringVar(&f.records, "records", "", "`PATTERN` of the records")
 	flags.StringSliceVar(&f.by, "by", nil, "group by these `FIELDS`")
-	flags.StringSliceVar(&f.agg, "agg", nil, "calculate these: `FUNC:FIELD,…` (default count)")
+	flags.StringSliceVar(&f.agg, "agg", nil, "calculate these: `FUNC:FIELD,...` (default count)")
 	flags.StringArrayVar(&f.expect, "expect", nil, "`LIST` of the values or combinations that there should be")
-	flags.IntVar(&f.each, "expect-count", 1, "records that each of them should have")
+	flags.IntVar(&f.each, "expect-count", 1, "`N` records that each of them should have")
 	flags.BoolVar(&f.csv, "csv", false, "print CSV")
 	return reads.mark(cmd)
 }

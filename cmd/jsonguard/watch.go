@@ -49,7 +49,7 @@ Exit status, also after Ctrl-C and TERM: 1, something shrank that must grow, or 
 	flags := cmd.Flags()
 	flags.StringVar(&f.records, "records", "", "count the values that this `PATTERN` matches")
 	flags.StringArrayVar(&f.grow, "grow", nil, "`PATTERN` of lists, objects and numbers that must never get smaller")
-	flags.DurationVar(&f.duration, "for", 0, "end after this time (default: go on)")
+	flags.DurationVar(&f.duration, "for", 0, "end after this `DURATION` (default: go on)")
 	flags.BoolVar(&f.failFast, "fail-fast", false, "end when the first one shrinks")
 	flags.StringVar(&f.serve, "serve", "", "serve a page at this `ADDRESS`, as 127.0.0.1:0")
 	flags.BoolVar(&f.remote, "allow-remote", false, "let --serve listen where other machines reach it")
