@@ -18,7 +18,7 @@ func TestPowerCutsWhileASessionIsCleanedAway(t *testing.T) {
 			s := &Session{g: m.process(options), reader: m.process(options), prepared: map[string]preparedScratch{}}
 			s.g.session, s.reader.session = s, s
 			require.NoError(t, s.make())
-			_, err := s.Publish(Writer{PID: 1, Command: "program"}, []byte(`{"n":1}`), Bases{Versions: [][]byte{[]byte(`{"n":0}`)}})
+			_, err := s.publish(Writer{PID: 1, Command: "program"}, []byte(`{"n":1}`), Bases{Versions: [][]byte{[]byte(`{"n":0}`)}})
 			require.NoError(t, err)
 			m.mem.Sync() // the system writes what nobody asked it to
 			_, err = s.Fold(t.Context(), Closed{})

@@ -109,7 +109,7 @@ func (v *supervisor) tell(o *descriptor, killed bool) {
 
 // publish is a rename over the target.
 func (v *supervisor) publish(content, base []byte) {
-	x, err := v.s.Publish(Writer{PID: 1, Command: "program"}, content, Bases{Versions: [][]byte{base}})
+	x, err := v.s.publish(Writer{PID: 1, Command: "program"}, content, Bases{Versions: [][]byte{base}})
 	check(err)
 	v.took(x, content, base)
 }

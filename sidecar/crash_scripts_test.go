@@ -413,7 +413,7 @@ func (w *world) session() *Session {
 // publish is a program under it that replaces the target by what it read and changes of its own.
 func (w *world) publish(s *Session, changes ...int) {
 	base := must(readFile(must(w.mem.OpenDir(home)), w.script.target))
-	_, err := s.Publish(Writer{PID: 1, Command: "program"}, w.edit(base, changes...), Bases{Versions: [][]byte{base}})
+	_, err := s.publish(Writer{PID: 1, Command: "program"}, w.edit(base, changes...), Bases{Versions: [][]byte{base}})
 	check(err)
 	for _, i := range changes {
 		w.copied |= 1 << i

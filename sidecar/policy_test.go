@@ -157,7 +157,7 @@ func TestMovesEndWithTheVersionTheyBelongTo(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close(false)
 	write := func(pid int, base, ours string) {
-		_, err := s.Publish(Writer{PID: pid}, []byte(ours), Bases{Versions: [][]byte{[]byte(base)}})
+		_, err := s.publish(Writer{PID: pid}, []byte(ours), Bases{Versions: [][]byte{[]byte(base)}})
 		require.NoError(t, err)
 		_, err = s.Fold(context.Background(), Closed{})
 		require.NoError(t, err)

@@ -32,7 +32,7 @@ func TestStatusShowsSessions(t *testing.T) {
 	want := Owner{ID: s.id, Host: host, PID: os.Getpid(), Command: "python3 runner.py", Since: all[0].Since, Live: true, Session: true}
 	require.Equal(t, want, all[0])
 
-	_, err = s.Publish(Writer{PID: 7}, []byte(`{"n":1}`), Bases{Versions: [][]byte{[]byte("{}")}})
+	_, err = s.publish(Writer{PID: 7}, []byte(`{"n":1}`), Bases{Versions: [][]byte{[]byte("{}")}})
 	require.NoError(t, err)
 	require.NoError(t, s.owner.Close()) // as a kill does
 	want.Live, want.Pending = false, 1

@@ -155,15 +155,28 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 	return f, nil
 }
 
-// Publish takes content as a complete new version that a program wrote elsewhere.
-func (s *Session) Publish(w Writer, content []byte, bases Bases) (*Scratch, error) {
+// Stage writes content as a complete new version that a program wrote elsewhere. No fold takes it before Publish: the returned file,
+// to read it by, has to be opened until then, because what is published may be folded, by anybody, and gone.
+func (s *Session) Stage(w Writer, content []byte, bases Bases) (*Scratch, *os.File, error) {
 	x, err := s.stage(newID(), w, content, bases, 0, false)
-	if err == nil {
-		if err = s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix); err != nil {
-			x.Discard()
-		}
+	if err != nil {
+		return nil, nil, s.g.fail("publish", err, "")
 	}
-	return x, s.g.fail("publish", err, "")
+	f, err := s.dir.OpenFile(x.n+unbornSuffix, os.O_RDONLY, 0)
+	if err != nil {
+		x.Discard()
+		return nil, nil, s.g.fail("publish", err, "")
+	}
+	return x, vfs.OSFile(f), nil
+}
+
+// Publish has the next fold take what was staged.
+func (x *Scratch) Publish() error {
+	err := x.s.dir.Rename(x.n+unbornSuffix, x.n+scratchSuffix)
+	if err != nil {
+		x.Discard()
+	}
+	return x.s.g.fail("publish", err, "")
 }
 
 // stage writes all of a version but its name, by which a fold knows it. additions: its writer is not done, so that nothing is

@@ -28,7 +28,7 @@ func TestASessionIsBornBesideASweep(t *testing.T) {
 							continue
 						}
 						if err == nil {
-							_, err = s.Publish(Writer{PID: 7}, []byte(`{"written": 1}`), Bases{Versions: [][]byte{[]byte("{}")}})
+							_, err = s.publish(Writer{PID: 7}, []byte(`{"written": 1}`), Bases{Versions: [][]byte{[]byte("{}")}})
 						}
 						return err
 					}
@@ -52,7 +52,7 @@ func TestASessionIsBornBesideACleaningThatIsKilled(t *testing.T) {
 		if err := s.make(); err != nil {
 			return err
 		}
-		_, err := s.Publish(Writer{PID: 7}, []byte(`{"written": 1}`), Bases{Versions: [][]byte{[]byte("{}")}})
+		_, err := s.publish(Writer{PID: 7}, []byte(`{"written": 1}`), Bases{Versions: [][]byte{[]byte("{}")}})
 		return err
 	}
 	stride := 1

@@ -117,15 +117,16 @@ func (t *target) publish(c *caller, content []byte, isNew bool, mode uint32) err
 	if err != nil {
 		return err
 	}
-	w.scratch, err = t.session.Publish(w.who(), content, bases)
+	w.scratch, w.file, err = t.session.Stage(w.who(), content, bases)
 	if err != nil {
 		return t.refuse(err)
 	}
-	if w.file, err = w.scratch.Open(); err != nil {
-		return nil // folded already, by another
-	}
 	if isNew {
 		_ = w.file.Chmod(os.FileMode(mode & 0o777)) // which the fold takes over
+	}
+	if err := w.scratch.Publish(); err != nil {
+		t.drop(w)
+		return t.refuse(err)
 	}
 	i, diffed, err := t.madeFrom(w)
 	if err != nil {

@@ -49,7 +49,7 @@ var inPlace = []kind{
 	{name: "inherited", formats: "json lines", run: func(p *program) error { return p.each(p.bequeath(os.O_WRONLY | os.O_TRUNC)) }},
 	{name: "r+", formats: "json lines", run: func(p *program) error { return p.each(p.overwrite) }},
 	{name: "mmap", formats: "json lines", run: func(p *program) error { return p.each(p.throughMemory) }},
-	{name: "memory", formats: "json lines", run: fromMemory},
+	{name: "memory", formats: "json lines", run: fromMemory(func(p *program, text []byte) error { return os.WriteFile(p.file, text, 0o600) })},
 	{name: "threads", formats: "json lines", run: threads},
 }
 
@@ -142,17 +142,19 @@ func (p *program) throughMemory(id string) error {
 }
 
 // fromMemory reads the file once, and never looks at it again.
-func fromMemory(p *program) error {
-	text, err := p.read()
-	if err != nil {
-		return err
-	}
-	return p.each(func(id string) error {
-		if text, err = p.with(text, id); err != nil {
+func fromMemory(write func(p *program, text []byte) error) func(*program) error {
+	return func(p *program) error {
+		text, err := p.read()
+		if err != nil {
 			return err
 		}
-		return os.WriteFile(p.file, text, 0o600)
-	})
+		return p.each(func(id string) error {
+			if text, err = p.with(text, id); err != nil {
+				return err
+			}
+			return write(p, text)
+		})
+	}
 }
 
 // threads: two of them write, each what it read itself.

@@ -29,6 +29,7 @@ var (
 	procs    = flag.Int("procs", 17, "processes at work at any time")
 	programs = flag.Int("programs", 2, "programs of one kind under each exec")
 	chosen   = flag.String("doors", "", "of the programs test: the doors, separated by commas; all if empty")
+	some     = flag.Int("some", 0, "of the programs test: so many of the doors, by chance; 0: all")
 	updates  = flag.Int("updates", 12, "operations for each process")
 	kill     = flag.Bool("kill", false, "kill -9 processes at random and start others")
 	place    = flag.String("dir", "", "where the shared file is; a new temporary directory if empty")

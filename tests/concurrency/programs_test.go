@@ -23,6 +23,9 @@ import (
 	"jsonguard/merge"
 )
 
+// guessed: nobody names the file.
+var guessed bool
+
 // kind is one way in which a program that knows nothing of jsonguard writes the file it shares.
 type kind struct {
 	name    string
@@ -93,6 +96,17 @@ func TestProgramsOfEveryKindInLines(t *testing.T) {
 	runPrograms(t, "results.jsonl", "lines", strings.Repeat("{\"rate\": 1.10, \"caf\\u00e9\": \"a\\/b\"}\n", 1))
 }
 
+// What nobody names is guarded as well, and nothing is left beside it: no directory, no lock file.
+func TestProgramsOfGuessedFiles(t *testing.T) {
+	for name, content := range map[string]string{"results.json": sharedDocument(), "results.jsonl": "{}\n"} {
+		t.Run(name, func(t *testing.T) {
+			guessed = true
+			defer func() { guessed = false }()
+			runPrograms(t, name, map[bool]string{true: "lines", false: "json"}[isLines(name)], content)
+		})
+	}
+}
+
 func runPrograms(t *testing.T, name, format, content string) []byte {
 	if _, err := intercept.Probe(); err != nil {
 		t.Skip("SKIPPED:", err)
@@ -101,8 +115,14 @@ func runPrograms(t *testing.T, name, format, content string) []byte {
 		t.Skip("SKIPPED: what programs do to a mount point is not intercepted")
 	}
 	doors := all
+	if guessed {
+		doors = nil // a verb names the file
+	}
 	if *chosen == "" {
 		for _, k := range kinds {
+			if guessed && (k.removes || k.name == "filelock") {
+				continue // where nobody else has a hand on it, a removal is real at once; the lock file is the program's own
+			}
 			if strings.Contains(k.formats, format) {
 				doors = append(doors[:len(doors):len(doors)], k.name)
 			}
@@ -123,19 +143,54 @@ func runPrograms(t *testing.T, name, format, content string) []byte {
 			t.Skip("SKIPPED: none of -doors writes", format)
 		}
 	}
+	if *some > 0 {
+		doors = slices.Clone(doors)
+		rand.New(rand.NewPCG(*seed, 2)).Shuffle(len(doors), func(i, j int) { doors[i], doors[j] = doors[j], doors[i] })
+		doors = doors[:min(*some, len(doors))]
+		t.Log("doors:", doors)
+	}
 	c := newCampaign(t, name, content, max(*procs, len(doors)))
 	c.updates = max(1, *updates/4) // they take their time
 	require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(c.file), "jsonguard.json"), []byte(sharedPolicy), 0o600))
-	stop := c.stay()
+	stop := c.nothingStays
+	if !guessed {
+		stop = c.stay()
+	}
 	c.do(doors, stop)
 	raw, doc, counts := c.check()
 	c.checkPrograms(doc, counts)
 	return raw
 }
 
+// nothingStays: what supervisors leave that are killed is for the next one.
+func (c *campaign) nothingStays() {
+	t := c.t
+	if *kill {
+		cmd := c.under("sh", "-c", `exec 3<>"$1"`, "sh", c.file)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		if len(c.quarantined()) > 0 {
+			return
+		}
+	}
+	require.NoDirExists(t, c.guard())
+	require.NoFileExists(t, c.file+".lock")
+}
+
+// under is a program under a supervisor.
+func (c *campaign) under(argv ...string) *exec.Cmd {
+	args := []string{"exec", "-q", "--mode", "intercept", "--timeout", "5m"}
+	if !guessed {
+		args = append(args, "--file", c.file)
+	}
+	cmd := exec.Command(binary, append(append(args, "--"), argv...)...)
+	cmd.Dir = filepath.Dir(c.file)
+	return cmd
+}
+
 // stay keeps another party at the file, which only has it open: a removal is real at once where there is none. It ends with stop.
 func (c *campaign) stay() (stop func()) {
-	cmd := exec.Command(binary, "exec", "-q", "--timeout", "5m", "--file", c.file, "--", "sh", "-c", `exec 3<"$1"; echo open; read -r _ || :`, "sh", c.file)
+	cmd := c.under("sh", "-c", `exec 3<"$1"; echo open; read -r _ || :`, "sh", c.file)
 	in, err := cmd.StdinPipe()
 	require.NoError(c.t, err)
 	out, err := cmd.StdoutPipe()
@@ -175,12 +230,12 @@ func (c *campaign) runKind(n int, k kind) {
 		}
 		self, err := os.Executable()
 		if err == nil {
-			args := append([]string{"exec", "-q", "--mode", "intercept", "--timeout", "5m", "--file", c.file, "--"}, self, c.file, k.name)
+			argv := []string{self, c.file, k.name}
 			if len(left) > 3 {
-				args = append(args[:len(args)-3], "sh", "-c", sharedScript, "sh", self, c.file, k.name)
+				argv = []string{"sh", "-c", sharedScript, "sh", self, c.file, k.name}
 			}
 			var killed bool
-			killed, err = c.run(exec.Command(binary, append(args, left...)...), "program", c.listen)
+			killed, err = c.run(c.under(append(argv, left...)...), "program", c.listen)
 			if killed {
 				continue
 			}

@@ -35,6 +35,10 @@ var replacing = []kind{
 			return os.Rename(f.Name(), p.file)
 		})
 	}},
+	{name: "memory-rename", formats: "json lines", run: fromMemory(func(p *program, text []byte) error {
+		own := filepath.Join(filepath.Dir(p.file), p.name+".new")
+		return errors.Join(os.WriteFile(own, text, 0o600), os.Rename(own, p.file))
+	})},
 	{name: "cp", formats: "json lines", run: byCommand("cp")},
 	{name: "install", removes: true, formats: "json lines", run: byCommand("install", "-m", "600")},
 	{name: "tee", formats: "json lines", run: byCommand("sh", "-c", `tee "$2" <"$1" >/dev/null`, "sh")},
