@@ -25,6 +25,12 @@ type programLock struct {
 	once   sync.Once
 }
 
+// lockWait is a lock that a program waits for. It may end while it does: what it is given then would be nobody's to give back.
+type lockWait struct {
+	process *intercept.Process
+	over    bool
+}
+
 // lockHolder says whose a lock is: an open file description's, or a process's.
 type lockHolder struct {
 	writer  *writer
@@ -87,15 +93,21 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 	if held != nil { // from shared to exclusive, or back: the lock is given up in between, as flock(2) says
 		held.release()
 	}
+	wait := &lockWait{process: c.process}
+	x.waits = append(x.waits, wait)
 	x.unlock()
 
 	file, err := flock(c.ctx(), path, l.Exclusive, l.Wait)
-	if err != nil {
-		return err
-	}
 	x.mu.Lock()
 	defer x.unlock()
-	if w == nil {
+	x.waits = slices.DeleteFunc(x.waits, func(other *lockWait) bool { return other == wait })
+	switch {
+	case err != nil:
+		return err
+	case wait.over, w != nil && (w.closed || !slices.Contains(x.writers, w)):
+		_ = file.Close()
+		return unix.EBADF // its process was killed, or another thread has closed it: nobody would give the lock back
+	case w == nil:
 		if w, err = x.swapReader(c, d); err != nil {
 			_ = file.Close()
 			return err
@@ -103,9 +115,11 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 		if l.Kind != intercept.Record {
 			holder = lockHolder{writer: w}
 		}
-	} else if err := x.refresh(c, w); err != nil {
-		_ = file.Close()
-		return err
+	default:
+		if err := x.refresh(c, w); err != nil {
+			_ = file.Close()
+			return err
+		}
 	}
 	made := &programLock{t: x, holder: holder, file: file}
 	x.flocks = append(x.flocks, made)
@@ -124,8 +138,11 @@ func (t *target) lockOf(h lockHolder) *programLock {
 	return nil
 }
 
-// releaseLocksOf: a record lock ends with its process.
+// releaseLocksOf: a record lock ends with its process, and so does waiting.
 func (t *target) releaseLocksOf(p *intercept.Process) {
+	for _, w := range t.waits {
+		w.over = w.over || w.process == p
+	}
 	for _, l := range slices.Clone(t.flocks) {
 		if l.holder.process == p {
 			l.release()

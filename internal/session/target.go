@@ -50,6 +50,7 @@ type target struct {
 	partial   []*writer     // closed and incomplete: their program may go on
 	temps     []privateTemp // files that are to be renamed over the target
 	flocks    []*programLock
+	waits     []*lockWait
 
 	wrote, folded int                // changes, and how many of them are in the target
 	tried         int                // the change for which a lock was waited for a moment: see foldNow
