@@ -173,18 +173,20 @@ func TestANoteOfAnotherHostIsBelieved(t *testing.T) {
 	require.Contains(t, got.String(), " on elsewhere since ")
 }
 
-// Under the hold of an ancestor, which waits for its child, the child goes on.
+// Under the hold of an ancestor, which waits for its child, the child goes on, and does not let its timeout run out before.
 func TestInherit(t *testing.T) {
 	type way struct{ name, script string }
 	ways := []way{
-		{"flock(1) runs us", `flock "$2" "$1" "$0" inherit timeout=10s`},
-		{"flock(1) runs a shell that runs us", `flock "$2" sh -c '"$0" "$1" inherit timeout=10s; true' "$1" "$0"`},
-		{"a descriptor of the shell", `exec 9>"$2"; flock 9; "$1" "$0" inherit timeout=10s`},
-		{"a descriptor of a subshell", `( flock 9; "$1" "$0" inherit timeout=10s ) 9>"$2"`},
-		{"a descriptor that we did not get", `exec 9>"$2"; flock 9; sh -c '"$0" "$1" inherit timeout=10s 9>&-; true' "$1" "$0" `},
+		{"flock(1) runs us", `flock "$2" "$1" "$0" inherit timeout=40s`},
+		{"flock(1) runs a shell that runs us", `flock "$2" sh -c '"$0" "$1" inherit timeout=40s; true' "$1" "$0"`},
+		{"a descriptor of the shell", `exec 9>"$2"; flock 9; "$1" "$0" inherit timeout=40s`},
+		{"a descriptor of a subshell", `( flock 9; "$1" "$0" inherit timeout=40s ) 9>"$2"`},
+		{"a descriptor that we did not get", `exec 9>"$2"; flock 9; sh -c '"$0" "$1" inherit timeout=40s 9>&-; true' "$1" "$0" `},
 	}
+	const atOnce = 30 * time.Second // on the slowest of machines
 	for _, w := range ways {
-		t.Run(w.name, func(t *testing.T) {
+		done := t.Run(w.name, func(t *testing.T) {
+			began := time.Now()
 			path := target(t, "{}")
 			cmd := exec.Command("sh", "-c", w.script, path, os.Args[0], LockPath(path))
 			cmd.Env = append(cmd.Environ(), "LOCK_ROLE=acquire", "GORACE=atexit_sleep_ms=0")
@@ -193,7 +195,11 @@ func TestInherit(t *testing.T) {
 			var said outcome
 			require.NoError(t, json.Unmarshal(out, &said), "%s", out)
 			require.True(t, said.Inherited, said.Error)
+			require.Less(t, time.Since(began), atOnce)
 		})
+		if !done {
+			return // each of the others may wait as long
+		}
 	}
 	t.Run("python in the middle closes descriptors", func(t *testing.T) {
 		py := python(t, "fcntl")

@@ -111,6 +111,13 @@ func TestNoHistoryUnlessAsked(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, versions, 1)
 	require.True(t, versions[0].Current)
+
+	// Nor under a policy that does not ask for it.
+	a.target, a.o = underPolicy(t, `{"rules": [{"at": "/n", "merge": "sum"}]}`, "a.json", `{"n": 0}`), Options{}
+	g = a.open()
+	a.count(g, 3)
+	require.NoDirExists(t, GuardDir(a.target))
+	require.Equal(t, []string{`{"n": 3}`}, a.contents(g))
 }
 
 // What the policy file says counts, and is followed while the file is open.

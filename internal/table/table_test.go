@@ -14,6 +14,14 @@ func TestColumns(t *testing.T) {
 	for i := range 200 {
 		many = append(many, fmt.Sprintf(`{"scores": {"case-%d": %d}}`, i, i))
 	}
+	var shared []string // 72 names, of which each object has an eighth
+	for i := range 8 {
+		scores := make([]string, 9)
+		for k := range scores {
+			scores[k] = fmt.Sprintf(`"case-%d": 1`, 9*i+k)
+		}
+		shared = append(shared, `{"scores": {`+strings.Join(scores, ", ")+`}}`)
+	}
 	wide := "{"
 	for i := range maxNames + 1 {
 		wide += fmt.Sprintf(`"n%d": 1,`, i)
@@ -51,6 +59,8 @@ func TestColumns(t *testing.T) {
 		{"{\"a\": 1}\nnull", "value struct of (a int)? null", nil},
 		{"{\"a\": 1}\n[1]", "value json", []string{"value: 1 object, 1 list: kept as JSON text"}},
 		{strings.Join(many, "\n"), "scores map of int", []string{"scores: 200 names in 200 objects, of 1.0 members each: they are taken for data and kept as a map"}},
+		{strings.Join(many[:64], "\n"), "", nil},
+		{strings.Join(shared, "\n"), "", nil},
 		{wide, "value map of int", []string{"value: more than 1000 names: they are taken for data and kept as a map"}},
 		{strings.Repeat(`[`, 40) + "1" + strings.Repeat(`]`, 40), "", []string{"value" + strings.Repeat("[]", 27) + "[…: nested deeper than 32: kept as JSON text"}},
 	} {

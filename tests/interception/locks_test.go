@@ -98,6 +98,34 @@ func TestProgramsThatLockStayExact(t *testing.T) {
 	}
 }
 
+// Whoever holds the lock may replace the file. Who has written meanwhile, which waits for that lock, reads both.
+func TestAReadSeesWhatTheHolderOfTheLockWrote(t *testing.T) {
+	needs(t, "python3", "flock")
+	l := newLab(t)
+	l.write("r.json", `{"n": 0}`)
+	exists := func(name string) func() bool {
+		return func() bool { _, err := os.Stat(l.path(name)); return err == nil }
+	}
+	holder := exec.Command("flock", "r.json.lock", "sh", "-c", `: > locked; while [ -e locked ] && [ ! -e written ]; do sleep .01; done
+echo '{"n": 0, "holder": 1}' > new; mv new r.json; : > replaced; while [ -e locked ] && [ ! -e read ]; do sleep .01; done`)
+	holder.Dir = l.dir
+	held := l.start(holder)
+	require.Eventually(t, exists("locked"), 2*time.Minute, 5*time.Millisecond)
+	reader := l.start(l.guarded(results, "python3", "-c", `import json,os,time
+d=json.load(open("r.json")); d["mine"]=1
+with open("r.json","w") as f: json.dump(d,f)
+assert json.load(open("r.json"))=={"n": 0, "mine": 1}
+open("written","w").close()
+while not os.path.exists("replaced"): time.sleep(.01)
+both=json.load(open("r.json"))
+open("read","w").close()
+assert both=={"n": 0, "mine": 1, "holder": 1}, both`))
+	l.wait(held)
+	l.wait(reader)
+	require.JSONEq(t, `{"n": 0, "mine": 1, "holder": 1}`, l.read("r.json"))
+	l.clean("r.json")
+}
+
 // While somebody outside holds the lock nothing can be folded. Who writes and reads back waits for nobody, and reads what it wrote;
 // all of it is there once the lock is free.
 func TestAReadWaitsForNoLock(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package mutants proves that the tests can fail: each file of testdata breaks one guarantee in a copy of the sources,
-// and the tests named in it must go red there. A mutant whose text is not found any more fails as well, so that the
+// and each of the tests named in it must go red there. A mutant whose text is not found any more fails as well, so that the
 // list follows the code.
 //
 //	go test ./tests/mutants -mutants -timeout 60m
@@ -71,7 +71,7 @@ func chosen(t *testing.T) (mutants []mutant) {
 //
 //	breaks: the promise that is broken, in words
 //	file: lock/flock.go
-//	caught by: ./tests/concurrency -procs 17
+//	caught by: ./lock ./sidecar -run TestOne$|TestTwo$
 //	-- old --
 //	lines that are in the file once
 //	-- new --
@@ -155,6 +155,13 @@ func (m mutant) mustBeCaught(t *testing.T, root, src string) {
 	out, err = goTool(append([]string{"test", "-count=1", "-overlay", overlay}, m.caughtBy...)...)
 	require.Error(t, err, "survived: %s\n%s", m.breaks, out)
 	require.Contains(t, out, "--- FAIL", "must fail in a test:\n%s", out)
+	for _, name := range m.run() {
+		name, exact := strings.CutSuffix(strings.TrimPrefix(name, "^"), "$")
+		if !exact {
+			name += `\S*`
+		}
+		require.Regexp(t, `(?m)^--- FAIL: \S*`+name+` \(`, out, "%s is green all the same: %s\n%s", name, m.breaks, out)
+	}
 }
 
 func (m mutant) mutate(src string) string { return strings.Replace(src, m.old, m.new, 1) }
