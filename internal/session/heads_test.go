@@ -286,6 +286,22 @@ func TestThreadsOfTheirOwn(t *testing.T) {
 		file = {"a":1,"q":1}`)
 }
 
+// What a thread has written from, and what it knew before that, are no bases any more; what others of its process read is.
+func TestAWriteTakesItsBase(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("p", "", 0, 1)
+	h.Read("p", 0, 2)
+	h.Read("p", 0, 3)
+	h.Read("p", 7, 4)
+	h.Wrote("p", 0, 3, 5)
+	bases, likely := h.Bases("p", 0)
+	require.Equal(t, []int{5, 4}, bases)
+	require.Zero(t, likely)
+	h.Wrote("p", 0, 5, 6)
+	bases, _ = h.Bases("p", 0)
+	require.Equal(t, []int{6, 4}, bases)
+}
+
 func TestMemory(t *testing.T) {
 	h := NewHeads[string, int]()
 	h.Start("p", "", 0, 1)

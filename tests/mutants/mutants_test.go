@@ -154,14 +154,32 @@ func (m mutant) mustBeCaught(t *testing.T, root, src string) {
 	require.NoError(t, err, "the mutant must compile:\n%s", out)
 	out, err = goTool(append([]string{"test", "-count=1", "-overlay", overlay}, m.caughtBy...)...)
 	require.Error(t, err, "survived: %s\n%s", m.breaks, out)
-	require.Contains(t, out, "--- FAIL", "must fail in a test:\n%s", out)
+	require.Regexp(t, `(?m)^--- FAIL|^panic: test timed out`, out, "must fail in a test:\n%s", out)
 	for _, name := range m.run() {
 		name, exact := strings.CutSuffix(strings.TrimPrefix(name, "^"), "$")
 		if !exact {
 			name += `\S*`
 		}
-		require.Regexp(t, `(?m)^--- FAIL: \S*`+name+` \(`, out, "%s is green all the same: %s\n%s", name, m.breaks, out)
+		require.Regexp(t, `(?m)^(--- FAIL: |\t+)\S*`+name+` \(`, out, "%s is green all the same: %s\n%s", name, m.breaks, out)
 	}
+}
+
+// run are the alternatives of -run, without what they say of subtests.
+func (m mutant) run() []string {
+	at := slices.Index(m.caughtBy, "-run")
+	if at < 0 {
+		return nil
+	}
+	if all := m.caughtBy[at+1]; strings.Contains(all, "(") {
+		test, _, _ := strings.Cut(all, "/")
+		return []string{test}
+	}
+	var names []string
+	for name := range strings.SplitSeq(m.caughtBy[at+1], "|") {
+		test, _, _ := strings.Cut(name, "/")
+		names = append(names, test)
+	}
+	return names
 }
 
 func (m mutant) mutate(src string) string { return strings.Replace(src, m.old, m.new, 1) }
