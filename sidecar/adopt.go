@@ -143,7 +143,11 @@ func (f *fold) applyVersion(p pendingLine, l line) ([]merge.Conflict, error) {
 	if diff == nil || f.own.prepared.of != (change{p.from.name, p.Seq}) {
 		var base []byte
 		var err error
-		if l.Base != "" {
+		switch l.Base {
+		case "":
+		case baseUnknown:
+			base = f.doc.Bytes()
+		default:
 			if base, err = f.s.readVersion(p.from.name, l.Base); err != nil {
 				return nil, err
 			}

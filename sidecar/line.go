@@ -16,7 +16,7 @@ type line struct {
 	New        bool     `json:"new,omitempty"`       // made against a missing target: the only kind that may create it
 	Ops        []opText `json:"ops,omitempty"`       // each the text of a merge.Op: a string, because NaN is no JSON
 	Ours       string   `json:"ours,omitempty"`      // views/<id>/<ours>: a complete new version
-	Base       string   `json:"base,omitempty"`      // views/<id>/<base>: what it was made from; "" missing
+	Base       string   `json:"base,omitempty"`      // views/<id>/<base>: what it was made from; "" missing, or baseUnknown
 	Additions  bool     `json:"additions,omitempty"` // ours may be the beginning of a version: it deletes nothing
 
 	decoded   []merge.Op // of Ops

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"strings"
@@ -80,17 +81,16 @@ func (g *Guard) salvageOne(s *store, id string) (Salvaged, error) {
 	if err != nil { // nothing of it is complete: it stays, for a person to look at, and holds up no other
 		return Salvaged{File: name, Cut: len(content)}, nil
 	}
-	base, err := readFile(s.quarantine, id+tornBaseSuffix)
+	// Who was killed when it had put it here, and before it was gone from views/, put it here once more.
+	before, err := readFile(s.quarantine, name+salvagedSuffix)
+	again := err == nil
 	if err != nil && !isMissing(err) {
 		return Salvaged{}, err
 	}
-	sidecar := "salvage." + id
-	if _, err := s.pending.Stat(sidecar); isMissing(err) {
-		if err := s.plantVersion(sidecar, base, complete, g.options.Command); err != nil {
+	if !again || !bytes.Equal(before, content) {
+		if err := g.plantSalvaged(s, id, complete, again); err != nil {
 			return Salvaged{}, err
 		}
-	} else if err != nil {
-		return Salvaged{}, err
 	}
 	if err := s.quarantine.Rename(name, name+salvagedSuffix); err != nil {
 		return Salvaged{}, err
@@ -98,8 +98,40 @@ func (g *Guard) salvageOne(s *store, id string) (Salvaged, error) {
 	return Salvaged{File: name + salvagedSuffix, Kept: len(content) - int(cut), Cut: int(cut)}, s.quarantine.Sync()
 }
 
+// plantSalvaged makes the sidecar of what is complete. again: some of that was salvaged before.
+func (g *Guard) plantSalvaged(s *store, id string, complete []byte, again bool) error {
+	base, err := readFile(s.quarantine, id+tornBaseSuffix)
+	if err != nil && !isMissing(err) {
+		return err
+	}
+	_, err = s.quarantine.Stat(id + tornUnknownSuffix)
+	if err != nil && !isMissing(err) {
+		return err
+	}
+	known := isMissing(err) && !again
+	sidecar := salvagePrefix + id
+	if _, err := s.pending.Stat(sidecar); !isMissing(err) {
+		return err // it is there
+	}
+	return s.plantVersion(sidecar, base, complete, known, g.options.Command)
+}
+
+// finishSalvage comes before the sidecar of what was salvaged is removed: a document that would still be torn then, or again after a
+// power cut, would be salvaged again.
+func (s *store) finishSalvage(sidecar string) error {
+	id, ok := strings.CutPrefix(sidecar, salvagePrefix)
+	if !ok {
+		return nil
+	}
+	name := id + tornSuffixName
+	if err := ignoreMissing(s.quarantine.Rename(name, name+salvagedSuffix)); err != nil {
+		return err
+	}
+	return s.quarantine.Sync()
+}
+
 // plantVersion writes a sidecar with one change, base → ours, additions only, under a name that is given.
-func (s *store) plantVersion(id string, base, ours []byte, command string) error {
+func (s *store) plantVersion(id string, base, ours []byte, known bool, command string) error {
 	if err := vfs.RemoveAll(s.views, id); err != nil { // a try that was killed
 		return err
 	}
@@ -112,7 +144,14 @@ func (s *store) plantVersion(id string, base, ours []byte, command string) error
 	}
 	defer view.Close()
 	l := line{Monotonic: monotonic(), Additions: true, New: true}
-	if base != nil {
+	switch {
+	case !known:
+		last, err := s.newestCommit()
+		if err != nil {
+			return err
+		}
+		l.Base, l.Generation = baseUnknown, last.Generation+1 // behind what others are known to have
+	case base != nil:
 		l.Base, l.New = baseName, false
 		if err := writeNew(view, baseName, base, s.perm); err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +22,7 @@ type scratchFile struct {
 	whole   wholeText // zero: it was not looked at in parts
 	dir     vfs.Dir   // open during the fold
 	n       string
+	unknown bool // from what it was made
 }
 
 // read has its content in memory. errDiscarded: it is not there any more.
@@ -59,6 +59,7 @@ func (f *fold) collectScratches() error {
 	if err != nil {
 		return err
 	}
+	f.lastParts = lastPartsIn(f.marks)
 	for _, id := range names {
 		if !strings.HasPrefix(id, sessionPrefix) {
 			continue
@@ -111,6 +112,7 @@ func (f *fold) collectSession(sd *sessionDir) error {
 			continue
 		}
 		sidecar := sd.id + "." + n
+		f.keepLastPart(sidecar)
 		if mark := f.marks[sidecar]; mark > 0 {
 			f.after[sidecar] = mark // until it is gone
 			sd.spent = append(sd.spent, n)
@@ -169,8 +171,8 @@ func (f *fold) collectScratch(sd *sessionDir, n string, names []string) error {
 		if x.content, err = readFrom(file, 0); err != nil {
 			return err
 		}
-		x.content = bytes.Trim(x.content, "\x00")
-		return f.keepTornScratch(sd, x)
+		x.content, x.unknown = bytes.Trim(x.content, "\x00"), true
+		return f.keepTornScratch(sd, x, names)
 	}
 	if err != nil {
 		return err
@@ -193,7 +195,7 @@ func (f *fold) collectScratch(sd *sessionDir, n string, names []string) error {
 	case sd.live && (torn || rewrite):
 		return nil // its supervisor knows whether there is more to come
 	case torn:
-		return f.keepTornScratch(sd, x)
+		return f.keepTornScratch(sd, x, names)
 	}
 	l.Additions = l.Additions || rewrite
 	sc.makeUp(l)
@@ -269,7 +271,8 @@ func monotonicOf(written time.Time) int64 {
 // known before a part was taken out, which is in the target by now or about to be. Lines behind a hole are whole or not there.
 func (f *fold) survived(sidecar string, x *scratchFile, names []string) (bool, error) {
 	if x.about.Skip > 0 {
-		return !f.isStale(sidecar, x, names), nil
+		last, err := f.lastPart(sidecar, x.n, names)
+		return last <= x.about.Parts, err
 	}
 	for _, name := range x.about.Bases {
 		if name == "" {
@@ -283,25 +286,6 @@ func (f *fold) survived(sidecar string, x *scratchFile, names []string) (bool, e
 		return x.whole.hash == x.about.Hash, nil
 	}
 	return contentHash(x.content) == x.about.Hash, nil
-}
-
-// isStale: more parts were taken out than are known of. A part keeps its watermark until the directory was synced after it was
-// removed, and with it the entry of what was known of x by then.
-func (f *fold) isStale(sidecar string, x *scratchFile, names []string) bool {
-	later := func(name, whole string) bool {
-		number, ok := strings.CutPrefix(name, whole+partInfix)
-		k, err := strconv.Atoi(number)
-		return ok && err == nil && k > x.about.Parts
-	}
-	for id := range f.marks {
-		if later(id, sidecar) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(names, func(name string) bool {
-		n, ok := strings.CutSuffix(name, scratchSuffix)
-		return ok && later(n, x.n)
-	})
 }
 
 // readBase reads what a scratch file was made from; not intact: a power cut took it, or a part of it.

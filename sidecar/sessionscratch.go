@@ -198,7 +198,7 @@ func (s *Session) stage(n string, w Writer, content []byte, bases Bases, skip in
 }
 
 // nextPart is the name of what is taken out of x next. By its number it is seen after a power cut that an older note of what is
-// known of x came back: see isStale.
+// known of x came back: see lastPart.
 func (x *Scratch) nextPart() string { return fmt.Sprintf("%s%s%d", x.n, partInfix, x.about.Parts+1) }
 
 // publishFrom publishes a part of what x holds and takes it out of what is left of x, by change. The two are one step, that
@@ -336,17 +336,7 @@ func (x *Scratch) Quarantine(content, base []byte) (string, error) {
 }
 
 func (s *Session) quarantine(id string, content, base []byte) (string, error) {
-	err := func() error {
-		if base != nil {
-			if err := s.store.keep(id+tornBaseSuffix, base); err != nil {
-				return err
-			}
-		}
-		if err := s.store.keep(id+tornSuffixName, content); err != nil {
-			return err
-		}
-		return s.store.quarantine.Sync()
-	}()
+	err := s.store.keepTornVersion(id, content, base, true)
 	return id + tornSuffixName, s.g.fail("quarantine", err, "")
 }
 

@@ -86,6 +86,9 @@ func (f *fold) sweepSidecars() error {
 				continue // its runner lives; or the next sweep tries again
 			}
 		}
+		if err := f.s.finishSalvage(sc.name); err != nil {
+			continue // the next sweep tries again
+		}
 		if f.s.pending.Remove(sc.name) == nil {
 			removed = true
 			sc.release() // a power cut may have left it a second, hidden name, which goes next

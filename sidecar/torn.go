@@ -7,15 +7,44 @@ import (
 	"jsonguard/internal/vfs"
 )
 
-// tornSuffixName ends the name of a torn document in quarantine/; its base is beside it under tornBaseSuffix.
+// A torn document is in quarantine under the name of the sidecar that it would have been:
+//
+//	<id>.torn           what there is of it
+//	<id>.torn-base      what it was made from; missing if there was none
+//	<id>.torn-unknown   that is not known: a power cut took it, or what was known of it
+//	<id>.torn.salvaged  instead of <id>.torn, once its complete records are in a sidecar of their own, salvage.<id>
 const (
-	tornSuffixName = ".torn"
-	tornBaseSuffix = ".torn-base"
-	salvagedSuffix = ".salvaged"
+	tornSuffixName    = ".torn"
+	tornBaseSuffix    = ".torn-base"
+	tornUnknownSuffix = ".torn-unknown"
+	salvagedSuffix    = ".salvaged"
+	salvagePrefix     = "salvage."
 )
 
+// baseUnknown in the place of a base is the target itself, as it is when the change comes to be folded: what is in there is not
+// added again. No file has that name.
+const baseUnknown = "."
+
+// keepTornVersion puts a torn document into quarantine, on disk, with what it was made from; nil is a missing one.
+func (s *store) keepTornVersion(id string, content, base []byte, known bool) error {
+	var err error
+	switch {
+	case !known:
+		err = s.keep(id+tornUnknownSuffix, []byte("what it was made from is not known: salvage adds what the file does not have\n"))
+	case base != nil:
+		err = s.keep(id+tornBaseSuffix, base)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.keep(id+tornSuffixName, content); err != nil {
+		return err
+	}
+	return s.quarantine.Sync()
+}
+
 // keepTornScratch puts what a dead writer left into quarantine, on disk, before it goes from views/.
-func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile) error {
+func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile, names []string) error {
 	if err := x.read(); err != nil {
 		return err
 	}
@@ -23,19 +52,15 @@ func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile) error {
 	if len(bytes.TrimSpace(x.content)) > 0 {
 		id := sd.id + "." + x.n
 		name = id + tornSuffixName
-		base, missing, err := f.likelyBase(x)
+		base, known, err := f.likelyBase(x)
 		if err != nil {
 			return err
 		}
-		if !missing {
-			if err := f.s.keep(id+tornBaseSuffix, base); err != nil {
-				return err
-			}
-		}
-		if err := f.s.keep(name, x.content); err != nil {
+		last, err := f.lastPart(id, x.n, names)
+		if err != nil {
 			return err
 		}
-		if err := f.s.quarantine.Sync(); err != nil {
+		if err := f.s.keepTornVersion(id, x.content, base, known && !x.unknown && last == x.about.Parts); err != nil {
 			return err
 		}
 		f.torn = append(f.torn, name)
@@ -46,13 +71,15 @@ func (f *fold) keepTornScratch(sd *sessionDir, x *scratchFile) error {
 	return sd.dir.Sync()
 }
 
-// likelyBase: by the content of a torn version nothing can be chosen.
-func (f *fold) likelyBase(x *scratchFile) (base []byte, missing bool, err error) {
+// likelyBase: by the content of a torn version nothing can be chosen. Not known: a power cut took it.
+func (f *fold) likelyBase(x *scratchFile) (base []byte, known bool, err error) {
 	if len(x.about.Bases) <= x.about.Likely || x.about.Bases[x.about.Likely] == "" {
 		return nil, true, nil
 	}
-	base, intact, err := readBase(x.dir, x.about.Bases[x.about.Likely])
-	return base, !intact, err
+	if base, known, err = readBase(x.dir, x.about.Bases[x.about.Likely]); !known {
+		base = nil
+	}
+	return base, known, err
 }
 
 // keepTorn puts an incomplete copy and its base into quarantine, on disk, and removes the copy: that is what
@@ -64,19 +91,13 @@ func (s *store) keepTorn(view vfs.Dir, id, target, base string) (name string, er
 	}
 	if len(content) > 0 {
 		name = id + tornSuffixName
+		var before []byte
 		if base != "" {
-			before, err := readFile(view, base)
-			if err != nil {
-				return "", err
-			}
-			if err := s.keep(id+tornBaseSuffix, before); err != nil {
+			if before, err = readFile(view, base); err != nil {
 				return "", err
 			}
 		}
-		if err := s.keep(name, content); err != nil {
-			return "", err
-		}
-		if err := s.quarantine.Sync(); err != nil {
+		if err := s.keepTornVersion(id, content, before, true); err != nil {
 			return "", err
 		}
 	}
