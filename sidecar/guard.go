@@ -140,9 +140,12 @@ func Open(target string, o Options) (*Guard, error) {
 	if o.LockInside {
 		g.lockNames = nil
 	}
+	// Held asks the kernel for all locks there are, and everybody who locks a file waits for that: where the lock is free, nobody asks.
 	g.seams.lockTarget = func(ctx context.Context, name string, wait time.Duration) (targetLock, error) {
-		if o.Held != nil && o.Held(lock.LockPath(name)) {
-			return heldByTree{}, nil
+		if o.Held != nil {
+			if l, err := g.seams.tryTarget(name); !errors.Is(err, lock.ErrTimeout) {
+				return l, err
+			}
 		}
 		l, err := lock.Acquire(ctx, name, lock.Timeout(wait), lock.Inherit())
 		if err != nil {
@@ -151,17 +154,16 @@ func Open(target string, o Options) (*Guard, error) {
 		return l, nil
 	}
 	g.seams.tryTarget = func(name string) (targetLock, error) {
-		if o.Held != nil && o.Held(lock.LockPath(name)) {
+		l, ok, err := lock.Try(name)
+		switch {
+		case err != nil:
+			return nil, err
+		case ok:
+			return l, nil
+		case o.Held != nil && o.Held(lock.LockPath(name)):
 			return heldByTree{}, nil
 		}
-		l, ok, err := lock.Try(name)
-		if err == nil && !ok {
-			err = lock.ErrTimeout
-		}
-		if err != nil {
-			return nil, err
-		}
-		return l, nil
+		return nil, lock.ErrTimeout
 	}
 	g.seams.makeGuardDir = func() error {
 		_, err := lock.MakeGuardDir(resolved)

@@ -337,6 +337,20 @@ func TestFoldUnderTheTreesHold(t *testing.T) {
 	require.JSONEq(t, `{"a":1}`, s.content())
 }
 
+// To find out who holds a lock, the kernel stops whoever locks a file, of the whole machine, for a while. Where the lock is free nobody
+// has to be asked.
+func TestAFreeLockIsNotAskedAbout(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{}`)
+	asked := 0
+	a := s.session(Options{Held: func(string) bool { asked++; return false }})
+	s.write(a, `{"a":1}`, `{}`)
+	s.fold(a)
+	_, err := a.foldWaiting(context.Background()) // as who waits for a program's lock, and got there when it was given back
+	require.NoError(t, err)
+	require.JSONEq(t, `{"a":1}`, s.content())
+	require.Zero(t, asked)
+}
+
 // What one writer closed before another opened is folded before it, though both are pending.
 func TestOrderOfPendingScratchFiles(t *testing.T) {
 	s := newSessionTest(t, "a.json", `{"n":0}`)

@@ -246,8 +246,15 @@ func (n *notification) alive() bool { return n.s.listener.valid(n.call.id) }
 
 func (n *notification) credentials() (Credentials, error) { return n.task.credentials, nil }
 
-// lookAgain is how often a waiting call's caller is looked at.
-const lookAgain = 5 * time.Millisecond
+// firstLook and lastPause bound how often a waiting call's caller is looked at: less and less often, because each look wakes the
+// supervisor, and sixteen callers in a queue would have it do nothing else.
+const (
+	firstLook = 5 * time.Millisecond
+	lastPause = 100 * time.Millisecond
+)
+
+// looked is for a test that counts the looks.
+var looked func()
 
 func (n *notification) context() context.Context {
 	n.mu.Lock()
@@ -260,11 +267,14 @@ func (n *notification) context() context.Context {
 }
 
 func (n *notification) watch(ctx context.Context, cancel context.CancelCauseFunc) {
-	for {
+	for pause := firstLook; ; pause = min(2*pause, lastPause) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(lookAgain):
+		case <-time.After(pause):
+		}
+		if looked != nil {
+			looked()
 		}
 		if !n.alive() {
 			cancel(context.Canceled)

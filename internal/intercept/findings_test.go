@@ -313,6 +313,29 @@ int main(int argc, char **argv) {
 	}
 }
 
+// Who waits for a lock is looked at less and less often. Each look wakes the supervisor: of twelve in a queue that was one processor,
+// for nothing.
+func TestWhoWaitsIsLookedAtRarely(t *testing.T) {
+	needs(t, "flock")
+	const wait = 2 * time.Second
+	h := newScratchHandler(t)
+	require.NoError(t, os.WriteFile(h.target(), []byte("12345"), 0o666))
+	var looks atomic.Int32
+	looked = func() { looks.Add(1) }
+	t.Cleanup(func() { looked = nil })
+	h.open = func(c *Call, p *Place, how OpenHow) (*os.File, error) { return os.OpenFile(h.target(), os.O_RDWR, 0) }
+	h.lock = func(c *Call, _ Descriptor, _ LockRequest) error {
+		select {
+		case <-c.Context().Done():
+		case <-time.After(wait):
+		}
+		return nil
+	}
+	run(t, h, "flock", h.target(), "true")
+	require.NotZero(t, looks.Load())
+	require.Less(t, looks.Load(), int32(wait/lastPause)+10) // the first few come sooner
+}
+
 // Finding 10: other names of the file, and ways around names.
 func TestFinding10OtherNames(t *testing.T) {
 	needs(t, "python3")

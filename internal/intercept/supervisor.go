@@ -136,8 +136,8 @@ type Call struct {
 }
 
 // Context ends when the caller is killed, with the cause context.Canceled, and when a signal is waiting that a system
-// call would be interrupted by, with the cause Interrupted. It is for waiting: it costs a look at the process every few
-// milliseconds.
+// call would be interrupted by, with the cause Interrupted. It is for waiting: it costs a look at the process now and then, and
+// ends up to a tenth of a second late.
 func (c *Call) Context() context.Context { return c.n.context() }
 
 // Credentials of the calling thread.
