@@ -157,7 +157,7 @@ func (t *target) submit(w *writer) {
 		return
 	}
 	content, err := readAll(w.file)
-	if err != nil || w.initial != nil && string(content) == string(w.initial) {
+	if err != nil || w.untouched(content) {
 		return
 	}
 	t.submitContent(w, content, false)
@@ -181,7 +181,7 @@ func (t *target) submitContent(w *writer, content []byte, additions bool) {
 	v := t.submitted(w, base)
 	if !additions {
 		t.heads.Wrote(w.process, w.tid, w.bases[i], v)
-		w.initial = base
+		w.initial, w.taken = base, 0
 	}
 	t.gone, t.goneAt, t.emptied = false, nil, nil
 	w.bases, w.likely = []*version{v}, 0

@@ -220,7 +220,7 @@ func (t *target) refresh(c *caller, w *writer) error {
 	if err != nil {
 		return err
 	}
-	if string(content) != string(w.initial) {
+	if !w.untouched(content) {
 		return nil
 	}
 	v, err := t.now()

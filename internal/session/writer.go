@@ -119,7 +119,7 @@ func (t *target) settleWriter(w *writer) {
 		case w.skip > 0:
 			t.settleLines(w, content[min(w.skip, int64(len(content))):])
 			return
-		case string(content) == string(w.initial):
+		case w.untouched(content):
 			w.scratch.Discard() // only read
 			t.drop(w)
 			return
@@ -150,6 +150,11 @@ func (t *target) settleWriter(w *writer) {
 	}
 	t.knows(w, w.bases[i], diffed)
 	t.written(w)
+}
+
+// untouched: it holds what it was opened with, and nothing else of it was taken meanwhile, which its program took back then.
+func (w *writer) untouched(content []byte) bool {
+	return w.initial != nil && w.taken == 0 && string(content) == string(w.initial)
 }
 
 // madeFrom is which of its bases a closed scratch file was made from. Where there is one only, that needs no diff yet, and

@@ -85,3 +85,17 @@ while True: os.write(f,b"x"); time.sleep(.001)`))
 	}, 2*time.Minute, 20*time.Millisecond)
 	require.Equal(t, "{\"id\":\"old\"}\n{\"id\":\"s0\"}\n{\"id\":\"s1\"}\n", l.read("log.jsonl"))
 }
+
+// What a program had in the file for a while, and took back through the same descriptor, is not in it, also where it rested meanwhile.
+func TestWhatIsTakenBackIsGone(t *testing.T) {
+	needs(t, "python3")
+	for _, rest := range []string{"0", "0.3"} {
+		l := newLab(t)
+		l.write("r.json", `{"a": 1}`)
+		l.together(l.guarded(results, "python3", "-c", `import sys,time
+f=open("r.json","r+"); before=f.read()
+for text in ['{"a": 1, "passing": [1, 2, 3]}', before]:
+    f.seek(0); f.write(text); f.truncate(); f.flush(); time.sleep(`+rest+`)`))
+		require.Equal(t, `{"a": 1}`, l.read("r.json"), "it rests for %s s", rest)
+	}
+}

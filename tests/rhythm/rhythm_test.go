@@ -49,7 +49,7 @@ var (
 	givenWhat = flag.String("campaign", "", "of -plan: the arguments of the tests of tests/concurrency, as a red run prints them")
 	only      = flag.String("points", "", "points in whose name this is")
 	built     = flag.String("built", "", "a directory in which the instrumented executables are kept, and found by the next run")
-	patience  = flag.Duration("patience", 3*time.Minute, "after which a plan hangs")
+	patience  = flag.Duration("patience", 8*time.Minute, "after which a plan hangs")
 )
 
 func TestRhythms(t *testing.T) {
