@@ -284,6 +284,7 @@ func TestOnDisk(t *testing.T) {
 
 // A generation stays for a while after another took its place, and has another name while it is being removed.
 func TestOldGenerationsStayForAWhile(t *testing.T) {
+	require.Equal(t, time.Minute, grace, "docs/PARQUET.md promises it")
 	path := t.TempDir()
 	numbers := func() (list []string) {
 		entries, err := os.ReadDir(path)
