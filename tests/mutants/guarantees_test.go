@@ -13,7 +13,6 @@ import (
 
 // unbroken are the tests of docs/GUARANTEES.md that no mutant is named for, each with the reason: the list is to become shorter.
 var unbroken = map[string]string{
-	"cmd/jsonguard TestExecInEveryMode":                      "not broken yet",
 	"cmd/jsonguard TestOddDocumentsKeepTheirBytes":           "not broken yet",
 	"sidecar TestBoardCutShort":                              "a board that says one for ever has it wait for minutes",
 	"tests/concurrency TestAFolderLeavesTurnsToThoseWhoPoll": "it counts turns: what is unfair by a little may pass",
