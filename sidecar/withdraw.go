@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"jsonguard/lock"
@@ -48,6 +49,17 @@ func (g *Guard) withdraw(ctx context.Context, base []byte, remove bool, until ti
 // Overwrite replaces the target by content, whatever is in it: for what is no JSON, and not to be merged.
 func (g *Guard) Overwrite(ctx context.Context, content []byte) error {
 	return g.replaceWhole(ctx, g.deadline(), func(f *fold) error { return f.replaceBy(content) })
+}
+
+// Append puts tail behind what is in the target, whatever both are: for what is no JSON Lines, and not to be merged.
+func (g *Guard) Append(ctx context.Context, tail []byte) error {
+	return g.replaceWhole(ctx, g.deadline(), func(f *fold) error {
+		content, err := f.target.read()
+		if err != nil {
+			return err
+		}
+		return f.replaceBy(slices.Concat(content, tail))
+	})
 }
 
 // replaceWhole runs step under the locks, after everything that is pending was folded.

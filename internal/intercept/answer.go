@@ -3,6 +3,7 @@
 package intercept
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -69,6 +70,9 @@ func (n *notification) decide() (int, error) {
 	if m.descriptor() {
 		return 0, n.decideDescriptor(m)
 	}
+	if n.malformed(m) {
+		return 0, Continue
+	}
 	if n.begins {
 		if err := n.catchUp(true); err != nil {
 			return 0, err
@@ -87,6 +91,8 @@ func (n *notification) decide() (int, error) {
 	for _, p := range places {
 		if p.Object == nil && (m.op == opRemove || m.op == opRmdir) {
 			interest = true
+		} else if p.Object == nil && strings.HasSuffix(p.Given, "/") {
+			continue // only a directory can be made there
 		}
 		if n.s.interested(p) {
 			interest = true
@@ -182,6 +188,10 @@ func (n *notification) ask(c *Call, m meaning, places []*Place, text string) (in
 			if how, _, err = n.openHow2(); err != nil {
 				return 0, Continue
 			}
+		}
+		// What an open does must not have been done when there is no number for it.
+		if full, err := n.task.isFull(); err != nil || full {
+			return 0, cmp.Or[error](err, unix.EMFILE)
 		}
 		f, err := h.Open(c, places[0], how)
 		if err != nil {

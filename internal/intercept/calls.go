@@ -121,6 +121,46 @@ func numberMeans(nr int32) meaning {
 	return legacyMeaning(nr)
 }
 
+// malformed says that the kernel refuses a call for what is in it, before it looks at a path, and is the one to say so.
+func (n *notification) malformed(m meaning) bool {
+	d, flags := &n.call.data, uint64(0)
+	if m.arg != none {
+		flags = uint64(uint32(d.args[m.arg]))
+	}
+	switch m.op {
+	case opRename:
+		const all, exclusive = unix.RENAME_NOREPLACE | unix.RENAME_EXCHANGE | unix.RENAME_WHITEOUT, unix.RENAME_NOREPLACE | unix.RENAME_WHITEOUT
+		return m.arg != none && (flags&^all != 0 || flags&unix.RENAME_EXCHANGE != 0 && flags&exclusive != 0)
+	case opRemove:
+		return m.arg != none && flags&^unix.AT_REMOVEDIR != 0
+	case opLink:
+		return m.arg != none && flags&^(unix.AT_SYMLINK_FOLLOW|unix.AT_EMPTY_PATH) != 0
+	case opTruncate:
+		return int64(d.args[m.arg]) < 0
+	case opOpen2:
+		how, resolve, err := n.openHow2()
+		return err == nil && !wellFormed(how, resolve)
+	}
+	return false
+}
+
+// wellFormed is what openat2(2) checks, unlike open(2).
+func wellFormed(how OpenHow, resolve uint64) bool {
+	const (
+		flags = unix.O_ACCMODE | unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC | unix.O_APPEND | unix.O_NONBLOCK | unix.O_SYNC | unix.O_ASYNC |
+			unix.O_DIRECT | 0o100000 | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_NOATIME | unix.O_CLOEXEC | unix.O_PATH | unix.O_TMPFILE // and O_LARGEFILE
+		cached  = 0x20 // RESOLVE_CACHED
+		ways    = unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT | cached
+		both    = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT
+		creates = unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY
+	)
+	switch {
+	case how.Flags&^flags != 0, resolve&^ways != 0, resolve&both == both, how.Flags&creates == 0 && how.Mode != 0, how.Mode&^0o7777 != 0:
+		return false
+	}
+	return resolve&cached == 0 || how.Flags&(creates|unix.O_TRUNC) == 0
+}
+
 // onlyReads says that a call neither changes a file nor makes one.
 func (m meaning) onlyReads(d *seccompData) bool {
 	const changes = unix.O_ACCMODE | unix.O_CREAT | unix.O_TRUNC

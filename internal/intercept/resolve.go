@@ -51,6 +51,10 @@ func (t *task) resolve(root, start int, path string, follow bool) (*Place, error
 		return nil, err
 	}
 	p.Given = path
+	if p.Object != nil && strings.HasSuffix(path, "/") && p.Mode&unix.S_IFMT != unix.S_IFDIR {
+		p.close()
+		return nil, unix.ENOTDIR
+	}
 	return p, nil
 }
 

@@ -17,6 +17,7 @@ type task struct {
 	state       byte
 	inner       int // the process's id in its own pid namespace
 	innerTID    int
+	slots       int // for descriptors: as many as it had open at once, or more
 	credentials Credentials
 	pending     uint64 // signals: for the thread or its process
 	blocked     uint64
@@ -83,6 +84,8 @@ func readTask(tid int) (*task, error) {
 			t.inner, _ = strconv.Atoi(last)
 		case "NSpid":
 			t.innerTID, _ = strconv.Atoi(last)
+		case "FDSize":
+			t.slots, _ = strconv.Atoi(last)
 		case "Uid": // real, effective, saved, filesystem
 			t.credentials.UID, _ = strconv.Atoi(last)
 		case "Gid":
@@ -151,6 +154,28 @@ func userNamespace(tid int) (ID, error) {
 	var st unix.Stat_t
 	err := unix.Stat(procPath(tid, "ns/user"), &st)
 	return idOf(&st), err
+}
+
+// isFull says that the caller's limit lets it have no further descriptor.
+func (t *task) isFull() (bool, error) {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(t.tgid, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
+		return false, nil // we may not ask: the kernel says it when it is given one
+	}
+	if uint64(t.slots) < limit.Cur {
+		return false, nil
+	}
+	entries, err := os.ReadDir(procPath(t.tid, "fd"))
+	if err != nil {
+		return false, err
+	}
+	taken := uint64(0)
+	for _, e := range entries {
+		if fd, err := strconv.ParseUint(e.Name(), 10, 64); err == nil && fd < limit.Cur {
+			taken++
+		}
+	}
+	return taken >= limit.Cur, nil
 }
 
 // closesOnExec is the flag of a descriptor of the caller.

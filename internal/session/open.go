@@ -89,9 +89,14 @@ func openAt(c *caller, p *intercept.Place, flags int, mode uint32) (f *os.File, 
 
 // permitted asks whether the caller may write the place, or make it.
 func permitted(c *caller, p *intercept.Place, exists bool) error {
+	return permittedTo(c, p, exists, unix.W_OK)
+}
+
+// permittedTo is permitted for what it may do with the file that is there: W_OK, R_OK.
+func permittedTo(c *caller, p *intercept.Place, exists bool, what uint32) error {
 	return c.as(func() error {
 		if exists {
-			return unix.Faccessat2(int(p.Dir.Fd()), p.Name, unix.W_OK, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW)
+			return unix.Faccessat2(int(p.Dir.Fd()), p.Name, what, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW)
 		}
 		return unix.Faccessat2(int(p.Dir.Fd()), ".", unix.W_OK|unix.X_OK, unix.AT_EACCESS)
 	})

@@ -3,8 +3,11 @@
 package session
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -37,6 +40,7 @@ type target struct {
 	format  merge.Format
 	heads   *Heads[*intercept.Process, *version]
 	latest  *version // the target as it was opened last
+	valid   stamp    // of the target when it was found to be JSON; of one that was named it is not asked
 
 	pending   []*ownVersion // closed, and maybe not folded
 	published *version      // of those, what a fold published last
@@ -332,28 +336,45 @@ func (t *target) opened(f *os.File, live bool) *version {
 	return v
 }
 
-// passes says that a file which nobody named is left alone, with Continue: it is very large, or no JSON.
+// passes says that a file which nobody named is left alone, with Continue: it is very large, or no JSON, as it may have become since
+// it was guarded first.
 func (t *target) passes(c *caller, p *intercept.Place) (bool, error) {
-	if t.named || p.Object == nil || t.session != nil {
+	if t.named || p.Object == nil || t.gone || t.wrote > t.folded || len(t.writers)+len(t.partial) > 0 {
 		return false, nil
 	}
+	// By its name: what was closed before may have been put there since the place was looked up.
 	var st unix.Stat_t
-	if err := unix.Fstat(int(p.Object.Fd()), &st); err != nil || st.Size > guessLimit {
+	if err := unix.Fstatat(int(p.Dir.Fd()), p.Name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Size > guessLimit && t.session == nil {
 		return true, intercept.Continue
 	}
+	now := stampOf(&st)
+	if now == t.valid || t.published != nil && t.published.is(now) {
+		return false, nil
+	}
 	f, err := openAt(c, p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
+	switch {
+	case err != nil && t.session != nil: // it may write what it may not read
+		return false, nil
+	case err != nil:
 		return true, intercept.Continue
 	}
 	defer f.Close()
-	content, err := readAll(f)
-	if err != nil {
-		return true, intercept.Continue
+	from := int64(0)
+	if t.format == merge.Lines && now.id == t.valid.id && now.size >= t.valid.size {
+		from = t.valid.size // what was appended since it was looked at
 	}
-	if err := merge.Valid(content, t.format); err != nil {
-		return true, intercept.Continue
+	content, err := io.ReadAll(io.NewSectionReader(f, from, math.MaxInt64-from))
+	if err == nil && merge.Valid(content, t.format) == nil {
+		t.valid = now
+		return false, nil
 	}
-	return false, nil
+	if t.session != nil && len(bytes.TrimSpace(content)) == 0 {
+		return false, nil // a program has emptied it
+	}
+	if t.session != nil && t.lone() { // what anybody knew of it is of no use any more
+		t.heads, t.remade = NewHeads[*intercept.Process, *version](), true
+	}
+	return true, intercept.Continue
 }
 
 // refuse says why a file that was named cannot be guarded; one that was not is left alone.

@@ -3,9 +3,12 @@
 package session
 
 import (
+	"context"
+
 	"golang.org/x/sys/unix"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/sidecar"
 )
 
 // Truncate by name is a version that was cut.
@@ -51,8 +54,14 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 		x.empty(c.process, c.tid, v)
 		return nil
 	}
+	if size > max(int64(len(content)), guessLimit) {
+		return unix.EFBIG // it would be in memory, and is no document
+	}
 	cut := make([]byte, size)
 	copy(cut, content)
+	if !x.named && sidecar.Complete(cut, x.format) != nil {
+		return x.session.Guard().Overwrite(context.Background(), cut) // no JSON: as it is
+	}
 	x.heads.Read(c.process, c.tid, v)
 	return x.publish(c, cut, false, 0)
 }

@@ -37,7 +37,11 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 	if pass, err := t.passes(c, p); err != nil || pass {
 		return nil, err
 	}
-	if err := permitted(c, p, p.Object != nil); err != nil {
+	needs := uint32(unix.W_OK)
+	if access := flags & unix.O_ACCMODE; access != unix.O_WRONLY { // to cut a file while it is opened for reading takes both
+		needs |= unix.R_OK
+	}
+	if err := permittedTo(c, p, p.Object != nil, needs); err != nil {
 		return nil, err
 	}
 	if p.Object == nil && (!t.named || exclusive) {

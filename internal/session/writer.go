@@ -183,6 +183,9 @@ func (t *target) settleLines(w *writer, lines []byte) {
 	}
 	if ended, known := w.ending(); !known {
 		return // told with Exited
+	} else if ended == 0 && !t.named {
+		t.passOn(w, func(guard *sidecar.Guard) error { return guard.Append(context.Background(), lines) })
+		return
 	} else if ended == 0 {
 		t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
 		t.partial = append(t.partial, w)
@@ -245,15 +248,9 @@ func (t *target) incomplete(w *writer, cause error) {
 	case !known:
 		return // told with Exited
 	case !t.named && ended == 0:
-		// What was not named by anybody passes through byte for byte.
-		if err := t.session.Guard().Overwrite(context.Background(), content); err != nil {
-			t.failed(w, err)
-			return
+		if t.passOn(w, func(guard *sidecar.Guard) error { return guard.Overwrite(context.Background(), content) }) {
+			t.heads.Wrote(w.process, w.tid, w.bases[w.likely], missing) // there is no document
 		}
-		w.scratch.Discard()
-		t.drop(w)
-		t.stats.Writes++
-		t.heads.Wrote(w.process, w.tid, w.bases[w.likely], missing) // there is no document
 	case ended != 0:
 		t.quarantine(w, content)
 	case empty:
@@ -267,6 +264,23 @@ func (t *target) incomplete(w *writer, cause error) {
 		t.writers = slices.DeleteFunc(t.writers, func(x *writer) bool { return x == w })
 		t.partial = append(t.partial, w)
 	}
+}
+
+// passOn puts what a program closed into a file that nobody named as it is, which is no JSON then: byte for byte.
+func (t *target) passOn(w *writer, put func(*sidecar.Guard) error) bool {
+	pending := slices.Clone(t.pending)
+	// While we hold it, no fold takes it for a torn write of somebody who has died.
+	_ = unix.Flock(int(w.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err := put(t.session.Guard()); err != nil {
+		t.failed(w, err)
+		return false
+	}
+	w.scratch.Discard()
+	t.drop(w)
+	t.stats.Writes++
+	t.folded = t.wrote // all that was pending went before it
+	t.taken(pending, nil)
+	return true
 }
 
 // quarantine keeps what cannot be merged.

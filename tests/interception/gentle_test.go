@@ -62,6 +62,13 @@ def test_fixture(i, state, tmp_path):
 PY`, run: `PYTHONDONTWRITEBYTECODE=1 pytest-3 -q -p no:cacheprovider --junitxml=/dev/null`},
 	{name: "jq over many", needs: "jq", before: `i=0; while [ $i -lt 10 ]; do echo "{\"b\":1,\"a\":$i}" > $i.json; i=$((i+1)); done`,
 		run: `for f in *.json; do jq -S . $f > $f.tmp && mv $f.tmp $f || exit 1; done; sed -i 's/1/2/' *.json; mv 3.json three.json; cp -p 4.json 5.json; ln -s 5.json link.json; echo '{"z":1}' > link.json; rm 7.json`},
+	{name: "JSON and no JSON by turns", run: `for f in a.json c.jsonl; do
+echo '{ // x' > $f; echo '{}' > $f; cat $f; echo '{ // y' > $f; cat $f; echo '{ // z' >> $f; cat $f
+echo '{"a": 1}' > $f; echo '{"b": 1}' > $f; echo '{ //' > $f; echo '{"c": 1}' > $f; cat $f
+echo '{} 1' > $f.tmp; mv $f.tmp $f; echo '[2]' > $f; cat $f; : > $f; echo '{ /' > $f; cat $f; echo '[]' >> $f; cat $f
+echo '{"d": 1}' > $f; truncate -s 3 $f; cat $f; echo '{"e": 1}' > $f; cat $f; done > seen`},
+	{name: "lines that are no JSON", before: `echo '{}' > c.jsonl`, run: `i=0; while [ $i -lt 5 ]; do echo '{}' >> c.jsonl; echo 'Traceback:' >> c.jsonl; printf '{"a":' >> c.jsonl; cat c.jsonl; printf '1' >> c.jsonl; echo '}' >> c.jsonl; cat c.jsonl
+i=$((i+1)); done > seen; echo '{"z": 1}' > c.jsonl; echo '{"y": 1}' >> c.jsonl; echo no >> c.jsonl`},
 }
 
 func TestGentle(t *testing.T) {
