@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -153,6 +154,18 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 		return nil, err
 	}
 	return f, nil
+}
+
+// Adopt takes a file that a program has open for writing for a scratch file, which move gives the path that it gets. Its flock is
+// the caller's, and to be given up when the program has closed it: until then it is not folded.
+func (s *Session) Adopt(w Writer, bases Bases, move func(path string) error) (*Scratch, error) {
+	x, err := s.begin(newID(), w, bases, 0, false)
+	if err == nil {
+		if err = move(filepath.Join(s.path, x.n+scratchSuffix)); err != nil {
+			x.Discard()
+		}
+	}
+	return x, s.g.fail("adopt", err, "")
 }
 
 // Stage writes content as a complete new version that a program wrote elsewhere. No fold takes it before Publish: the returned file,

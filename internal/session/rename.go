@@ -3,11 +3,13 @@
 package session
 
 import (
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/merge"
 	"jsonguard/sidecar"
 )
 
@@ -72,13 +74,21 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 	if err != nil {
 		return err
 	}
-	if !t.named && sidecar.Complete(content, t.format) != nil {
-		return intercept.Continue // no JSON: as it is
-	}
-	if !t.named && to.Object == nil && !t.gone && temp == nil && t.lone() {
+	isNew := to.Object == nil && !t.gone
+	if !t.named && isNew && temp == nil && t.lone() {
 		return intercept.Continue // a new file, and nobody to merge with
 	}
-	if err := t.publish(c, content, to.Object == nil && !t.gone, from.Mode); err != nil {
+	whole := sidecar.Complete(content, t.format) == nil
+	if (!whole || t.format == merge.Lines) && writesTo(c.process.PID, idOf(from, temp)) { // of lines a part is whole, too
+		if done, err := t.renameOpen(c, from, temp, isNew); done || err != nil {
+			return err
+		}
+		return t.refuse(fmt.Errorf("process %d (%s) renames %s onto it before it has closed it: %w", c.process.PID, c.process.Command, from.Name, unix.EBUSY))
+	}
+	if !t.named && !whole {
+		return intercept.Continue // no JSON: as it is
+	}
+	if err := t.publish(c, content, isNew, from.Mode); err != nil {
 		return err
 	}
 	t.foldNow() // a rename is for others to see

@@ -44,6 +44,7 @@ type writer struct {
 	signal syscall.Signal
 	closed bool
 	lock   *programLock
+	held   *os.File // its flock says that the program has it open still: see renameOpen
 
 	before *writer // what it goes on with, until it has that itself
 }
@@ -66,6 +67,7 @@ func (t *target) settle() {
 			continue
 		}
 		w.closed = true
+		w.letGo()
 		t.settleWriter(w)
 	}
 	// JSON Lines that wait to be told how their program ended.
@@ -317,11 +319,20 @@ func (t *target) drop(w *writer) {
 		_ = w.file.Close()
 		w.file = nil
 	}
+	w.letGo()
 	if w.quiet != nil {
 		w.quiet.Stop()
 	}
 	if w.lock != nil {
 		w.lock.release()
+	}
+}
+
+// letGo gives a scratch file that was taken over to whoever folds.
+func (w *writer) letGo() {
+	if w.held != nil {
+		_ = w.held.Close()
+		w.held = nil
 	}
 }
 

@@ -46,6 +46,21 @@ for i in range(int(sys.argv[2])):
     d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
     with open("r.json.tmp","w") as f: json.dump(d,f,indent=1)
     os.replace("r.json.tmp","r.json")`},
+	"python renames before it closes": {"python3", `import json,sys,os
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    t="r.json.%d.tmp"%os.getpid()
+    with open(t,"w") as f: json.dump(d,f,indent=1); os.replace(t,"r.json")`},
+	"python renames before it writes": {"python3", `import json,sys,os
+for i in range(int(sys.argv[2])):
+    d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
+    t="."+sys.argv[1]+"%d"%i
+    f=open(t,"w"); os.rename(t,"r.json"); json.dump(d,f,indent=1); f.close()`},
+	"node renames before it writes": {"node", `const fs=require('fs'),[name,n]=process.argv.slice(-2);let i=0
+const next=()=>{if(i==n)return
+ const d=JSON.parse(fs.readFileSync('r.json')),t='.r.json-'+process.pid;d[name+i++]=i
+ const f=fs.createWriteStream(t);f.write(JSON.stringify(d,null,1));f.on('open',()=>{f.end();fs.renameSync(t,'r.json')});f.on('close',next)}
+next()`},
 	"python mkstemp": {"python3", `import json,sys,os,tempfile
 for i in range(int(sys.argv[2])):
     d=json.load(open("r.json")); d[sys.argv[1]+str(i)]=i
