@@ -16,7 +16,7 @@ func (s *Session) publish(w Writer, content []byte, bases Bases) (*Scratch, erro
 	if err == nil {
 		err = x.Publish()
 	}
-	return x, err
+	return x, s.g.fail("publish", err, "") // as those two do
 }
 
 // What is staged is nobody's but its session's; what is published may be folded before it is looked at again, and is still there to be
