@@ -2,6 +2,7 @@ package lock
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // lockOwner asks /proc/locks (proc_locks(5)) who holds the flock of path; 0 if that does not tell. Lines read
@@ -33,31 +36,44 @@ func lockOwner(path string) int {
 	if owner == 0 || startOf(owner) != "" {
 		return owner
 	}
-	if pid := whoHolds(info, func(int) bool { return true }); pid > 0 {
+	if pid, _ := whoHolds(info, func(int) bool { return true }); pid > 0 {
 		return pid
 	}
 	return owner
 }
 
-// whoHolds is a process that is meant and has a descriptor that holds the flock of a file, 0 if there is none.
-func whoHolds(file fs.FileInfo, meant func(pid int) bool) int {
+// whoHolds is a process that is meant and has a descriptor that holds the flock of a file, 0 if there is none. all is false where
+// not all of them could be looked into.
+func whoHolds(file fs.FileInfo, meant func(pid int) bool) (holder int, all bool) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	all = true
 	for _, dir := range dirs {
-		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && meant(pid) && holdsDescriptor(pid, file) {
-			return pid
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || !meant(pid) {
+			continue
 		}
+		holds, seen := holdsDescriptor(pid, file)
+		if holds {
+			return pid, true
+		}
+		all = all && seen
 	}
-	return 0
+	return 0, all
 }
 
-// HeldBy says whether one of the processes that are meant, which may have ended since, took the flock of path (proc_locks(5)).
+// HeldBy says whether one of the processes that are meant has the flock of path. The kernel's list of all locks is only asked where
+// one of them cannot be looked into: see kernelHolders.
 func HeldBy(path string, meant func(pid int) bool) bool {
 	info, err := os.Stat(path)
 	if err != nil {
 		return false
 	}
+	holder, all := whoHolds(info, meant)
+	if holder > 0 || all {
+		return holder > 0
+	}
 	for _, h := range kernelHolders(info) {
-		if meant(h.pid) && (h.sure || whoHolds(info, meant) > 0) {
+		if meant(h.pid) && h.sure {
 			return true
 		}
 	}
@@ -71,6 +87,9 @@ type kernelHolder struct {
 	sure bool
 }
 
+// kernelHolders asks for all locks there are. That is for who has waited in vain already: the kernel keeps everybody from locking any file until
+// an RCU grace period has passed (percpu_down_write in locks_start, fs/locks.c), 10 ms at best; on two busy processors some flocks took 20 s
+// beside a process that read the list in a loop.
 func kernelHolders(info fs.FileInfo) (holders []kernelHolder) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -104,33 +123,49 @@ func minor(dev uint64) uint64 { return dev&0xff | dev>>12&^uint64(0xff) }
 //	flags:	02100002
 //	lock:	1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF
 //
-// Of this process only descriptors count that it got from its parent, which are not close-on-exec: the others are its
+// seen is false where that could not be looked up. Of this process only descriptors count that it got from its parent, which are not close-on-exec: the others are its
 // own holds, for which its goroutines queue.
-func holdsDescriptor(pid int, file fs.FileInfo) bool {
+func holdsDescriptor(pid int, file fs.FileInfo) (holds, seen bool) {
 	st, ok := file.Sys().(*syscall.Stat_t)
 	if !ok {
-		return false
+		return false, false
 	}
 	inode := inodeSuffix(st)
-	infos, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
-	for _, name := range infos {
-		text, err := os.ReadFile(name)
+	dir := fmt.Sprintf("/proc/%d/fdinfo", pid)
+	names, err := namesIn(dir)
+	if err != nil {
+		return false, errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) // it has ended
+	}
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil && pid == os.Getpid() && closesOnExec(fd) {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			continue
 		}
-		own := false
 		for line := range bytes.Lines(text) {
 			fields := strings.Fields(string(line))
-			if len(fields) == 2 && fields[0] == "flags:" && pid == os.Getpid() {
-				flags, err := strconv.ParseUint(fields[1], 8, 64)
-				own = err != nil || flags&syscall.O_CLOEXEC != 0
-			}
-			if !own && len(fields) >= 7 && fields[0] == "lock:" && fields[2] == "FLOCK" && strings.HasSuffix(fields[6], inode) && isOpenAs(pid, filepath.Base(name), file) {
-				return true
+			if len(fields) >= 7 && fields[0] == "lock:" && fields[2] == "FLOCK" && strings.HasSuffix(fields[6], inode) && isOpenAs(pid, name, file) {
+				return true, true
 			}
 		}
 	}
-	return false
+	return false, true
+}
+
+func namesIn(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
+func closesOnExec(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err != nil || flags&unix.FD_CLOEXEC != 0
 }
 
 // isOpenAs: an inode number is one file only within its filesystem.
@@ -197,13 +232,21 @@ func heldByAncestor(path, target string) bool {
 	if err != nil {
 		return false
 	}
-	holders := kernelHolders(info)
-	if len(holders) == 0 {
+	var unseen []int // of another user: only the kernel's list tells of them
+	for pid := os.Getpid(); pid > 1; pid = parentOf(pid) {
+		holds, seen := holdsDescriptor(pid, info)
+		if holds {
+			return true
+		}
+		if !seen && pid != os.Getpid() {
+			unseen = append(unseen, pid)
+		}
+	}
+	if len(unseen) == 0 {
 		return false
 	}
-	for pid := os.Getpid(); pid > 1; pid = parentOf(pid) {
-		called := slices.Contains(holders, kernelHolder{pid, true}) && pid != os.Getpid()
-		if called || holdsDescriptor(pid, info) {
+	for _, h := range kernelHolders(info) {
+		if h.sure && slices.Contains(unseen, h.pid) {
 			return true
 		}
 	}
