@@ -114,7 +114,7 @@ func Acquire(ctx context.Context, target string, opts ...Option) (*Lock, error) 
 }
 
 // Try is Acquire that does not wait; ok is false where somebody else holds the lock. It does not find out who, which may
-// take longer than the lock is held: to read /proc/locks takes 10 ms while others lock files, who wait for it.
+// take longer than the lock is held: who reads /proc/locks stops all who lock files.
 func Try(target string, opts ...Option) (l *Lock, ok bool, err error) {
 	l, err = Acquire(context.Background(), target, append(opts, Timeout(0), func(o *options) { o.unnamed = true })...)
 	if errors.Is(err, ErrTimeout) {
