@@ -191,9 +191,9 @@ func (s *store) sessionOwners(marks watermarks) (owners []Owner, err error) {
 
 // unfolded counts the scratch files of a session that are not in the target.
 func unfolded(dir vfs.Dir, session string, marks watermarks) (count int, err error) {
-	names, err := dir.Names()
-	for _, name := range names {
-		if n, ok := strings.CutSuffix(name, scratchSuffix); ok && marks[session+"."+n] == 0 {
+	sidecars, err := scratchesIn(dir, session)
+	for _, sidecar := range sidecars {
+		if marks[sidecar] == 0 {
 			count++
 		}
 	}

@@ -46,11 +46,15 @@ func (g *Guard) Published() ([]byte, error) {
 func (g *Guard) somethingPending() bool {
 	s, err := g.openStore(false)
 	if err != nil {
-		return !isMissing(err) || g.cleanedUnder() // the fold says what is wrong
+		return g.pendingWithoutStore(err)
 	}
 	defer s.close()
-	names, err := s.pending.Names()
-	return err != nil || len(names) > 0 || s.anyScratch()
+	return s.anythingPending()
+}
+
+// pendingWithoutStore is somethingPending where the guard directory could not be opened, and why.
+func (g *Guard) pendingWithoutStore(err error) bool {
+	return !isMissing(err) || g.cleanedUnder() // the fold says what is wrong
 }
 
 // Update folds everything pending, runs fn on the result under the lock, and publishes what fn made of it:

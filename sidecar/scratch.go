@@ -294,28 +294,48 @@ func readBase(dir vfs.Dir, name string) (base []byte, intact bool, err error) {
 	return base, err == nil && strings.HasSuffix(name, "."+contentHash(base)), ignoreMissing(err)
 }
 
-// anyScratch looks for scratch files without a lock; they may be open, or folded already.
-func (s *store) anyScratch() bool {
+// scratches lists the scratch files of all sessions, by their sidecars. It takes no lock: they may be open, or folded already.
+func (s *store) scratches() (sidecars []string, err error) {
 	names, err := s.views.Names()
 	if err != nil {
-		return true
+		return nil, err
 	}
 	for _, id := range names {
 		if !strings.HasPrefix(id, sessionPrefix) {
 			continue
 		}
 		dir, err := s.views.OpenDir(id)
-		if err != nil {
-			if isMissing(err) {
-				continue
-			}
-			return true
+		if err == nil {
+			var found []string
+			found, err = scratchesIn(dir, id)
+			_ = dir.Close()
+			sidecars = append(sidecars, found...)
 		}
-		files, err := dir.Names()
-		_ = dir.Close()
-		if err != nil && !isMissing(err) || slices.ContainsFunc(files, func(name string) bool { return strings.HasSuffix(name, scratchSuffix) }) {
-			return true
+		if err != nil && !isMissing(err) { // else the session has ended
+			return nil, err
 		}
 	}
-	return false
+	return sidecars, nil
+}
+
+// scratchesIn lists those in the directory of one session.
+func scratchesIn(dir vfs.Dir, session string) (sidecars []string, err error) {
+	names, err := dir.Names()
+	for _, name := range names {
+		if n, ok := strings.CutSuffix(name, scratchSuffix); ok {
+			sidecars = append(sidecars, session+"."+n)
+		}
+	}
+	return sidecars, err
+}
+
+// anythingPending looks without a lock, and says yes where it cannot tell.
+func (s *store) anythingPending() bool {
+	names, err := s.pending.Names()
+	return err != nil || len(names) > 0 || s.anyScratch()
+}
+
+func (s *store) anyScratch() bool {
+	sidecars, err := s.scratches()
+	return err != nil || len(sidecars) > 0
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -332,30 +333,8 @@ func (s *Session) OnlyPending(x *Scratch) bool {
 	if err != nil || len(journals) > 0 {
 		return false
 	}
-	views, err := s.store.views.Names()
-	if err != nil {
-		return false
-	}
-	for _, id := range views {
-		if !strings.HasPrefix(id, sessionPrefix) {
-			return false // a copy, or a session that is being made
-		}
-		dir, err := s.store.views.OpenDir(id)
-		if err != nil {
-			return false
-		}
-		names, err := dir.Names()
-		_ = dir.Close()
-		if err != nil {
-			return false
-		}
-		for _, name := range names {
-			if n, ok := strings.CutSuffix(name, scratchSuffix); ok && (id != s.id || n != x.n) {
-				return false
-			}
-		}
-	}
-	return true
+	sidecars, err := s.store.scratches()
+	return err == nil && !slices.ContainsFunc(sidecars, func(sidecar string) bool { return sidecar != x.Sidecar() })
 }
 
 // Alone says whether no other process has anything pending for the target, or is about to.

@@ -180,11 +180,10 @@ func (s *Session) somethingPending() bool {
 	g := s.reader
 	st, err := g.openedStore(false)
 	if err != nil {
-		return !isMissing(err) || g.cleanedUnder()
+		return g.pendingWithoutStore(err)
 	}
 	if there, err := st.stillThere(g); err != nil || !there {
 		return g.somethingPending()
 	}
-	names, err := st.pending.Names()
-	return err != nil || len(names) > 0 || st.anyScratch()
+	return st.anythingPending()
 }
