@@ -93,9 +93,6 @@ func (f *fold) take(name string, sc *sidecarFile, err error) {
 		f.passOver(name, err)
 		return
 	}
-	if sc.known != nil {
-		f.note(name, sc.known)
-	}
 	if sc.header.View && sc.dead && !sc.keep {
 		if err := f.adopt(sc); err != nil {
 			sc.keep = true
@@ -138,7 +135,7 @@ func (f *fold) sidecarPath(name string) string {
 
 // passOver leaves a sidecar, or the rest of it, to the next fold.
 func (f *fold) passOver(name string, err error) {
-	f.g.warn("%s/%s/%s was passed over: %v", f.g.GuardDir(), pendingName, name, err)
+	f.g.warn("%s was passed over: %v", f.sidecarPath(name), err)
 	if name == f.own.kept.sidecar {
 		f.unread = err
 	}

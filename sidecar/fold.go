@@ -36,7 +36,6 @@ type fold struct {
 	sidecars   []*sidecarFile
 	sessions   []*sessionDir
 	lastParts  map[string]int // by the sidecar of a scratch file, the last of its parts that is in the target
-	seen       map[string]*readSoFar
 	held       int        // descriptors of dead processes' sidecars
 	keptOpen   int        // and of living ones', for the next fold
 	after      watermarks // what will be

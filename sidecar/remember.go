@@ -185,13 +185,6 @@ func (sc *sidecarFile) noteRead(content []byte, inode uint64) {
 	sc.known = &readSoFar{inode: inode, first: bytes.Clone(first[:firstSize]), at: header, readJournal: sc.readJournal.withoutLines()}
 }
 
-func (f *fold) note(name string, known *readSoFar) {
-	if f.seen == nil {
-		f.seen = map[string]*readSoFar{}
-	}
-	f.seen[name] = known
-}
-
 // keepOpen leaves the file of a living process open for the next fold: to open and to close it costs more than to read it.
 func (f *fold) keepOpen(sc *sidecarFile) bool {
 	if sc.dead || sc.known == nil || f.keptOpen >= descriptorLimit || !f.s.board.serving() {
@@ -206,7 +199,12 @@ func (f *fold) keepOpen(sc *sidecarFile) bool {
 func (f *fold) noteSeen() {
 	r := &f.g.remembered
 	r.closeSidecars() // of those that are kept open, none is in there any more
-	r.sidecars, f.seen = f.seen, nil
+	r.sidecars = map[string]*readSoFar{}
+	for _, sc := range f.sidecars {
+		if sc.known != nil {
+			r.sidecars[sc.name] = sc.known
+		}
+	}
 	if f.keptOpen > 0 {
 		f.g.forgetLater()
 	}
