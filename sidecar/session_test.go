@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"jsonguard/internal/vfs"
 	"jsonguard/lock"
 	"jsonguard/merge"
 )
@@ -446,9 +448,9 @@ func TestKilledWhilePublishingAPart(test *testing.T) {
 			switch step {
 			case 1:
 				x.about.Publishes = part.n
-				require.NoError(t, x.rebase([]byte(ours), x.amend))
+				require.NoError(t, x.rebase([]byte(ours), nil))
 			case 2:
-				require.NoError(t, x.rebase([]byte(ours), func(change func(*about)) error { return x.publishFrom(part, change) }))
+				require.NoError(t, x.rebase([]byte(ours), part))
 			}
 			require.NoError(t, f.Close())
 			kill(test, s)
@@ -550,4 +552,37 @@ func TestWatermarksOfScratchFilesAreForgotten(t *testing.T) {
 	last, err := a.store.newestCommit()
 	require.NoError(t, err)
 	require.Less(t, len(last.After), 20)
+}
+
+// The disk is full when what an open scratch file is to go on from is written: what was to be published is taken back, so that
+// the next try can publish it.
+func TestWhatWasNotPublishedIsTakenBack(t *testing.T) {
+	s := newSessionTest(t, "a.json", `{}`)
+	a := s.session(Options{})
+	x, f := s.create(a, `{"a":1}`, `{}`)
+	full := true
+	dir, err := vfs.NewFaults(vfs.OS, func(c vfs.Call) vfs.Fault {
+		if full && c.Op == "create" && strings.HasPrefix(filepath.Base(c.Path), x.n+baseSuffix) {
+			return vfs.Fault{Err: syscall.ENOSPC}
+		}
+		return vfs.Fault{}
+	}).OpenDir(a.path)
+	require.NoError(t, err)
+	real := a.dir
+	a.dir = dir
+	submit := func() error {
+		_, _, err := x.Submit(context.Background(), Writer{PID: 1}, []byte(`{"a":1}`), Bases{Versions: [][]byte{[]byte(`{}`)}}, false)
+		return err
+	}
+	before := s.scratches()
+	require.ErrorIs(t, submit(), syscall.ENOSPC)
+	require.Equal(t, before, s.scratches())
+	full = false
+	require.NoError(t, submit())
+	a.dir = real
+	require.NoError(t, dir.Close())
+	require.NoError(t, f.Close())
+	s.fold(a)
+	require.JSONEq(t, `{"a":1}`, s.content())
+	require.NoError(t, a.Close(false))
 }

@@ -121,15 +121,31 @@ func (s *Session) writeAbout(x *Scratch) error {
 	return err
 }
 
-// amend changes what is known of x, in one step: if that cannot be written, nothing has changed.
-func (x *Scratch) amend(change func(*about)) error {
+// amend changes what is known of x, in one step: if that cannot be written, nothing has changed. The same step publishes part,
+// which was taken out of what x holds (nil: nothing was): if we are killed behind it, the next fold gives the part its name.
+func (x *Scratch) amend(part *Scratch, change func(*about)) error {
 	before := x.about
 	change(&x.about)
-	err := x.s.writeAbout(x)
-	if err != nil {
-		x.about = before
+	if part != nil {
+		x.about.Publishes = part.n
+		x.about.Parts++
 	}
-	return err
+	if err := x.s.writeAbout(x); err != nil {
+		x.about = before
+		part.discardPart()
+		return err
+	}
+	if part == nil {
+		return nil
+	}
+	return x.s.dir.Rename(part.n+unbornSuffix, part.n+scratchSuffix)
+}
+
+// discardPart takes back what was not published; there may be none.
+func (x *Scratch) discardPart() {
+	if x != nil {
+		x.Discard()
+	}
 }
 
 func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) (vfs.File, error) {
@@ -214,21 +230,6 @@ func (s *Session) stage(n string, w Writer, content []byte, bases Bases, skip in
 // known of x came back: see lastPart.
 func (x *Scratch) nextPart() string { return fmt.Sprintf("%s%s%d", x.n, partInfix, x.about.Parts+1) }
 
-// publishFrom publishes a part of what x holds and takes it out of what is left of x, by change. The two are one step, that
-// of writing what is known of x: if we are killed behind it, the next fold gives the part its name.
-func (x *Scratch) publishFrom(part *Scratch, change func(*about)) error {
-	err := x.amend(func(a *about) {
-		a.Publishes = part.n
-		a.Parts++
-		change(a)
-	})
-	if err != nil {
-		part.Discard()
-		return err
-	}
-	return x.s.dir.Rename(part.n+unbornSuffix, part.n+scratchSuffix)
-}
-
 // Submit publishes what an open scratch file holds, and makes it, or what was added of it, the base of what its writer
 // does from now on. No fold comes in between. additions: the writer may not be done, so that nothing is deleted yet. It
 // returns which of bases the version was made from, and the new base. ErrTorn: it is not complete. ErrClosed: nothing was
@@ -257,7 +258,7 @@ func (x *Scratch) Submit(ctx context.Context, w Writer, content []byte, bases Ba
 		if err != nil {
 			return err
 		}
-		return x.rebase(base, func(change func(*about)) error { return x.publishFrom(part, change) })
+		return x.rebase(base, part)
 	})
 	return from, base, s.g.fail("submit", err, "")
 }
@@ -313,7 +314,7 @@ func (x *Scratch) publishLines(w Writer, lines []byte) error {
 	if err != nil {
 		return err
 	}
-	return x.publishFrom(part, func(a *about) {
+	return x.amend(part, func(a *about) {
 		a.Skip += int64(len(lines))
 		a.goOn(x.s)
 	})
@@ -383,7 +384,7 @@ func (x *Scratch) Finish(killed bool) error {
 	if killed {
 		x.s.forget(x.Sidecar()) // what was prepared for the other case
 	}
-	err := x.amend(func(a *about) { a.Finished, a.Additions = true, killed })
+	err := x.amend(nil, func(a *about) { a.Finished, a.Additions = true, killed })
 	if isMissing(err) {
 		return nil
 	}
@@ -401,18 +402,20 @@ func (x *Scratch) Refresh(ctx context.Context, content []byte) error {
 		if err = f.Truncate(0); err == nil {
 			_, err = f.WriteAt(content, 0)
 		}
-		return errors.Join(err, f.Close(), x.rebase(content, x.amend))
+		return errors.Join(err, f.Close(), x.rebase(content, nil))
 	})
 	return x.s.g.fail("refresh scratch file", err, "")
 }
 
-// rebase makes base what x is made from, by amend.
-func (x *Scratch) rebase(base []byte, amend func(func(*about)) error) error {
+// rebase makes base what x is made from, and publishes part in the same step: see amend.
+func (x *Scratch) rebase(base []byte, part *Scratch) error {
 	name := fmt.Sprintf("%s%s%d.%s", x.n, baseSuffix, monotonic(), contentHash(base))
 	unused := x.about.Bases
 	err := x.s.write(name, base)
-	if err == nil {
-		err = amend(func(a *about) {
+	if err != nil {
+		part.discardPart()
+	} else {
+		err = x.amend(part, func(a *about) {
 			a.Bases, a.Likely = []string{name}, 0
 			a.goOn(x.s)
 		})
