@@ -210,13 +210,10 @@ func (f *fold) wasEmptied() bool {
 	return !f.target.missing && f.last != nil && !f.last.initial() && f.last.To.Size > 0
 }
 
-// large is from how many bytes on memory counts.
-const large = 1 << 20
-
 // openBeside is open for a large target that has most in common with the base of a change, and so is not kept in memory a
 // second time.
 func (f *fold) openBeside(change *merge.Change) (done bool, err error) {
-	if change == nil || f.target.missing || f.target.loaded || f.target.info.Size < large {
+	if change == nil || f.target.missing || f.target.loaded || f.target.info.Size < Large {
 		return false, nil
 	}
 	f.doc, err = change.ReadTheirs(f.target.file, f.target.info.Size)

@@ -3,7 +3,6 @@ package sidecar
 import (
 	"errors"
 	"os"
-	"runtime"
 
 	"jsonguard/internal/vfs"
 	"jsonguard/merge"
@@ -47,39 +46,6 @@ func (f *fold) applyScratch(p *pendingLine) ([]merge.Conflict, error) {
 	return conflicts, err
 }
 
-// tight is from how many bytes on one version at a time is in memory, with what it was made from.
-const tight = 4 << 20
-
-// isTight says whether x is to be in memory while it is merged, and no longer. One that is alone is looked at again: see
-// versionIn.
-func (f *fold) isTight(x *scratchFile) bool {
-	return f.g.session != nil && f.g.format == merge.JSON && len(f.pending) > 1 && int64(len(x.content)) >= tight
-}
-
-// oneAtATime lets go of the target and of large versions whose turn comes later in this fold: they are read again then. Two of
-// them, each with what it was made from, were four times the document beside the target.
-func (f *fold) oneAtATime() {
-	if len(f.pending) < 2 || f.g.session == nil {
-		return
-	}
-	if !f.target.missing && f.target.info.Size >= tight {
-		f.target.content, f.target.loaded = nil, false // it is compared, and its hash made, through a window
-	}
-	for _, p := range f.pending[1:] {
-		if x := p.from.scratch; x != nil && f.isTight(x) {
-			x.content = nil
-			f.g.session.forget(p.from.name)
-		}
-	}
-}
-
-// makeRoom is MakeRoom for a version of the target.
-func (f *fold) makeRoom() {
-	if f.g.session != nil {
-		MakeRoom(f.target.info.Size)
-	}
-}
-
 // copyMakersMeta gives a file that is made new the mode and the owner that its maker's had.
 func (f *fold) copyMakersMeta(file vfs.File) error {
 	made, err := f.maker.dir.OpenFile(f.maker.n+scratchSuffix, os.O_RDONLY, 0)
@@ -98,13 +64,4 @@ func appendLines(block, lines []byte) []byte {
 		block = append(block, '\n')
 	}
 	return block
-}
-
-// MakeRoom for a document of size bytes has what was let go of given back first: the collector would else begin with it when it is
-// there already, and the most that was ever in use would be a document more. A heap of few large texts is looked through in a
-// millisecond.
-func MakeRoom(size int64) {
-	if size >= tight {
-		runtime.GC()
-	}
 }

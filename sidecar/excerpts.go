@@ -17,7 +17,7 @@ import (
 
 // applyExcerpts is apply where all that is pending are large versions that their programs have written.
 func (f *fold) applyExcerpts() (done bool, err error) {
-	if !f.own.empty() || f.target.missing || f.target.loaded || f.target.info.Size < large || f.g.format != merge.JSON || len(f.moved) > 0 ||
+	if !f.own.empty() || f.target.missing || f.target.loaded || f.target.info.Size < Large || f.g.format != merge.JSON || len(f.moved) > 0 ||
 		!f.g.Policy().TakesExcerpts() {
 		return false, nil
 	}
@@ -225,14 +225,14 @@ func (x *Scratch) PrepareFrom(f *os.File, bases Bases) (int, error) {
 	if i, done, err := x.choose(f, bases); done || err != nil {
 		return i, err
 	}
-	content, err := inMemory(f)
+	content, err := InMemory(f)
 	if err != nil {
 		return 0, err
 	}
 	versions := slices.Clone(bases.Versions)
 	for i, file := range bases.Files {
 		if file != nil {
-			if versions[i], err = inMemory(file); err != nil {
+			if versions[i], err = InMemory(file); err != nil {
 				return 0, err
 			}
 		}
@@ -259,7 +259,7 @@ func (x *Scratch) choose(f *os.File, bases Bases) (i int, done bool, err error) 
 		if err != nil {
 			return 0, false, err
 		}
-		if texts[i].Size = info.Size(); texts[i].Size < large {
+		if texts[i].Size = info.Size(); texts[i].Size < Large {
 			return 0, false, nil
 		}
 	}
@@ -277,22 +277,4 @@ func (x *Scratch) choose(f *os.File, bases Bases) (i int, done bool, err error) 
 	}
 	x.noteComplete(whole)
 	return Bases{Versions: short, Likely: bases.Likely}.madeFrom(found.Text(0), g), true, nil
-}
-
-func inMemory(r io.ReaderAt) ([]byte, error) {
-	size := int64(0)
-	if file, ok := r.(*os.File); ok {
-		info, err := file.Stat()
-		if err != nil {
-			return nil, err
-		}
-		size = info.Size()
-	}
-	MakeRoom(size)
-	content := make([]byte, 0, size)
-	err := eachPart(r, func(p []byte) error {
-		content = append(content, p...)
-		return nil
-	})
-	return content, err
 }

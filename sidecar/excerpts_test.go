@@ -81,7 +81,7 @@ func TestMemoryOfVersionsThatAreMerged(t *testing.T) {
 // Versions of two supervisors that are folded by their excerpts, if they can be, are folded to what they are merged to in memory.
 func TestLargeVersionsAreFoldedToWhatTheyMergeTo(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 11))
-	base := recordsOf(large + large/4)
+	base := recordsOf(Large + Large/4)
 	records := bytes.Count(base, []byte("score"))
 	edit := func(text []byte, places int) []byte {
 		for range places {

@@ -87,19 +87,25 @@ func readAllInto(buffer []byte, f vfs.File) ([]byte, vfs.Info, error) {
 	if err := checkNoHoles(f, info.Size); err != nil {
 		return nil, info, err
 	}
+	content, err := readToEnd(f, info.Size, buffer)
+	return content, info, err
+}
+
+// readToEnd reads what r holds, size bytes or, by now, more or less, into buffer if that is large enough.
+func readToEnd(r io.ReaderAt, size int64, buffer []byte) ([]byte, error) {
 	buf := buffer[:0]
-	if int64(cap(buf)) < info.Size+1 {
-		buf = make([]byte, 0, info.Size+1)
+	if int64(cap(buf)) < size+1 { // one more: the end is seen in the same call
+		buf = make([]byte, 0, size+1)
 	}
-	buf = readHalves(f, buf, info.Size)
+	buf = readHalves(r, buf, size)
 	for {
-		n, err := f.ReadAt(buf[len(buf):cap(buf)], int64(len(buf)))
+		n, err := r.ReadAt(buf[len(buf):cap(buf)], int64(len(buf)))
 		buf = buf[:len(buf)+n]
 		if errors.Is(err, io.EOF) {
-			return buf, info, nil
+			return buf, nil
 		}
 		if err != nil {
-			return nil, info, err
+			return nil, err
 		}
 		if len(buf) == cap(buf) {
 			buf = append(buf, make([]byte, len(buf)/4+4096)...)[:len(buf)]
@@ -129,14 +135,14 @@ func checkNoHoles(f vfs.File, size int64) error {
 
 // readHalves reads the first half of a large file while another thread reads the second: to copy it into fresh memory is
 // what takes the time. What it could not read in full is left to be read on.
-func readHalves(f vfs.File, buf []byte, size int64) []byte {
+func readHalves(r io.ReaderAt, buf []byte, size int64) []byte {
 	const worthwhile = 8 << 20
 	if size < worthwhile {
 		return buf
 	}
 	half := size / 2
-	second := inBackground(func() int64 { n, _ := f.ReadAt(buf[half:size], half); return int64(n) })
-	first, _ := f.ReadAt(buf[:half], 0)
+	second := inBackground(func() int64 { n, _ := r.ReadAt(buf[half:size], half); return int64(n) })
+	first, _ := r.ReadAt(buf[:half], 0)
 	read := int64(first)
 	if behind := second(); read == half {
 		read += behind

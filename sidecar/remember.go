@@ -41,7 +41,7 @@ func (f *fold) recall() {
 func (f *fold) remember(hash string) {
 	g := f.g
 	r := &g.remembered
-	if g.session != nil && f.content.size() >= large {
+	if g.session != nil && f.content.size() >= Large {
 		return // what a program writes comes with what it was made from, which the target is read beside: see openBeside
 	}
 	r.hash, r.doc, r.content = hash, f.doc, f.content

@@ -65,7 +65,7 @@ func (t *target) foldsWhole() bool {
 	}
 	o := t.pending[0]
 	var st unix.Stat_t
-	return o.version.stamp.size >= large && o.base != missing && unix.Lstat(t.path, &st) == nil && o.base.is(stampOf(&st)) && t.session.OnlyPending(o.scratch)
+	return o.version.stamp.size >= sidecar.Large && o.base != missing && unix.Lstat(t.path, &st) == nil && o.base.is(stampOf(&st)) && t.session.OnlyPending(o.scratch)
 }
 
 // diff makes the changes of what is pending before a lock is taken for them.
@@ -74,7 +74,7 @@ func diff(pending []*ownVersion, format merge.Format) {
 		if o.diffed.Swap(true) {
 			continue
 		}
-		bases, err := basesUpTo(large, format, []*version{o.base}, 0)
+		bases, err := basesUpTo(sidecar.Large, format, []*version{o.base}, 0)
 		if err == nil { // else the fold reads it from the disk
 			_, _ = o.scratch.PrepareFrom(o.version.file, bases)
 		}

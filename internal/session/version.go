@@ -71,25 +71,5 @@ func (v *version) close() {
 	}
 }
 
-// readAll reads a file from its beginning, whatever its offset is.
-func readAll(f *os.File) ([]byte, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	sidecar.MakeRoom(info.Size())
-	content := make([]byte, 0, info.Size()+1)
-	for {
-		n, err := f.ReadAt(content[len(content):cap(content)], int64(len(content)))
-		content = content[:len(content)+n]
-		if errors.Is(err, io.EOF) {
-			return content, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(content) == cap(content) {
-			content = append(content, make([]byte, len(content)/4+4096)...)[:len(content)]
-		}
-	}
-}
+// readAll is [sidecar.InMemory] for what a program has written, or reads.
+func readAll(f *os.File) ([]byte, error) { return sidecar.InMemory(f) }

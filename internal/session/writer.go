@@ -346,7 +346,7 @@ func (w *writer) readBases() (sidecar.Bases, error) {
 
 // openBases is readBases where large ones need not be in memory.
 func (w *writer) openBases() (sidecar.Bases, error) {
-	return basesUpTo(large, w.t.format, w.bases, w.likely)
+	return basesUpTo(sidecar.Large, w.t.format, w.bases, w.likely)
 }
 
 func basesUpTo(limit int64, format merge.Format, versions []*version, likely int) (sidecar.Bases, error) {
@@ -367,6 +367,3 @@ func basesUpTo(limit int64, format merge.Format, versions []*version, likely int
 	}
 	return bases, nil
 }
-
-// large is from how many bytes on memory counts.
-const large = 1 << 20
