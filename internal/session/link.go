@@ -16,9 +16,8 @@ func (t *Tree) Link(c *intercept.Call, from, to *intercept.Place) error {
 
 func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 	source, x := t.target(from), t.target(to)
-	regular := from.Object != nil && from.Mode&unix.S_IFMT == unix.S_IFREG
 	switch {
-	case !regular || source == x:
+	case !isRegular(from) || source == x:
 		return intercept.Continue
 	case x != nil:
 		x.mu.Lock()
@@ -48,12 +47,10 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 		x.foldNow() // a name is for others to see
 		return nil
 	}
-	source.mu.Lock()
-	defer source.unlock()
-	source.settle()
-	if source.gone {
-		return unix.ENOENT
+	if err := source.lockThere(); err != nil {
+		return err
 	}
+	defer source.unlock()
 	if !source.shared() && !source.named {
 		return intercept.Continue
 	}

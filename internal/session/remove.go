@@ -86,15 +86,13 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 		return nil // a program that removes all there is has listed what a fold has removed since
 	}
 	x := t.target(p)
-	if x == nil || p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
+	if x == nil || !isRegular(p) {
 		return intercept.Continue
 	}
-	x.mu.Lock()
-	defer x.unlock()
-	x.settle()
-	if x.gone {
-		return unix.ENOENT
+	if err := x.lockThere(); err != nil {
+		return err
 	}
+	defer x.unlock()
 	x.starting(c.process)
 	alone, err := x.alone()
 	if err != nil {

@@ -189,12 +189,13 @@ func (t *target) contentOf(c *caller, from *intercept.Place, temp *privateTemp) 
 
 // moveAway: another name gets what the target is now, and the target is removed.
 func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) error {
-	t.mu.Lock()
-	defer t.unlock()
-	t.settle()
-	if from.Object == nil || t.gone {
+	if from.Object == nil {
 		return unix.ENOENT
 	}
+	if err := t.lockThere(); err != nil {
+		return err
+	}
+	defer t.unlock()
 	if !t.shared() && !t.overtaken(c.process) {
 		return intercept.Continue
 	}

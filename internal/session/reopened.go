@@ -13,13 +13,16 @@ import (
 	"jsonguard/sidecar"
 )
 
+// isRegular: there is a regular file at a place.
+func isRegular(p *intercept.Place) bool { return p.Object != nil && p.Mode&unix.S_IFMT == unix.S_IFREG }
+
 // reopened is the target, for a program that opens through /proc what it has of it already.
 type reopened struct{ intercept.Place }
 
 // meant is the target that a place without its name stands for: one by another name of it, or a descriptor of it that is opened
 // again; nil if it stands for itself.
 func (t *Tree) meant(p *intercept.Place) *reopened {
-	if p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
+	if !isRegular(p) {
 		return nil
 	}
 	if x := t.byOtherName(p); x != nil {

@@ -90,6 +90,18 @@ func (t *target) unlock() {
 	t.mu.Unlock()
 }
 
+// lockThere locks t for a call that is about the file itself, with all that was closed by then taken up. It fails, and has not
+// locked, where a program of the tree removed the file.
+func (t *target) lockThere() error {
+	t.mu.Lock()
+	t.settle()
+	if t.gone {
+		t.unlock()
+		return unix.ENOENT
+	}
+	return nil
+}
+
 // changed: something is to be folded.
 func (t *target) changed() {
 	t.stats.Writes++

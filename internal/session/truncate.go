@@ -22,15 +22,13 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 		p = &again.Place
 	}
 	x := t.target(p)
-	if x == nil || p.Object == nil || p.Mode&unix.S_IFMT != unix.S_IFREG {
+	if x == nil || !isRegular(p) {
 		return intercept.Continue
 	}
-	x.mu.Lock()
-	defer x.unlock()
-	x.settle()
-	if x.gone {
-		return unix.ENOENT
+	if err := x.lockThere(); err != nil {
+		return err
 	}
+	defer x.unlock()
 	if !x.shared() && !x.named {
 		return intercept.Continue
 	}
