@@ -59,10 +59,15 @@ func TestTryIsNotMisledByAFoldBetweenItsLocks(t *testing.T) {
 		}
 		return try(ctx, name, wait)
 	}
-	done, _, err := a.Try(context.Background(), Closed{}, true)
+	s.tryFolds(a, true)
+}
+
+// tryFolds: Try is not kept from folding what s holds.
+func (t *sessionTest) tryFolds(s *Session, patient bool) {
+	done, _, err := s.Try(context.Background(), Closed{}, patient)
 	require.NoError(t, err)
 	require.True(t, done)
-	require.JSONEq(t, `{"a":1}`, s.content())
+	require.JSONEq(t, `{"a":1}`, t.content())
 }
 
 func TestTryGivesUpWhereAProgramHasTheLock(t *testing.T) {
@@ -81,10 +86,7 @@ func TestTryGivesUpWhereAProgramHasTheLock(t *testing.T) {
 		require.JSONEq(t, `{}`, s.content())
 	}
 	held.release()
-	done, _, err := a.Try(context.Background(), Closed{}, false)
-	require.NoError(t, err)
-	require.True(t, done)
-	require.JSONEq(t, `{"a":1}`, s.content())
+	s.tryFolds(a, false)
 }
 
 // A fold of this session that has nothing to wait for is one that Try waits for, and not one that it meets at the locks.

@@ -197,30 +197,38 @@ func TestHardLinksOfAnotherName(t *testing.T) {
 	const each = 4
 	python := writers["python open w"]
 	for name, w := range otherNames {
-		for _, user := range []string{"", ", as nobody"} {
-			t.Run(name+user, func(t *testing.T) {
-				t.Parallel()
-				needs(t, w.needs, python.needs)
-				l := newLab(t)
-				l.write("r.json", "{\n \"n\": 0\n}\n")
-				l.write("w", w.script)
-				require.NoError(t, os.Link(l.path("r.json"), l.path("a")))
-				require.NoError(t, os.Link(l.path("r.json"), l.path("b")))
-				run := map[string]string{"python3": "python3", "jq": "sh"}[w.needs] + " w"
-				both := l.guarded(results, "sh", "-c", fmt.Sprintf("%[1]s a %[2]d & one=$!; %[1]s b %[2]d && wait $one", run, each))
-				other := l.guarded(results, argvOf(python.needs, python.script, "p", each)...)
-				for _, cmd := range []*exec.Cmd{both, other} {
-					cmd.Args = slices.Insert(cmd.Args, 2, "--follow-links")
-				}
-				if user != "" {
-					l.asNobody(both, other)
-				}
-				l.together(both, other)
-				l.hasAllOf(each, "a", "b", "p")
-				require.JSONEq(t, l.read("a"), l.read("b"), "outside they are the version there was before")
-				l.clean("r.json")
-			})
-		}
+		asBothUsers(t, name, func(t *testing.T, asUser func(*lab, ...*exec.Cmd)) {
+			needs(t, w.needs, python.needs)
+			l := newLab(t)
+			l.write("r.json", "{\n \"n\": 0\n}\n")
+			l.write("w", w.script)
+			require.NoError(t, os.Link(l.path("r.json"), l.path("a")))
+			require.NoError(t, os.Link(l.path("r.json"), l.path("b")))
+			run := map[string]string{"python3": "python3", "jq": "sh"}[w.needs] + " w"
+			both := l.guarded(results, "sh", "-c", fmt.Sprintf("%[1]s a %[2]d & one=$!; %[1]s b %[2]d && wait $one", run, each))
+			other := l.guarded(results, argvOf(python.needs, python.script, "p", each)...)
+			for _, cmd := range []*exec.Cmd{both, other} {
+				cmd.Args = slices.Insert(cmd.Args, 2, "--follow-links")
+			}
+			asUser(l, both, other)
+			l.together(both, other)
+			l.hasAllOf(each, "a", "b", "p")
+			require.JSONEq(t, l.read("a"), l.read("b"), "outside they are the version there was before")
+			l.clean("r.json")
+		})
+	}
+}
+
+// asBothUsers runs a test as who runs it, and with the commands that it hands to asUser as nobody.
+func asBothUsers(t *testing.T, name string, test func(t *testing.T, asUser func(*lab, ...*exec.Cmd))) {
+	for user, asUser := range map[string]func(*lab, ...*exec.Cmd){
+		"":            func(*lab, ...*exec.Cmd) {},
+		", as nobody": (*lab).asNobody,
+	} {
+		t.Run(name+user, func(t *testing.T) {
+			t.Parallel()
+			test(t, asUser)
+		})
 	}
 }
 
@@ -272,29 +280,24 @@ func TestEveryWriterMerges(t *testing.T) {
 	python := writers["python open w"]
 	python.script = beforePython + python.script
 	for name, w := range writers {
-		for _, user := range []string{"", ", as nobody"} {
-			t.Run(name+user, func(t *testing.T) {
-				t.Parallel()
-				needs(t, w.needs, python.needs)
-				l := newLab(t)
-				l.write("r.json", "{\n \"n\": 0\n}\n")
-				if !strings.Contains(w.script, "ready.") { // it does not wait for the others, who do not wait for it
-					l.write("ready.1", "")
-					l.write("ready.2", "")
-				}
-				all := []*exec.Cmd{
-					l.guarded(results, argvOf(w.needs, w.script, "a", each)...),
-					l.guarded(results, argvOf(w.needs, w.script, "b", each)...),
-					l.guarded(results, argvOf(python.needs, python.script, "p", each)...),
-				}
-				if user != "" {
-					l.asNobody(all...)
-				}
-				l.together(all...)
-				l.hasAllOf(each, "a", "b", "p")
-				l.clean("r.json")
-			})
-		}
+		asBothUsers(t, name, func(t *testing.T, asUser func(*lab, ...*exec.Cmd)) {
+			needs(t, w.needs, python.needs)
+			l := newLab(t)
+			l.write("r.json", "{\n \"n\": 0\n}\n")
+			if !strings.Contains(w.script, "ready.") { // it does not wait for the others, who do not wait for it
+				l.write("ready.1", "")
+				l.write("ready.2", "")
+			}
+			all := []*exec.Cmd{
+				l.guarded(results, argvOf(w.needs, w.script, "a", each)...),
+				l.guarded(results, argvOf(w.needs, w.script, "b", each)...),
+				l.guarded(results, argvOf(python.needs, python.script, "p", each)...),
+			}
+			asUser(l, all...)
+			l.together(all...)
+			l.hasAllOf(each, "a", "b", "p")
+			l.clean("r.json")
+		})
 	}
 }
 
