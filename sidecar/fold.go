@@ -36,9 +36,9 @@ type fold struct {
 	sidecars   []*sidecarFile
 	sessions   []*sessionDir
 	lastParts  map[string]int // by the sidecar of a scratch file, the last of its parts that is in the target
-	held       int        // descriptors of dead processes' sidecars
-	keptOpen   int        // and of living ones', for the next fold
-	after      watermarks // what will be
+	held       int            // descriptors of dead processes' sidecars
+	keptOpen   int            // and of living ones', for the next fold
+	after      watermarks     // what will be
 	movedAfter moved
 	pending    []pendingLine
 	collected  bool         // that is all there is
