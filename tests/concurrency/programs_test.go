@@ -98,7 +98,7 @@ func TestProgramsOfEveryKindInLines(t *testing.T) {
 
 // What nobody names is guarded as well, and nothing is left beside it: no directory, no lock file.
 func TestProgramsOfGuessedFiles(t *testing.T) {
-	for name, content := range map[string]string{"results.json": sharedDocument(), "results.jsonl": "{}\n"} {
+	for name, content := range map[string]string{"guessed.json": sharedDocument(), "guessed.jsonl": "{}\n"} {
 		t.Run(name, func(t *testing.T) {
 			guessed = true
 			defer func() { guessed = false }()
