@@ -88,8 +88,14 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 	if !t.named && !whole {
 		return intercept.Continue // no JSON: as it is
 	}
+	alone := !t.named && to.Object != nil && t.lone() && idOf(from, temp) == from.ID
 	if err := t.publish(c, content, isNew, from.Mode); err != nil {
 		return err
+	}
+	if alone { // with nobody to merge with it is the file that it is without us; else it keeps its own mode
+		if err := t.setAttributes(attributes{mode: to.Mode & 0o7777}, attributes{mode: from.Mode & 0o7777}); err != nil {
+			t.tree.warn("%s: mode of what was renamed onto it: %v", t.path, err)
+		}
 	}
 	t.foldNow() // a rename is for others to see
 	others := from.Object == nil || temp != nil && temp.id != from.ID

@@ -147,7 +147,8 @@ func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, conten
 		return nil, err
 	}
 	perm := fs.FileMode(0o600)
-	if info, err := os.Lstat(t.path); err == nil {
+	info, missing := os.Lstat(t.path)
+	if missing == nil {
 		perm = info.Mode().Perm()
 	} else if cr, err := c.creds(); err == nil {
 		perm = fs.FileMode(mode&^cr.Umask) & fs.ModePerm
@@ -159,6 +160,9 @@ func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, conten
 	w.scratch, w.opened = scratch, time.Now()
 	if cr, err := c.creds(); err == nil && os.Geteuid() == 0 {
 		_ = f.Chown(cr.UID, cr.GID) // a file that is made new is its maker's
+	}
+	if missing == nil {
+		w.made, _ = attributesOf(f)
 	}
 	if err := t.watch(w, f); err != nil {
 		_ = f.Close()

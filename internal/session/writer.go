@@ -32,8 +32,9 @@ type writer struct {
 	skip    int64
 
 	scratchID intercept.ID
-	initial   []byte // nil: empty, and the program was to fill it
-	read      bool   // the program can read it
+	made      attributes // of the scratch file of a target that was there
+	initial   []byte     // nil: empty, and the program was to fill it
+	read      bool       // the program can read it
 
 	opened time.Time
 	quiet  *time.Timer // runs when it has not been written for a while
@@ -112,6 +113,7 @@ func (t *target) settleWriter(w *writer) {
 	if w.lock != nil {
 		defer w.lock.release()
 	}
+	t.takeAttributes(w)
 	if w.skip > 0 || w.initial != nil {
 		content, err := readAll(w.file)
 		switch {
