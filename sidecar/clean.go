@@ -19,8 +19,9 @@ func (g *Guard) Clean(ctx context.Context) (removed []string, err error) {
 		return nil, err
 	}
 	defer g.turn.give()
-	if _, err := g.fold(ctx, ownChange{}, until); err != nil {
-		return nil, err
+	_, unfolded := g.fold(ctx, ownChange{}, until)
+	if unfolded != nil && !errors.Is(unfolded, ErrTarget) { // a target that cannot be replaced, by now, may have nothing pending
+		return nil, unfolded
 	}
 	err = g.underLocks(ctx, "clean", until, func(s *store) (err error) {
 		if s != nil {
@@ -34,6 +35,9 @@ func (g *Guard) Clean(ctx context.Context) (removed []string, err error) {
 		}
 		return err
 	})
+	if err == nil && len(removed) == 0 {
+		err = unfolded
+	}
 	return removed, err
 }
 

@@ -71,6 +71,7 @@ echo '{"d": 1}' > $f; truncate -s 3 $f; cat $f; echo '{"e": 1}' > $f; cat $f; do
 		run: `cp -p 1.json 2.json; cp 1.json 3.json; install -m 640 1.json 4.json; cp --preserve=mode 3.json 1.json
 perl -e 'open F, ">", "5.json"; chmod 0600, *F or die; print F "[5]"; close F; open F, "+<", "6.json"; chmod 0604, *F or die; close F; open F, ">>", "lines.jsonl"; chmod 0660, *F or die; print F "{}\n"'
 (umask 077; echo '{"new": 1}' > new.tmp; echo '{"old": 1}' > 3.tmp); mv new.tmp new.json; mv 3.tmp 3.json; cp -p 5.json made.json`},
+	{name: "a hard link that is made", run: `echo '{}' > a.json; echo '{"a": 1}' > a.json; ln a.json b; echo '{}' > c.jsonl; echo '{}' >> c.jsonl; ln c.jsonl d.jsonl; cat c.jsonl d.jsonl a.json > seen`},
 	{name: "lines that are no JSON", before: `echo '{}' > c.jsonl`, run: `i=0; while [ $i -lt 5 ]; do echo '{}' >> c.jsonl; echo 'Traceback:' >> c.jsonl; printf '{"a":' >> c.jsonl; cat c.jsonl; printf '1' >> c.jsonl; echo '}' >> c.jsonl; cat c.jsonl
 i=$((i+1)); done > seen; echo '{"z": 1}' > c.jsonl; echo '{"y": 1}' >> c.jsonl; echo no >> c.jsonl`},
 }
