@@ -68,7 +68,8 @@ func (a *app) run(args []string) int {
 	if err == nil {
 		err = a.misspelled
 	}
-	if failed := a.stdout.err; failed != nil && (err == nil || errors.Is(err, failed)) {
+	answered := err == nil || errors.Is(err, ended{status: statusDifferent})
+	if failed := a.stdout.err; failed != nil && (answered || errors.Is(err, failed)) {
 		p := &problem{op: "write", path: "standard output", err: bare(failed), status: statusIO}
 		if kindOf(cmd) == writes {
 			p.hint = "what was asked for may be done: look before you repeat it"
