@@ -82,14 +82,15 @@ func (f *fold) publish() (changed bool, err error) {
 
 // versionIn says whose whole version a commit has published.
 func (f *fold) versionIn(c *commit) *Published {
-	if c.Kind != kindReplace || len(f.pending) != 1 || !f.own.empty() {
+	if c.Kind != kindReplace || len(f.pending) == 0 || !f.own.empty() {
 		return nil
 	}
-	x := f.pending[0].from.scratch
+	last := f.pending[len(f.pending)-1].from
+	x := last.scratch
 	if x == nil || f.whole != nil && !f.whole.isVersion() || f.whole == nil && !f.content.equal(pieces{x.content}) {
 		return nil
 	}
-	return &Published{f.pending[0].from.name, c.To.Inode, c.To.Size, time.Unix(0, c.To.MTime)}
+	return &Published{last.name, c.To.Inode, c.To.Size, time.Unix(0, c.To.MTime)}
 }
 
 // record writes a commit record. Whoever lost the lock meanwhile must not write over the record of its successor.

@@ -21,8 +21,13 @@ type process[P, V comparable] struct {
 	parent P
 	start  V         // the version there was when the process started
 	heads  []head[V] // in the order they came
-	own    bool      // some of them are no parent's
-	number int       // in the order of starting
+	copied []uint64  // the order of each that is its parent's
+
+	mine    []V    // what it wrote, or a process that it knows from, the last of it
+	foreign uint64 // order of the last thing here that others did and that the process came to know, or may not know yet
+	pooled  bool   // it has written in one thread what it read in another: threads tell nothing
+	own     bool   // some of them are no parent's
+	number  int    // in the order of starting
 }
 
 // head is a version that a process knows.
@@ -39,6 +44,7 @@ type head[V comparable] struct {
 const (
 	oldestKept = 4
 	newestKept = 4
+	mineKept   = 16
 )
 
 // NewHeads returns an empty Heads.
@@ -55,16 +61,41 @@ func (h *Heads[P, V]) Start(p, parent P, thread int, current V) {
 	h.started++
 	child := &process[P, V]{parent: parent, start: current, number: h.started}
 	if from := h.processes[parent]; from != nil {
+		child.foreign, child.mine = from.foreign, slices.Clone(from.mine)
+		behind := from.behind()
 		for _, k := range from.heads {
+			if k.order < behind {
+				continue
+			}
 			k.thread, k.direct = thread, false // fork copies the memory, and the one thread that called it
 			child.heads = append(child.heads, k)
+			child.copied = append(child.copied, k.order)
 		}
 	}
 	h.processes[p] = child
 }
 
+// behind is the order up to which what p knows is behind its next child: a child of it has written since, and p has looked again. p
+// itself may have something older in memory, as an editor that reads the file once more to make a backup.
+func (p *process[P, V]) behind() (order uint64) {
+	looked := false
+	for _, k := range p.heads {
+		switch {
+		case k.own && !k.direct:
+			order, looked = k.order, false
+		case k.direct && !k.own:
+			looked = true
+		}
+	}
+	if !looked {
+		return 0
+	}
+	return order
+}
+
 // Exit forgets a process. Its heads pass to its parent: what a child of a shell read or wrote is what the shell's next
-// child builds on.
+// child builds on. What the child had from its parent and has written from is behind the parent, too, unless that knows it
+// by itself: in jq . f > tmp; mv tmp f; jq . f > tmp; mv tmp f the second mv writes nothing that was made of the first version.
 func (h *Heads[P, V]) Exit(p P, parentThread int) {
 	gone := h.processes[p]
 	if gone == nil {
@@ -75,6 +106,19 @@ func (h *Heads[P, V]) Exit(p P, parentThread int) {
 	if parent == nil {
 		return
 	}
+	if slices.ContainsFunc(parent.heads, func(k head[V]) bool { return k.direct }) && slices.ContainsFunc(gone.heads, func(k head[V]) bool {
+		return k.own && !slices.Contains(parent.mine, k.version)
+	}) {
+		parent.foreign = h.clock + 1 // it may have a version in memory from before that
+	}
+	parent.foreign = max(parent.foreign, gone.foreign)
+	for _, v := range gone.mine {
+		parent.made(v)
+	}
+	parent.heads = slices.DeleteFunc(parent.heads, func(known head[V]) bool {
+		return !known.direct && slices.Contains(gone.copied, known.order) &&
+			!slices.ContainsFunc(gone.heads, func(k head[V]) bool { return k.order == known.order })
+	})
 	for _, k := range gone.heads {
 		if !slices.ContainsFunc(parent.heads, func(known head[V]) bool { return known.version == k.version }) {
 			k.thread, k.direct = parentThread, false
@@ -97,11 +141,16 @@ func (h *Heads[P, V]) Read(p P, thread int, v V) {
 	if at == nil {
 		return
 	}
+	known := slices.ContainsFunc(at.heads, func(k head[V]) bool { return k.version == v }) || len(at.heads) == 0 && v == at.start
+	if !known && !slices.Contains(at.mine, v) {
+		at.foreign = h.clock + 1
+	}
 	at.heads = slices.DeleteFunc(at.heads, func(k head[V]) bool { return k.version == v && k.thread == thread && !k.own })
 	h.add(at, head[V]{version: v, thread: thread})
 }
 
-// Wrote notes that a thread wrote v, made from base. What the thread knew before that is behind it.
+// Wrote notes that a thread wrote v, made from base. What the thread knew before that is behind it: all of it, where base is
+// nothing that it knows, because the file was removed and is made anew.
 func (h *Heads[P, V]) Wrote(p P, thread int, base, v V) {
 	at := h.processes[p]
 	if at == nil {
@@ -114,15 +163,18 @@ func (h *Heads[P, V]) Wrote(p P, thread int, base, v V) {
 			consumed, mine = k.order, k.thread == thread
 		}
 	}
+	at.pooled = at.pooled || consumed > 0 && !mine
 	at.heads = slices.DeleteFunc(at.heads, func(k head[V]) bool {
-		return k.order == consumed || k.thread == thread && (k.own || k.order < consumed)
+		return k.order == consumed || k.thread == thread && (k.own || consumed == 0 || k.order < consumed)
 	})
 	h.add(at, head[V]{version: v, thread: thread, own: true})
+	at.made(v)
 }
 
 // Bases are the candidates for a write by thread now, the newest first, and which of them is the likely one: the thread's
 // newest head, else the process's newest. A process that knows nothing of the file starts from what it was when the process
-// started.
+// started. What is older than the likely one is a candidate only where another one has written since: what a program undoes of its
+// own, it undoes.
 func (h *Heads[P, V]) Bases(p P, thread int) (bases []V, likely int) {
 	at := h.processes[p]
 	if at == nil {
@@ -133,14 +185,22 @@ func (h *Heads[P, V]) Bases(p P, thread int) (bases []V, likely int) {
 	}
 	likely = -1
 	for _, k := range slices.Backward(at.heads) {
+		if likely >= 0 && k.order > at.foreign {
+			continue
+		}
 		known := slices.Index(bases, k.version)
 		if known < 0 {
 			known = len(bases)
 			bases = append(bases, k.version)
 		}
-		if likely < 0 && k.thread == thread {
+		if likely < 0 && (k.thread == thread || at.pooled) {
 			likely = known
 		}
+	}
+	if likely < 0 { // nothing is the thread's own
+		bases = slices.DeleteFunc(bases, func(v V) bool {
+			return v != bases[0] && !slices.ContainsFunc(at.heads, func(k head[V]) bool { return k.version == v && k.order <= at.foreign })
+		})
 	}
 	return bases, max(likely, 0)
 }
@@ -215,6 +275,16 @@ func (h *Heads[P, V]) add(p *process[P, V], k head[V]) {
 	p.heads = append(p.heads, k)
 	p.own = true
 	p.prune()
+}
+
+// made notes a version that is no other's.
+func (p *process[P, V]) made(v V) {
+	if !slices.Contains(p.mine, v) {
+		p.mine = append(p.mine, v)
+	}
+	if n := len(p.mine); n > mineKept {
+		p.mine = slices.Delete(p.mine, 0, n-mineKept)
+	}
 }
 
 // prune drops from the middle.

@@ -302,6 +302,82 @@ func TestAWriteTakesItsBase(t *testing.T) {
 	require.Equal(t, []int{6, 4}, bases)
 }
 
+// What a program undoes of its own, it undoes: an older version is a base only where others have written since.
+func TestOlderBasesTakeOthers(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("p", "", 0, 1)
+	h.Read("p", 7, 1)
+	h.Wrote("p", 0, 1, 2)
+	h.Read("p", 7, 2)
+	h.Read("p", 8, 2)
+	h.Wrote("p", 0, 2, 3)
+	bases, likely := h.Bases("p", 0)
+	require.Equal(t, []int{3}, bases)
+	require.Zero(t, likely)
+	h.Read("p", 8, 9) // another's
+	bases, likely = h.Bases("p", 0)
+	require.Equal(t, []int{9, 3, 2}, bases)
+	require.Zero(t, likely)
+}
+
+// Who has written in one thread what it read in another does so again.
+func TestThreadsThatTellNothing(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("p", "", 0, 1)
+	h.Read("p", 7, 1)
+	h.Wrote("p", 8, 1, 2)
+	h.Read("p", 7, 2)
+	h.Wrote("p", 7, 2, 3)
+	bases, likely := h.Bases("p", 8) // which wrote 2 once
+	require.Equal(t, 3, bases[likely])
+}
+
+// What one child has written from, the next one does not write from again.
+func TestChildrenThatWriteInTurn(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("sh", "", 0, 1)
+	for v := 1; v < 4; v++ {
+		h.Start("jq", "sh", 10, v)
+		h.Read("jq", 10, v)
+		h.Exit("jq", 0)
+		h.Start("mv", "sh", 11, v)
+		bases, likely := h.Bases("mv", 11)
+		require.Equal(t, []int{v}, bases)
+		require.Zero(t, likely)
+		h.Wrote("mv", 11, v, v+1)
+		h.Exit("mv", 0)
+	}
+}
+
+// A parent that has a version in memory may write from that, whatever its children have written; its next child does not, once it has looked.
+func TestParentsThatLookedAgain(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("p", "", 0, 1)
+	h.Read("p", 0, 1)
+	h.Start("c", "p", 10, 1)
+	h.Wrote("c", 10, 1, 2)
+	h.Exit("c", 0)
+	bases, _ := h.Bases("p", 0)
+	require.Equal(t, []int{2, 1}, bases)
+	h.Read("p", 0, 2)
+	bases, _ = h.Bases("p", 0)
+	require.Equal(t, []int{2, 1}, bases)
+	h.Start("d", "p", 11, 2)
+	bases, _ = h.Bases("d", 11)
+	require.Equal(t, []int{2}, bases)
+}
+
+// A file that was removed and is made anew was made from nothing that was known of it.
+func TestMadeAnew(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("p", "", 0, 1)
+	h.Read("p", 0, 1)
+	h.Wrote("p", 0, -1, 2)
+	h.Read("p", 0, 9)
+	bases, _ := h.Bases("p", 0)
+	require.Equal(t, []int{9, 2}, bases)
+}
+
 func TestMemory(t *testing.T) {
 	h := NewHeads[string, int]()
 	h.Start("p", "", 0, 1)

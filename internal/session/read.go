@@ -3,6 +3,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -42,16 +43,34 @@ func (t *target) openRead(c *caller, p *intercept.Place, how intercept.OpenHow) 
 		if content == nil && how.Flags&unix.O_CREAT == 0 {
 			return nil, unix.ENOENT
 		}
-		v := &version{content: content}
-		t.heads.Read(c.process, c.tid, v)
+		t.reap()
+		t.heads.Read(c.process, c.tid, t.recognized(&version{content: content}))
 		return t.snapshot(content)
 	}
 	f, err := openAt(c, p, how.Flags&^unix.O_TRUNC, how.Mode)
 	if err != nil {
 		return nil, err
 	}
-	t.heads.Read(c.process, c.tid, t.opened(f, true))
+	t.reap() // what a child wrote that has just ended is its parent's
+	t.heads.Read(c.process, c.tid, t.recognized(t.opened(f, true)))
 	return f, nil
+}
+
+// recognized is v, or what a program of this tree wrote last, if that is the same text: the fold that brought it in need not have been
+// ours, nor of it alone.
+func (t *target) recognized(v *version) *version {
+	last := t.ours
+	if last == nil || v == last || v == missing || v.live || v.size() != last.size() {
+		return v
+	}
+	a, err := v.read()
+	if err != nil {
+		return v
+	}
+	if b, err := last.read(); err != nil || !bytes.Equal(a, b) {
+		return v
+	}
+	return last
 }
 
 // current folds what can be folded at once. overlay: the rest made content, which is not on disk. Of a file that was
@@ -136,6 +155,7 @@ func (t *target) readOwn(c *caller, p *intercept.Place) *os.File {
 		return nil
 	}
 	t.tree.know(o.version.stamp.id, t) // it may be locked
+	t.reap()
 	t.heads.Read(c.process, c.tid, o.version)
 	return f
 }

@@ -40,7 +40,7 @@ func TestARenameThatAnotherFoldsAtOnce(t *testing.T) {
 		for err == nil {
 			select {
 			case <-stop:
-				err = g.Close()
+				_ = g.Close()
 				return
 			default:
 				_, err = g.Flush(t.Context())

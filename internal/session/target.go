@@ -50,6 +50,7 @@ type target struct {
 	robbed    bool          // a program removed what was kept beside the target, maybe with all that is there
 	gone      bool          // a program of the tree removed it, and nobody made it again; it is still there for others
 	goneAt    *version      // what it was then
+	ours      *version      // what a program of the tree wrote last
 	emptied   *version      // a program emptied it: what it was before
 	partial   []*writer     // closed and incomplete: their program may go on
 	temps     []privateTemp // files that are to be renamed over the target
@@ -131,7 +132,7 @@ func (t *target) add(v *version) *version {
 const keptVersions = 64
 
 func (t *target) sweep() {
-	needed := map[*version]bool{t.latest: true, t.goneAt: true, t.emptied: true, t.published: true}
+	needed := map[*version]bool{t.latest: true, t.goneAt: true, t.emptied: true, t.published: true, t.ours: true}
 	for _, o := range t.pending {
 		needed[o.version], needed[o.base] = true, true
 	}

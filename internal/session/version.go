@@ -31,6 +31,13 @@ type version struct {
 // is says whether the target, as it is stamped, is this version.
 func (v *version) is(s stamp) bool { return v.stamp == s || v.as == s && s != stamp{} }
 
+func (v *version) size() int64 {
+	if v.file == nil {
+		return int64(len(v.content))
+	}
+	return v.stamp.size
+}
+
 // missing is the version of a file that is not there.
 var missing = &version{}
 

@@ -221,6 +221,7 @@ func (t *target) knows(w *writer, base *version, diffed bool) {
 	v := t.add(&version{file: w.file, stamp: stampOf(&st)})
 	w.file = nil // the version's now
 	t.heads.Wrote(w.process, w.tid, base, v)
+	t.ours = v
 	t.closed(w, v, base, diffed)
 	t.gone, t.goneAt, t.emptied = false, nil, nil
 }
