@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"syscall"
@@ -60,18 +61,29 @@ func (t *target) openRead(c *caller, p *intercept.Place, how intercept.OpenHow) 
 // ours, nor of it alone.
 func (t *target) recognized(v *version) *version {
 	last := t.ours
-	if last == nil || v == last || v == missing || v.live || v.size() != last.size() {
-		return v
-	}
-	a, err := v.read()
-	if err != nil {
-		return v
-	}
-	if b, err := last.read(); err != nil || !bytes.Equal(a, b) {
+	if last == nil || v == last || v == missing || v.live || v.size() != last.size() || !sameText(v.text(), last.text()) {
 		return v
 	}
 	return last
 }
+
+// sameText compares texts of one size, in pieces: they may be large.
+func sameText(a, b io.Reader) bool {
+	const piece = 64 << 10
+	x, y := make([]byte, piece), make([]byte, piece)
+	for {
+		n, err := io.ReadFull(a, x)
+		m, other := io.ReadFull(b, y)
+		if !bytes.Equal(x[:n], y[:m]) {
+			return false
+		}
+		if err != nil || other != nil {
+			return atEnd(err) && atEnd(other)
+		}
+	}
+}
+
+func atEnd(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
 
 // current folds what can be folded at once. overlay: the rest made content, which is not on disk. Of a file that was
 // named the session begins here, so that others know of a party that may have read it.

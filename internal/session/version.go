@@ -3,6 +3,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -36,6 +37,14 @@ func (v *version) size() int64 {
 		return int64(len(v.content))
 	}
 	return v.stamp.size
+}
+
+// text reads it from the beginning, whatever its descriptor's offset is.
+func (v *version) text() io.Reader {
+	if v.file == nil {
+		return bytes.NewReader(v.content)
+	}
+	return io.NewSectionReader(v.file, 0, v.stamp.size)
 }
 
 // missing is the version of a file that is not there.
