@@ -336,8 +336,8 @@ func TestThreadsThatTellNothing(t *testing.T) {
 func TestChildrenThatWriteInTurn(t *testing.T) {
 	h := NewHeads[string, int]()
 	h.Start("sh", "", 0, 1)
-	for v := 1; v < 4; v++ {
-		h.Start("jq", "sh", 10, v)
+	for v := 5; v < 8; v++ { // the first one is another's
+		h.Start("jq", "sh", 10, 1)
 		h.Read("jq", 10, v)
 		h.Exit("jq", 0)
 		h.Start("mv", "sh", 11, v)
