@@ -183,26 +183,19 @@ func (h *Heads[P, V]) Bases(p P, thread int) (bases []V, likely int) {
 	if len(at.heads) == 0 {
 		return []V{at.start}, 0
 	}
-	likely = -1
-	for _, k := range slices.Backward(at.heads) {
-		if likely >= 0 && k.order > at.foreign {
+	base := len(at.heads) - 1
+	for i, k := range at.heads {
+		if k.thread == thread && !at.pooled {
+			base = i
+		}
+	}
+	for i, k := range slices.Backward(at.heads) {
+		if i < base && k.order > at.foreign || slices.Contains(bases, k.version) {
 			continue
 		}
-		known := slices.Index(bases, k.version)
-		if known < 0 {
-			known = len(bases)
-			bases = append(bases, k.version)
-		}
-		if likely < 0 && (k.thread == thread || at.pooled) {
-			likely = known
-		}
+		bases = append(bases, k.version)
 	}
-	if likely < 0 { // nothing is the thread's own
-		bases = slices.DeleteFunc(bases, func(v V) bool {
-			return v != bases[0] && !slices.ContainsFunc(at.heads, func(k head[V]) bool { return k.version == v && k.order <= at.foreign })
-		})
-	}
-	return bases, max(likely, 0)
+	return bases, slices.Index(bases, at.heads[base].version)
 }
 
 // Seen are the versions that p itself read or wrote, of those that may still become a base.
