@@ -1,6 +1,7 @@
 package filesystems
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,8 +36,8 @@ func TestEveryFilesystem(t *testing.T) {
 			cmd := exec.Command(campaign, append([]string{"-test.v", "-dir", dir, "-procs", "12", "-updates", "8", "-kill"}, fs.flags...)...)
 			cmd.Dir = "../concurrency"
 			out, err := cmd.CombinedOutput()
-			require.NoError(t, err, "%s", out)
-			t.Logf("%s", out)
+			t.Logf("%s", bytes.ReplaceAll(out, []byte("\n"), []byte("\n| "))) // not to be taken for what this test says
+			require.NoError(t, err)
 		})
 	}
 }
