@@ -3,11 +3,15 @@
 package intercept
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -29,6 +33,7 @@ func adopting(args []string) int {
 		fmt.Fprintln(os.Stderr, "status:", status, err)
 		return 1
 	}
+	go waits(s, filepath.Join(args[0], "waited"))
 	<-s.Done()
 	left, err := children(os.Getpid())
 	if err != nil || len(left) > 0 {
@@ -36,6 +41,16 @@ func adopting(args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// waits makes a file once a supervisor waits for what the end of its tree left.
+func waits(s *Supervisor, told string) {
+	<-s.s.over
+	stacks := make([]byte, 1<<20)
+	for !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte(".reapLast(")) {
+		time.Sleep(time.Millisecond)
+	}
+	_ = os.WriteFile(told, nil, 0o666)
 }
 
 // What Yama would keep us from looking at descends from us: orphans are our children, guarded, and waited for. The restriction itself
@@ -85,4 +100,50 @@ while [ $(ls | grep -c '^end[.]') -lt 40 ]; do sleep .01; done; rm -f end.*; exi
 		out, err := inRole(t, "adopting", dir, "/bin/sh", "-c", family).CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
+}
+
+// An orphan that has let go of the filter, and that nobody can wait for yet, is waited for before the tree is said to be over. Here
+// it has a tracer, who is told of its end before its parent is (ptrace(2)).
+func TestAnOrphanThatCannotBeWaitedForYet(t *testing.T) {
+	needs(t, "setsid", "sh")
+	dir := sharedTemp(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "guarded.json"), []byte("early"), 0o666))
+	gate, born, waited := filepath.Join(dir, "gate"), filepath.Join(dir, "born"), filepath.Join(dir, "waited")
+	require.NoError(t, unix.Mkfifo(gate, 0o666))
+	const command = `cd %s; cat guarded.json >/dev/null; setsid -f sh -c 'echo $$ > born; read x < gate'; exit 3`
+	cmd := inRole(t, "adopting", dir, "/bin/sh", "-c", fmt.Sprintf(command, dir))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	content := func(path string) string { raw, _ := os.ReadFile(path); return string(raw) }
+	until := func(done func() bool) {
+		require.Eventually(t, func() bool { return done() || len(ended) > 0 }, 2*time.Minute, time.Millisecond)
+	}
+	until(func() bool { return strings.HasSuffix(content(born), "\n") })
+	orphan, err := strconv.Atoi(strings.TrimSpace(content(born)))
+	require.NoError(t, err, "%s", &out)
+	end, err := os.OpenFile(gate, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer end.Close()
+
+	runtime.LockOSThread() // which is the tracer
+	defer runtime.UnlockOSThread()
+	if err := unix.PtraceSeize(orphan); err == unix.EPERM {
+		_ = end.Close()
+		<-ended
+		t.Skip("SKIPPED: needs ptrace(2)")
+	} else {
+		require.NoError(t, err)
+	}
+	_, err = end.WriteString("\n")
+	require.NoError(t, err)
+	until(func() bool { _, err := os.Stat(waited); return err == nil })
+	var status unix.WaitStatus
+	_, err = unix.Wait4(orphan, &status, unix.WALL, nil)
+	require.NoError(t, err)
+	require.True(t, status.Exited(), status)
+	require.NoError(t, <-ended, "%s", &out)
+	require.Empty(t, out.String())
 }
