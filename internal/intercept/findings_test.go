@@ -115,7 +115,9 @@ func disturb(t testing.TB) (stop func()) {
 
 // Findings 2 and 19: who closes what it wrote and opens it again reads it, each time, also while somebody else of the
 // tree waits for a lock.
-func TestFinding2ReadsOwnWrites(t *testing.T) {
+func TestFinding2ReadsOwnWrites(t *testing.T) { eachWay(t, testFinding2ReadsOwnWrites) }
+
+func testFinding2ReadsOwnWrites(t *testing.T) {
 	needs(t, "python3")
 	h := newScratchHandler(t)
 	locked := make(chan struct{})

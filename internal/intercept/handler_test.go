@@ -215,7 +215,7 @@ func (h *scratchHandler) openScratch(c *Call, p *Place, how OpenHow) (f *os.File
 	if f, err = os.OpenFile(s.Name(), flags, 0); err != nil {
 		return nil, h.fail(err)
 	}
-	if err := c.Supervisor.Watch(f, id, Closed); err != nil {
+	if err := c.Supervisor.Watch(f, id); err != nil {
 		return nil, h.fail(err)
 	}
 	return f, nil
@@ -228,7 +228,7 @@ func errnoOnly(err error) error {
 	return err
 }
 
-func (h *scratchHandler) Changed(key any, _ string, what Change) {
+func (h *scratchHandler) Changed(key any, what Change) {
 	id, ok := key.(ID)
 	if !ok || what&Closed == 0 {
 		return

@@ -126,10 +126,9 @@ type Handler interface {
 	// Exited tells that a process which Forked told of has ended, after the changes by its last closes. signal is
 	// what killed it; 0 if it ended by itself or that cannot be known.
 	Exited(p *Process, signal syscall.Signal)
-	// Changed tells what Watch saw: key is Watch's; name the entry's, if a directory is watched, else "". It must not
-	// wait for a lock that a process of the tree may hold. A nil key: the kernel dropped events, everything watched
-	// may have changed and closed.
-	Changed(key any, name string, what Change)
+	// Changed tells what Watch saw, with its key. It must not wait for a lock that a process of the tree may hold. A nil key:
+	// the kernel dropped events, everything watched may have changed and closed.
+	Changed(key any, what Change)
 	// Asked is a request of a nested supervisor (see Ask), which runs as process p.
 	Asked(p *Process, request []byte) ([]byte, error)
 	// Unguarded tells of a process whose calls cannot be inspected (it made itself undumpable, or its executable
@@ -207,13 +206,10 @@ type LockRequest struct {
 type Change uint8
 
 const (
-	// Closed: the last descriptor that could write to a watched file was closed, and no mapping is left that could. Of
-	// an entry in a watched directory: one was closed; others may be left, see HasWriters.
+	// Closed: the last descriptor that could write to a watched file was closed, and no mapping is left that could.
 	Closed Change = 1 << iota
 	// Modified: it was written or truncated.
 	Modified
-	// Moved: an entry of a watched directory was renamed into it.
-	Moved
 )
 
 // Credentials decide what a process may do with files.

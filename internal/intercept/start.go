@@ -205,14 +205,12 @@ func (s *supervisor) err() error {
 	return s.failure
 }
 
-func (s *supervisor) done() <-chan struct{} { return s.told }
-func (s *supervisor) pid() int              { return s.command }
-func (s *supervisor) watch(f *os.File, key any, what Change) error {
-	return s.events.watch(f, key, what)
-}
-func (s *supervisor) unwatch(key any) { s.events.unwatch(key) }
-func (s *supervisor) otherNames()     { s.aliases.Store(true) }
-func (s *supervisor) drain()          { s.events.drain() }
+func (s *supervisor) done() <-chan struct{}           { return s.told }
+func (s *supervisor) pid() int                        { return s.command }
+func (s *supervisor) watch(f *os.File, key any) error { return s.events.watch(f, key) }
+func (s *supervisor) unwatch(key any)                 { s.events.unwatch(key) }
+func (s *supervisor) otherNames()                     { s.aliases.Store(true) }
+func (s *supervisor) drain()                          { s.events.drain() }
 
 // signalCommand: until it is waited for, its number is its own.
 func (s *supervisor) signalCommand(sig syscall.Signal) error {

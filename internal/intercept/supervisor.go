@@ -81,11 +81,10 @@ func (s *Supervisor) Signal(sig syscall.Signal) error { return s.s.signal(sig) }
 // example.
 func (s *Supervisor) Err() error { return s.s.err() }
 
-// Watch makes changes to a file, or to the entries of a directory, known to the handler (Changed) with this key, until
-// Unwatch. what is what to look for. f is used only to say which; it need not stay open. A file that is watched for
-// Closed must be readable to us and our own (or we have CAP_LEASE), and its filesystem must have leases: else Closed
-// is told for each writer that closes. Watching the same object again replaces key and what.
-func (s *Supervisor) Watch(f *os.File, key any, what Change) error { return s.s.watch(f, key, what) }
+// Watch makes changes to a file known to the handler (Changed) with this key, until Unwatch. f is used only to say which; it need
+// not stay open. The file must be readable to us and our own (or we have CAP_LEASE), and its filesystem must have leases: else Closed is
+// told for each writer that closes, and it is an error where inotify cannot tell. Watching the same object again replaces the key.
+func (s *Supervisor) Watch(f *os.File, key any) error { return s.s.watch(f, key) }
 
 // Unwatch ends Watch. It costs a descriptor until then.
 func (s *Supervisor) Unwatch(key any) { s.s.unwatch(key) }
@@ -99,8 +98,8 @@ func (s *Supervisor) OtherNames() { s.s.otherNames() }
 func (s *Supervisor) Drain() { s.s.drain() }
 
 // HasWriters says whether somebody has the file open for writing, or mapped so. f must have been opened for reading
-// only, by the file's owner or with CAP_LEASE. It is an error where the filesystem has no leases. Just after a close was
-// seen by a directory's watch it may still be true of the descriptor that was closed: the kernel tells first.
+// only, by the file's owner or with CAP_LEASE. It is an error where the filesystem has no leases. Just after a close it
+// may still be true of the descriptor that was closed.
 func HasWriters(f *os.File) (bool, error) { return hasWriters(f) }
 
 // Probe finds out what New would: with a supervisor that is thrown away, in about a millisecond.

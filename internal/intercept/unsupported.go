@@ -33,7 +33,7 @@ func (*supervisor) living() []Process                  { return nil }
 func (*supervisor) signal(syscall.Signal) error        { return unsupported() }
 func (*supervisor) signalCommand(syscall.Signal) error { return unsupported() }
 func (*supervisor) err() error                         { return unsupported() }
-func (*supervisor) watch(*os.File, any, Change) error  { return unsupported() }
+func (*supervisor) watch(*os.File, any) error          { return unsupported() }
 func (*supervisor) unwatch(any)                        {}
 func (*supervisor) drain()                             {}
 func (*supervisor) otherNames()                        {}

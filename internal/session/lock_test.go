@@ -58,7 +58,7 @@ func TestKilledWhileItWaitsForALock(t *testing.T) {
 					x.unlock()
 				}
 				_ = f.Close()
-				tree.Changed(w, "", intercept.Closed)
+				tree.Changed(w, intercept.Closed)
 				tree.Exited(process, syscall.SIGKILL)
 				_ = unix.Flock(int(other.Fd()), unix.LOCK_UN)
 			}()

@@ -117,7 +117,7 @@ func (t *Tree) newTarget(key place, path string) *target {
 }
 
 func (t *Tree) watch(f *os.File, w *writer) error {
-	return t.super.Load().Watch(f, w, intercept.Closed|intercept.Modified)
+	return t.super.Load().Watch(f, w)
 }
 
 func (t *Tree) warn(format string, args ...any) {
@@ -224,7 +224,7 @@ func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
 }
 
 // Changed is told that a scratch file was closed, or written.
-func (t *Tree) Changed(key any, _ string, what intercept.Change) {
+func (t *Tree) Changed(key any, what intercept.Change) {
 	if key == nil { // events were dropped
 		for _, x := range t.all() {
 			x.mu.Lock()
