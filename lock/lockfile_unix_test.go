@@ -92,7 +92,7 @@ func TestUnlinkedWhileHeld(t *testing.T) {
 			p.say("check").expect("ok")
 			require.NoError(t, how.do(LockPath(path)))
 			p.say("check").expect("lost")
-			l, err := Acquire(context.Background(), path, Timeout(5*time.Second))
+			l, err := Acquire(context.Background(), path, Timeout(time.Minute))
 			require.NoError(t, err)
 			require.NoError(t, l.Check())
 			p.end()

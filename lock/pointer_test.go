@@ -111,7 +111,7 @@ func TestPointersDoNotDeadlock(t *testing.T) {
 	for _, at := range []string{"", "/a", "/a/b", "/a/b/c", "/a/c", "/b"} {
 		all.Go(func() {
 			for range 30 {
-				l, err := Acquire(context.Background(), path, At(at), Timeout(20*time.Second))
+				l, err := Acquire(context.Background(), path, At(at), Timeout(2*time.Minute))
 				if err != nil {
 					t.Error(err)
 					return

@@ -45,7 +45,7 @@ func TestALostLock(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "doc.json")
 				require.NoError(t, os.WriteFile(path, []byte(`{"n":0}`), 0o644))
-				g, err := Open(path, Options{Timeout: 5 * time.Second})
+				g, err := Open(path, Options{Timeout: time.Minute})
 				require.NoError(t, err)
 				defer g.Close()
 				if guarded { // a commit record comes before the rename

@@ -87,7 +87,7 @@ func TestFolderThatIsNoMore(t *testing.T) {
 	b.checkFolder()
 	require.False(t, b.folding())
 	b.page[4*foldingWord] = 1
-	g, err := Open(path, Options{Timeout: 5 * time.Second})
+	g, err := Open(path, Options{Timeout: time.Minute})
 	require.NoError(t, err)
 	defer g.Close()
 	_, err = g.openedStore(true)

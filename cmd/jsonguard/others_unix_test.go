@@ -296,7 +296,7 @@ func TestBatchWhoseReaderStops(t *testing.T) {
 	}()
 	waitUntil(t, "it should write", func() bool { _, err := os.Stat(file); return err == nil })
 	for i := range 5 {
-		out, err := jsonguard(t, "set", "--timeout", "30s", file, fmt.Sprintf("/other%d", i), "1").CombinedOutput()
+		out, err := jsonguard(t, "set", "--timeout", "5m", file, fmt.Sprintf("/other%d", i), "1").CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
 	answers := 0
