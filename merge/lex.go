@@ -16,6 +16,7 @@ type SyntaxError struct {
 	Offset       int64 // bytes from the start of the text
 	Line, Column int   // from 1; a column is a character
 	Msg          string
+	Behind       bool // a complete document stands before it: perhaps it is JSON Lines
 }
 
 func (e *SyntaxError) Error() string {
@@ -32,6 +33,13 @@ func (e *SyntaxError) locate(src []byte) *SyntaxError {
 
 func syntax(i int, format string, args ...any) *SyntaxError {
 	return &SyntaxError{Offset: int64(i), Msg: fmt.Sprintf(format, args...)}
+}
+
+// behindEnd is about what stands in src at i, behind a complete document.
+func behindEnd(src []byte, i int) *SyntaxError {
+	e := syntax(i, "unexpected %s behind the end of the document", show(src, i))
+	e.Behind = true
+	return e
 }
 
 // Valid says whether src is a document of format f: nil or a *SyntaxError. Beside RFC 8259 it accepts what Python
@@ -72,7 +80,7 @@ func validateFrom(src []byte, i int, f Format, ext *extents) error {
 			continue
 		}
 		if i = skipSpace(src, i); i < len(src) {
-			return explain(syntax(i, "unexpected %s behind the end of the document", show(src, i)), src)
+			return explain(behindEnd(src, i), src)
 		}
 	}
 }
@@ -82,7 +90,7 @@ func explain(err error, src []byte) error {
 	e := err.(*SyntaxError)
 	if bytes.HasPrefix(src, []byte("\xff\xfe")) || bytes.HasPrefix(src, []byte("\xfe\xff")) ||
 		len(src) >= 4 && (src[0] == 0) != (src[1] == 0) && (src[0] == 0) == (src[2] == 0) && (src[1] == 0) == (src[3] == 0) {
-		e.Msg = "this is UTF-16, not UTF-8"
+		e.Msg, e.Behind = "this is UTF-16, not UTF-8", false
 	}
 	return e.locate(src)
 }

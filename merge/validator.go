@@ -92,7 +92,7 @@ func (v *Validator) goOn(last bool) (at int, err error) {
 		v.done(end)
 	}
 	if i := skipSpace(v.rest, 0); i < len(v.rest) {
-		return 0, syntax(i, "unexpected %s behind the end of the document", show(v.rest, i))
+		return 0, behindEnd(v.rest, i)
 	}
 	v.done(len(v.rest))
 	return 0, nil

@@ -74,7 +74,7 @@ func complaintOf(err error) complaint {
 		if !strings.Contains(c.text, fmt.Sprintf("line %d", syntax.Line)) {
 			c.text += fmt.Sprintf(" (line %d, column %d)", syntax.Line, syntax.Column)
 		}
-		if syntax.Line > 1 && c.path != "" && strings.Contains(syntax.Msg, "behind the end of the document") {
+		if syntax.Behind && syntax.Line > 1 && c.path != "" {
 			c.hint = strings.TrimPrefix(c.hint+"; a file with a document on each line is named .jsonl or .ndjson", "; ")
 		}
 	}
