@@ -27,19 +27,28 @@ func (g *Guard) Read(ctx context.Context) ([]byte, error) {
 	return g.Published()
 }
 
-// Published returns the version that is there, as any reader sees it: what is pending is not folded first. A missing
-// target is fs.ErrNotExist.
+// Published returns the version that is there, as any reader sees it: what is pending is not folded first. Of JSON Lines it is whole
+// lines, also while some are appended, and behind an append that was stopped. A missing target is fs.ErrNotExist.
 func (g *Guard) Published() ([]byte, error) {
-	f := &fold{g: g}
-	if err := f.readTarget(); err != nil {
-		return nil, err
+	const attempts = 10 // each needs an append in the same moment
+	for try := 1; ; try++ {
+		f := &fold{g: g}
+		if err := f.readTarget(); err != nil {
+			return nil, err
+		}
+		if f.target.missing {
+			return nil, g.fail("read", fs.ErrNotExist, "")
+		}
+		content, err := f.target.read()
+		f.target.close()
+		if err != nil {
+			return nil, g.fail("read", err, "")
+		}
+		content, again := g.wholeLines(f.target.info, content)
+		if !again || try == attempts {
+			return content, nil
+		}
 	}
-	defer f.target.close()
-	if f.target.missing {
-		return nil, g.fail("read", fs.ErrNotExist, "")
-	}
-	content, err := f.target.read()
-	return content, g.fail("read", err, "")
 }
 
 // somethingPending looks without a lock; being wrong costs a fold that finds nothing, or the next use.
@@ -49,7 +58,7 @@ func (g *Guard) somethingPending() bool {
 		return g.pendingWithoutStore(err)
 	}
 	defer s.close()
-	return s.anythingPending()
+	return s.anythingPending() || s.unsettled()
 }
 
 // pendingWithoutStore is somethingPending where the guard directory could not be opened, and why.

@@ -48,10 +48,33 @@ func (s *store) seenGeneration() uint64 {
 	if !s.settled.open(s.guard) {
 		return 0
 	}
+	return generationIn(s.settled.file)
+}
+
+// generationIn is the generation that a record, or settled, begins with.
+func generationIn(file vfs.File) uint64 {
 	var head [64]byte
-	n, _ := s.settled.file.ReadAt(head[:], 0)
+	n, _ := file.ReadAt(head[:], 0)
 	generation, _, _ := cutNumber(head[:n], `{"generation":`)
 	return generation
+}
+
+// unsettled says whether a fold is under way, or was stopped between its record and its end: what it was about to change may be there
+// in part. It takes no lock, and being wrong costs a fold that finds nothing.
+func (s *store) unsettled() bool {
+	seen := s.seenGeneration()
+	for even := range uint64(2) {
+		file, err := s.guard.OpenFile(commitName(even), os.O_RDONLY, 0)
+		if err != nil {
+			continue // a fold says what is wrong
+		}
+		newer := generationIn(file) > seen
+		_ = file.Close()
+		if newer {
+			return true
+		}
+	}
+	return false
 }
 
 // settledCovers is settledHint().After.cover(c), with the generation.

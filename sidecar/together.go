@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"jsonguard/lock"
+	"jsonguard/merge"
 )
 
 // Many sessions that write one target at once share their folds: who asks for one while another is under way waits for
@@ -185,5 +186,5 @@ func (s *Session) somethingPending() bool {
 	if there, err := st.stillThere(g); err != nil || !there {
 		return g.somethingPending()
 	}
-	return st.anythingPending()
+	return st.anythingPending() || g.format == merge.Lines && st.unsettled() // who reads would see a torn append
 }
