@@ -430,7 +430,8 @@ while True:
     except OSError: pass # as it is where only the supervisor dies`))
 	require.Eventually(t, func() bool { b, err := os.ReadFile(l.path("pid")); return err == nil && len(b) > 0 }, time.Minute, 5*time.Millisecond)
 	require.NoError(t, r.cmd.Process.Kill())
-	_ = r.cmd.Wait()
+	_, err := r.cmd.Process.Wait() // and not for its output, which ends with its child
+	require.NoError(t, err)
 	pid := strings.TrimSpace(l.read("pid"))
 	require.Eventually(t, func() bool { _, err := os.Stat("/proc/" + pid); return os.IsNotExist(err) }, time.Minute, 5*time.Millisecond, "its child lives")
 	out, err := exec.Command(binary, "recover", l.path("r.json")).CombinedOutput()
