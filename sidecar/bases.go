@@ -17,6 +17,9 @@ type Bases struct {
 	Versions [][]byte
 	Likely   int
 	Files    []io.ReaderAt // for Create: where not nil, it holds the version with this index, and does not change
+	// Unread, for Create: not 0, if the program finds the first version in the file, and that is one of them only if it reads it there. Else
+	// this one is the likely one.
+	Unread int
 }
 
 // madeFrom is the index of the one that content was made from.

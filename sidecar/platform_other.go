@@ -3,7 +3,9 @@
 package sidecar
 
 import (
+	"errors"
 	"io/fs"
+	"os"
 	"time"
 )
 
@@ -18,3 +20,11 @@ func umask() fs.FileMode { return 0o022 }
 
 // isMountPoint is not known here; there are no sessions either.
 func isMountPoint(string) bool { return false }
+
+func setTimes(*os.File, time.Time) error { return errors.ErrUnsupported }
+
+func timesOf(*os.File) (accessed, written time.Time, err error) {
+	return accessed, written, errors.ErrUnsupported
+}
+
+func leaveTimes(*os.File) {}

@@ -178,6 +178,8 @@ func (f *fold) collectScratch(sd *sessionDir, n string, names []string) error {
 		return err
 	}
 	sc := &sidecarFile{name: sd.id + "." + n, readJournal: readJournal{header: x.about.header}, scratch: x}
+	leaveTimes(vfs.OSFile(file))
+	x.about.withoutUnread(file, f.g.boot)
 	torn, err := f.look(x, file, info.Size, f.g.session.preparedFor(sc.name))
 	if err != nil {
 		return err

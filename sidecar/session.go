@@ -41,6 +41,7 @@ type Session struct {
 	prepared map[string]preparedScratch
 	wholes   []wholeText
 	seen     uint64 // generation
+	tells    *bool  // reading a scratch file shows; nil: not tried
 
 	closed atomic.Bool
 }
@@ -62,6 +63,7 @@ type about struct {
 	Bases      []string `json:"bases"`               // the newest first; "" is a missing document; a name ends in the hash of its content
 	Likely     int      `json:"likely,omitempty"`    // which of them, if content says nothing else: see merge.MadeFrom
 	Hash       string   `json:"hash,omitempty"`      // of the content, where it was known from the start
+	Unread     int      `json:"unread,omitempty"`    // see Bases.Unread; 0 also where nobody can tell
 	Skip       int64    `json:"skip,omitempty"`      // JSON Lines: it begins with a hole as long as the target was, and only appends
 	Finished   bool     `json:"finished,omitempty"`  // JSON Lines: the writer was not killed, what is missing is deleted
 	Additions  bool     `json:"additions,omitempty"` // its writer goes on: nothing is deleted yet

@@ -70,7 +70,7 @@ func (s *Session) begin(n string, w Writer, bases Bases, skip int64, additions b
 	x := &Scratch{s: s, n: n}
 	x.about = about{
 		header:     header{Version: journalVersion, Host: host, Boot: s.g.boot, PID: w.PID, Command: w.Command, Since: time.Now().UTC()},
-		Generation: s.generation(), Monotonic: monotonic(), Bases: []string{}, Likely: bases.Likely, Skip: skip, Additions: additions,
+		Generation: s.generation(), Monotonic: monotonic(), Bases: []string{}, Likely: bases.Likely, Unread: bases.Unread, Skip: skip, Additions: additions,
 	}
 	x.about.ID = s.sidecar(x.n)
 	for i, base := range bases.Versions {
@@ -163,6 +163,9 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 			return errors.Join(err, fmt.Errorf("%w: a new scratch file is in use", ErrDamaged))
 		}
 		_ = f.SetMode(mode) // for fstat(2); the program has its descriptor either way
+		if err := s.mark(x, hidden, vfs.OSFile(f)); err != nil {
+			return err
+		}
 		return s.dir.Rename(hidden, x.n+scratchSuffix)
 	}()
 	if err != nil {
@@ -360,7 +363,9 @@ func (x *Scratch) Open() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return vfs.OSFile(f), nil
+	file := vfs.OSFile(f)
+	leaveTimes(file)
+	return file, nil
 }
 
 // OpenBase opens what the scratch file is made from since Submit, for reading.
@@ -416,7 +421,7 @@ func (x *Scratch) rebase(base []byte, part *Scratch) error {
 		part.discardPart()
 	} else {
 		err = x.amend(part, func(a *about) {
-			a.Bases, a.Likely = []string{name}, 0
+			a.Bases, a.Likely, a.Unread = []string{name}, 0, 0
 			a.goOn(x.s)
 		})
 	}

@@ -145,8 +145,17 @@ func (h *Heads[P, V]) Read(p P, thread int, v V) {
 	if !known && !slices.Contains(at.mine, v) {
 		at.foreign = h.clock + 1
 	}
-	at.heads = slices.DeleteFunc(at.heads, func(k head[V]) bool { return k.version == v && k.thread == thread && !k.own })
+	h.Unread(p, thread, v) // before
 	h.add(at, head[V]{version: v, thread: thread})
+}
+
+// Unread takes back that a thread was given v, which it did not look at.
+func (h *Heads[P, V]) Unread(p P, thread int, v V) {
+	at := h.processes[p]
+	if at == nil {
+		return
+	}
+	at.heads = slices.DeleteFunc(at.heads, func(k head[V]) bool { return k.version == v && k.thread == thread && !k.own })
 }
 
 // Wrote notes that a thread wrote v, made from base. What the thread knew before that is behind it: all of it, where base is

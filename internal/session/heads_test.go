@@ -302,6 +302,21 @@ func TestAWriteTakesItsBase(t *testing.T) {
 	require.Equal(t, []int{6, 4}, bases)
 }
 
+// What a thread was given and did not look at, it does not know.
+func TestWhatWasNotRead(t *testing.T) {
+	h := NewHeads[string, int]()
+	h.Start("p", "", 0, 1)
+	h.Read("p", 0, 2)
+	h.Read("p", 7, 3)
+	h.Read("p", 0, 3)
+	h.Unread("p", 0, 3)
+	bases, likely := h.Bases("p", 0)
+	require.Equal(t, []int{3, 2}, bases)
+	require.Equal(t, 1, likely)
+	h.Unread("p", 7, 3)
+	require.Equal(t, []int{2}, h.Holds("p"))
+}
+
 // What a program undoes of its own, it undoes: an older version is a base only where others have written since.
 func TestOlderBasesTakeOthers(t *testing.T) {
 	h := NewHeads[string, int]()

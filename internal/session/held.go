@@ -166,6 +166,7 @@ func (t *target) submit(w *writer) {
 // submitContent publishes what an open scratch file holds now. additions: its writer may not be done, so that nothing is
 // deleted; what was not taken stays for later.
 func (t *target) submitContent(w *writer, content []byte, additions bool) {
+	t.foundUnread(w)
 	bases, err := w.readBases()
 	if err != nil {
 		return

@@ -238,6 +238,7 @@ func (t *target) refresh(c *caller, w *writer) error {
 			return err
 		}
 	}
+	t.mayBeRead(c.process)
 	w.initial = append([]byte{}, fresh...)
 	w.bases, w.likely = []*version{v}, 0
 	t.heads.Read(c.process, c.tid, v)

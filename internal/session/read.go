@@ -29,6 +29,7 @@ func (t *target) openRead(c *caller, p *intercept.Place, how intercept.OpenHow) 
 			}
 		}
 	}
+	t.mayBeRead(nil)
 	if f := t.readOwn(c, p); f != nil {
 		return f, nil
 	}

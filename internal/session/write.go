@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -109,11 +110,17 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 		if !w.read {
 			break
 		}
+		t.mayBeRead(c.process) // by this descriptor
+		known := slices.Contains(t.heads.Holds(c.process), v)
+		before, likely := t.basesFor(w)
 		t.heads.Read(c.process, c.tid, v)
 		if flags&unix.O_APPEND == 0 {
 			// It can read this version, and need not: d = json.load(open(f)); … open(f, "r+") writes over it what was made of the one
-			// before. The content will tell.
+			// before. Whether it reads will tell, and the content.
 			w.bases, w.likely = t.basesFor(w)
+			if !known {
+				w.unread = max(0, slices.Index(w.bases, before[likely]))
+			}
 		}
 		return v.read()
 	}
@@ -146,6 +153,7 @@ func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, conten
 	if err != nil {
 		return nil, err
 	}
+	bases.Unread = w.unread
 	perm := fs.FileMode(0o600)
 	info, missing := os.Lstat(t.path)
 	if missing == nil {

@@ -29,6 +29,7 @@ type writer struct {
 	file    *os.File // the scratch file, for reading; it outlives its name
 	bases   []*version
 	likely  int // which of them: see Heads.Bases
+	unread  int // not 0: which of them is it if the first one, that the program finds in the file, is not read: see sidecar.Bases
 	skip    int64
 
 	scratchID intercept.ID
@@ -114,6 +115,9 @@ func (t *target) settleWriter(w *writer) {
 		defer w.lock.release()
 	}
 	t.takeAttributes(w)
+	if t.foundUnread(w) {
+		w.initial = nil // what is the same was written all the same
+	}
 	if w.skip > 0 || w.initial != nil {
 		content, err := readAll(w.file)
 		switch {
@@ -154,6 +158,30 @@ func (t *target) settleWriter(w *writer) {
 	}
 	t.knows(w, w.bases[i], diffed)
 	t.written(w)
+}
+
+// foundUnread leaves out of what w may be made from what its program found in it and did not look at. It is asked before the program's
+// reading could be taken for that of others.
+func (t *target) foundUnread(w *writer) bool {
+	if w.unread == 0 || !w.scratch.Unread(w.file) {
+		return false
+	}
+	t.heads.Unread(w.process, w.tid, w.bases[0])
+	w.bases, w.likely, w.unread = w.bases[1:], w.unread-1, 0
+	return true
+}
+
+// mayBeRead: the version that a program is given now may be the one that it found in a file which it has open for writing.
+func (t *target) mayBeRead(by *intercept.Process) {
+	for _, w := range t.writers {
+		if w.unread == 0 || by != nil && w.process != by {
+			continue
+		}
+		if err := w.scratch.TakeAsRead(); err != nil {
+			t.tree.note("%s: %v", t.path, err)
+		}
+		w.unread = 0
+	}
 }
 
 // untouched: it holds what it was opened with, and nothing else of it was taken meanwhile, which its program took back then.
