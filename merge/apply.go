@@ -74,7 +74,7 @@ func (d *Document) Merge(c *Change, policy *Policy) (Outcome, error) {
 			}
 		}
 	}
-	m := &merger{d: d, pol: pol, df: differ{pol.strict(), endsOf(c.base, d)}, additions: c.additions, style: c.ours.styleOf(), moves: c.moves.Clone()}
+	m := &merger{d: d, pol: pol, df: differ{pol.strict(), endsOf(c.base, d)}, additions: c.additions, counts: c.counts, style: c.ours.styleOf(), moves: c.moves.Clone()}
 	root, mapped := m.translate(c.root, nil)
 	asItIs := !mapped && len(c.moves) == 0 // the writer's text may stand in the document
 	switch {
@@ -110,6 +110,7 @@ type merger struct {
 	df        differ
 	style     *style // of ours
 	additions bool
+	counts    bool
 	verbatim  bool    // ours is written like theirs: its text fits as it is
 	chain     []*node // from the root to where we are
 	conflicts []Conflict
@@ -292,7 +293,7 @@ func (m *merger) replace(n *node, i, depth int, raw []byte) {
 // choose settles a place that cannot be merged inside: a scalar, or values of different types.
 func (m *merger) choose(here Pointer, e *delta, theirs *node, rule Rule) (raw []byte, take bool) {
 	switch {
-	case m.additions && e.base != nil:
+	case m.additions && e.base != nil && !(m.counts && rule.Merge == Sum && numbers(e.base, e.ours, theirs)):
 		return nil, false
 	case e.base != nil && equalNodes(theirs, e.base, m.df.strict):
 		return e.ours.text(), true
@@ -322,6 +323,15 @@ func (m *merger) choose(here Pointer, e *delta, theirs *node, rule Rule) (raw []
 	return e.ours.text(), true
 }
 
+func numbers(nodes ...*node) bool {
+	for _, n := range nodes {
+		if n.kind != kindNumber {
+			return false
+		}
+	}
+	return true
+}
+
 func reduces(s Strategy) bool { return s == Sum || s == Max || s == Min }
 
 // reduce computes a number out of the three; ok is false where they are not all numbers.
@@ -330,7 +340,7 @@ func reduce(s Strategy, e *delta, theirs *node) (raw []byte, ok bool) {
 	if e.base != nil {
 		base = e.base.raw
 	}
-	if e.base != nil && e.base.kind != kindNumber || e.ours.kind != kindNumber || theirs.kind != kindNumber {
+	if e.base != nil && !numbers(e.base) || !numbers(e.ours, theirs) {
 		return nil, false
 	}
 	switch s {

@@ -10,6 +10,7 @@ import (
 type Change struct {
 	base, ours *Document
 	additions  bool // nothing is deleted or changed, only added
+	counts     bool // additions, and what is summed
 	moves      Moves
 	root       *delta
 }
@@ -89,6 +90,14 @@ func (c *Change) AdditionsOnly() *Change {
 	out := *c
 	out.additions = true
 	return &out
+}
+
+// GrowthOnly is [Change.AdditionsOnly], and numbers that the policy sums: who adds a record and counts it does both at once. It is for a
+// whole version whose writer may not be done; what it counts later, it counts from there.
+func (c *Change) GrowthOnly() *Change {
+	out := c.AdditionsOnly()
+	out.counts = true
+	return out
 }
 
 // differ compares top down, by bytes first: what is written alike is equal, and most of a document is.

@@ -35,8 +35,21 @@ func (x *Scratch) Prepare(content []byte, bases Bases) (int, error) {
 }
 
 func (g *Guard) prepareScratch(base, ours []byte, additions bool) (preparedScratch, error) {
-	change, err := prepare(base, ours, additions, g)
+	change, err := g.changeOf(base, ours, additions)
 	return preparedScratch{change: change, isNew: base == nil}, err
+}
+
+// changeOf is prepare for what a scratch file holds. additions: of lines, all may be the beginning of a rewrite; a document is whole, and
+// what it counts in its sums goes with what it adds.
+func (g *Guard) changeOf(base, ours []byte, additions bool) (*merge.Change, error) {
+	change, err := prepare(base, ours, false, g)
+	switch {
+	case err != nil || !additions:
+		return change, err
+	case g.format == merge.JSON:
+		return change.GrowthOnly(), nil
+	}
+	return change.AdditionsOnly(), nil
 }
 
 func (s *Session) note(sidecar string, made preparedScratch) {

@@ -326,9 +326,9 @@ func (x *Scratch) publishLines(w Writer, lines []byte) error {
 // goOn: what its writer does from now on comes behind what was published of it, and is in the target.
 func (a *about) goOn(s *Session) { a.Generation, a.Monotonic = s.generation(), monotonic() }
 
-// added is base with what content adds to it, and nothing of what it deletes or changes: what a fold of additions takes.
+// added is base with what content adds to it, counts included, and nothing of what it deletes or changes: what a fold of additions takes.
 func (s *Session) added(content, base []byte) ([]byte, error) {
-	change, err := prepare(base, content, true, s.g)
+	change, err := s.g.changeOf(base, content, true)
 	if err != nil {
 		return nil, err
 	}

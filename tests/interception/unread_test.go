@@ -45,3 +45,32 @@ json.dump(d, f); f.truncate(); f.close()`, `{"n": 3}`},
 		})
 	}
 }
+
+// What a descriptor that is held open has added so far is there with its count: who read one without the other, and then both, would seem
+// to have counted on from the second.
+func TestHeldRecordsAreThereWithTheirCount(t *testing.T) {
+	needs(t, "python3")
+	l := newLab(t)
+	l.write("r.json", `{"n": 1, "l": ["a"], "state": "idle"}`)
+	l.write("jsonguard.json", `{"rules": [{"at": "/n", "merge": "sum"}]}`)
+	l.one(`import json, mmap, os, subprocess, sys, time
+holder = subprocess.Popen([sys.executable, "-c", '''
+import json, sys
+f = open("r.json", "r+"); d = json.load(f)
+d["n"] += 1; d["l"].append("b"); d["state"] = "busy"
+f.seek(0); json.dump(d, f); f.truncate(); f.flush()
+sys.stdin.read()
+f.close()'''], stdin=subprocess.PIPE)
+end = time.time() + 300
+while True:
+    d = json.load(open("r.json"))
+    if "b" in d["l"]: break
+    assert time.time() < end
+    time.sleep(.01)
+assert d == {"n": 2, "l": ["a", "b"], "state": "idle"}, d
+holder.communicate(); assert holder.returncode == 0
+f = open("r.json", "r+b"); f.truncate(200)
+d["n"] += 1; d["l"].append("c")
+m = mmap.mmap(f.fileno(), 200); m[:] = json.dumps(d).encode().ljust(200); m.close(); f.close()`)
+	require.JSONEq(t, `{"n": 3, "l": ["a", "b", "c"], "state": "busy"}`, l.read("r.json"))
+}
