@@ -83,6 +83,31 @@ func TestOrphansAreAdopted(t *testing.T) {
 	}
 }
 
+// An orphan that has ended is waited for while the tree lives on: a service that starts one for each request would else leave as
+// many zombies.
+func TestOrphansThatHaveEndedAreGone(t *testing.T) {
+	needs(t, "setsid", "sh")
+	dir := sharedTemp(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "guarded.json"), []byte("early"), 0o666))
+	born, gate := filepath.Join(dir, "born"), filepath.Join(dir, "gate")
+	cmd := inRole(t, "adopting", dir, "/bin/sh", "-c", fmt.Sprintf(`cd %s; setsid -f sh -c 'echo $$ > born'; until [ -e gate ]; do sleep .01; done; exit 3`, dir))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // its guardian kills the others
+	gone := func() bool {
+		raw, err := os.ReadFile(born)
+		if err != nil || !bytes.HasSuffix(raw, []byte("\n")) {
+			return false
+		}
+		_, err = os.Stat("/proc/" + strings.TrimSpace(string(raw)))
+		return os.IsNotExist(err)
+	}
+	until(t, gone)
+	require.NoError(t, os.WriteFile(gate, nil, 0o666))
+	require.NoError(t, cmd.Wait(), "%s", &out)
+}
+
 // Orphans, and orphans of orphans, that end in the same moment as the tree are waited for before it is said to be over.
 func TestOrphansThatEndWithTheTree(t *testing.T) {
 	needs(t, "setsid", "sh")
@@ -118,10 +143,7 @@ func TestAnOrphanThatCannotBeWaitedForYet(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	content := func(path string) string { raw, _ := os.ReadFile(path); return string(raw) }
-	until := func(done func() bool) {
-		require.Eventually(t, func() bool { return done() || len(ended) > 0 }, 2*time.Minute, time.Millisecond)
-	}
-	until(func() bool { return strings.HasSuffix(content(born), "\n") })
+	until(t, func() bool { return strings.HasSuffix(content(born), "\n") || len(ended) > 0 })
 	orphan, err := strconv.Atoi(strings.TrimSpace(content(born)))
 	require.NoError(t, err, "%s", &out)
 	end, err := os.OpenFile(gate, os.O_RDWR, 0)
@@ -139,7 +161,7 @@ func TestAnOrphanThatCannotBeWaitedForYet(t *testing.T) {
 	}
 	_, err = end.WriteString("\n")
 	require.NoError(t, err)
-	until(func() bool { _, err := os.Stat(waited); return err == nil })
+	until(t, func() bool { _, err := os.Stat(waited); return err == nil || len(ended) > 0 })
 	var status unix.WaitStatus
 	_, err = unix.Wait4(orphan, &status, unix.WALL, nil)
 	require.NoError(t, err)
