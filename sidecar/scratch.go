@@ -167,6 +167,9 @@ func (f *fold) collectScratch(sd *sessionDir, n string, names []string) error {
 	x := &scratchFile{dir: sd.dir, n: n}
 	x.about, err = readAbout(sd.dir, n)
 	if errors.Is(err, errAboutLost) && !sd.live {
+		if wholeHas(sd.dir, n, names) {
+			return nil // it is taken from there
+		}
 		// A power cut took what is known of it: from what its content was made, nobody can say any more.
 		if x.content, err = readFrom(file, 0); err != nil {
 			return err
@@ -192,6 +195,12 @@ func (f *fold) collectScratch(sd *sessionDir, n string, names []string) error {
 			return err
 		}
 		torn = torn || !survived
+		if torn && wholeHas(sd.dir, n, names) {
+			return nil // it is taken from there
+		}
+		if lost := f.lostParts(sd.dir, sc.name, x, names); len(lost) > 0 {
+			return f.collectWithLostParts(sd, sc, l, lost, torn, file, names)
+		}
 	}
 	switch {
 	case sd.live && (torn || rewrite):
@@ -270,11 +279,12 @@ func monotonicOf(written time.Time) int64 {
 
 // survived looks at a scratch file that was written before the machine was started again. Nothing of it was synced: its
 // content may be an earlier one, or sectors of several, what it was made from may be lost, and what is known of it may be what was
-// known before a part was taken out, which is in the target by now or about to be. Lines behind a hole are whole or not there.
+// known before a part was taken out, which is in the target by now or about to be. Lines behind a hole are whole or not there; of a part
+// it is known what they were.
 func (f *fold) survived(sidecar string, x *scratchFile, names []string) (bool, error) {
 	if x.about.Skip > 0 {
 		last, err := f.lastPart(sidecar, x.n, names)
-		return last <= x.about.Parts, err
+		return last <= x.about.Parts && (x.about.Hash == "" || x.about.Hash == contentHash(x.content)), err
 	}
 	for _, name := range x.about.Bases {
 		if name == "" {

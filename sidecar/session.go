@@ -69,6 +69,7 @@ type about struct {
 	Additions  bool     `json:"additions,omitempty"` // its writer goes on: nothing is deleted yet
 	Publishes  string   `json:"publishes,omitempty"` // the last part of it that was taken out: its name may still be missing
 	Parts      int      `json:"parts,omitempty"`     // how many were
+	Taken      []taken  `json:"taken,omitempty"`     // JSON Lines: those that no fold had brought in when the last one was taken out
 }
 
 // NewSession makes a directory for scratch files of target. It needs the guard directory, which is made.

@@ -231,7 +231,7 @@ func (s *Session) stage(n string, w Writer, content []byte, bases Bases, skip in
 
 // nextPart is the name of what is taken out of x next. By its number it is seen after a power cut that an older note of what is
 // known of x came back: see lastPart.
-func (x *Scratch) nextPart() string { return fmt.Sprintf("%s%s%d", x.n, partInfix, x.about.Parts+1) }
+func (x *Scratch) nextPart() string { return nthPart(x.n, x.about.Parts+1) }
 
 // Submit publishes what an open scratch file holds, and makes it, or what was added of it, the base of what its writer
 // does from now on. No fold comes in between. additions: the writer may not be done, so that nothing is deleted yet. It
@@ -318,6 +318,7 @@ func (x *Scratch) publishLines(w Writer, lines []byte) error {
 		return err
 	}
 	return x.amend(part, func(a *about) {
+		a.Taken = append(x.stillThere(a.Taken), taken{a.Parts + 1, a.Skip, part.about.Generation, part.about.Monotonic})
 		a.Skip += int64(len(lines))
 		a.goOn(x.s)
 	})
