@@ -369,7 +369,7 @@ func TestFinding10OtherNames(t *testing.T) {
 		"inherited by a child":  `f = os.open(F, os.O_WRONLY | os.O_TRUNC); os.set_inheritable(f, True); os.spawnlp(os.P_WAIT, "sh", "sh", "-c", f"printf new >&{f}"); os.close(f)`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			// Not parallel: see TestPrograms.
 			h := newScratchHandler(t)
 			require.NoError(t, os.WriteFile(h.target(), []byte("old"), 0o666))
 			old, err := os.Open(h.target()) // keeps its number from being used again

@@ -15,6 +15,9 @@
 // interrupted by signals: open(2) may then fail with EINTR in a program that handles signals without SA_RESTART. lstat(2)
 // is not seen: just after a close, and until the handler has been told of it, it describes what was before (but see Behind).
 //
+// A supervisor's process starts no other one while its programs run: a child that has not executed yet holds every descriptor that is just
+// being handed over, and the program's own close of it is not the last then.
+//
 // The mechanism is seccomp's user notification (Linux 5.19 or newer, amd64 and arm64). Elsewhere Start and Probe
 // return ErrUnsupported.
 package intercept

@@ -108,10 +108,11 @@ import os, sys
 F, D = sys.argv[1:3]` + script + "\nEOF\n"
 }
 
+// One after the other: this very process would start another one meanwhile, and what is forked and has not executed yet holds all
+// descriptors that the supervisor has open just then, so that a program's close of its own is not the last.
 func TestPrograms(t *testing.T) {
 	for _, p := range programs {
 		t.Run(p.name, func(t *testing.T) {
-			t.Parallel()
 			needs(t, p.needs...)
 			h := newScratchHandler(t)
 			out := run(t, h, "sh", "-ec", environment(h, t)+p.script)
