@@ -64,7 +64,8 @@ func (s *supervisor) reapAdopted() {
 	}
 	for _, pid := range born {
 		s.processes.mu.Lock()
-		waited := s.processes.byPID[pid] != nil || pid == s.processes.first || pid == s.guardian.pid
+		// Before the command is known any of them may be it: reapLast has them then, if nobody else ends.
+		waited := s.processes.first == 0 || s.processes.byPID[pid] != nil || pid == s.processes.first || pid == s.guardian.pid
 		s.processes.mu.Unlock()
 		if !waited {
 			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)

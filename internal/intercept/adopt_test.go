@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -168,4 +169,19 @@ func TestAnOrphanThatCannotBeWaitedForYet(t *testing.T) {
 	require.True(t, status.Exited(), status)
 	require.NoError(t, <-ended, "%s", &out)
 	require.Empty(t, out.String())
+}
+
+// A command may end before its number is known here: nobody waits for it in its place, and its status is told.
+func TestTheCommandIsNoOrphan(t *testing.T) {
+	s := &supervisor{guardian: &guardian{}}
+	s.processes = newProcesses(s)
+	cmd := exec.Command("/bin/sh", "-c", "exit 3")
+	require.NoError(t, cmd.Start())
+	for !leaving(cmd.Process.Pid) {
+		time.Sleep(time.Millisecond)
+	}
+	s.reapAdopted()
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &exit)
+	require.Equal(t, 3, exit.ExitCode())
 }

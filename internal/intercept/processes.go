@@ -158,7 +158,7 @@ func (p *processes) bury(e *entry) {
 	}
 	p.dead[e.PID] = e.Process
 	signal := p.killer(e)
-	if p.s.adopts && e.PID != p.first {
+	if p.s.adopts && p.first != 0 && e.PID != p.first {
 		_, _ = unix.Wait4(e.PID, nil, unix.WNOHANG, nil)
 	}
 	p.s.events.remove(e.pidfd)
