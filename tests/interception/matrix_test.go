@@ -373,7 +373,7 @@ func TestVerbsInside(t *testing.T) {
 	l := newLab(t)
 	l.write("r.json", "{\n \"n\": 0\n}\n")
 	l.write("w.py", writers["python open w"].script)
-	verbs := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do %s -q incr r.json /n --timeout 5m >/dev/null || exit 1; i=$((i+1)); done`, each, binary)
+	verbs := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do %s -q incr r.json /n --timeout 1m >/dev/null || exit 1; i=$((i+1)); done`, each, binary)
 	l.together(l.guarded(results, "sh", "-c", fmt.Sprintf(`(%s) & one=$!; (%s) & two=$!; python3 w.py a %d && wait $one && wait $two`, verbs, verbs, each)))
 	doc := l.object("r.json")
 	require.EqualValues(t, 2*each, doc["n"])
