@@ -74,7 +74,7 @@ func (d *Document) Merge(c *Change, policy *Policy) (Outcome, error) {
 			}
 		}
 	}
-	m := &merger{d: d, pol: pol, df: differ{pol.strict(), endsOf(c.base, d)}, additions: c.additions, counts: c.counts, style: c.ours.styleOf(), moves: c.moves.Clone()}
+	m := &merger{d: d, pol: pol, df: differ{pol.strict(), endsOf(c.base, d), pol.left}, additions: c.additions, counts: c.counts, style: c.ours.styleOf(), moves: c.moves.Clone()}
 	root, mapped := m.translate(c.root, nil)
 	asItIs := !mapped && len(c.moves) == 0 // the writer's text may stand in the document
 	switch {
@@ -207,6 +207,7 @@ func (m *merger) inside(theirs *node, at Pointer, e *delta, rule Rule) {
 }
 
 func (m *merger) newChild(n *node, depth int, key, raw []byte) *child {
+	m.write(raw)
 	return m.d.newChild(n, depth, key, raw, m.verbatim)
 }
 
@@ -365,10 +366,18 @@ func reduce(s Strategy, e *delta, theirs *node) (raw []byte, ok bool) {
 
 // fit writes a value of ours into theirs: as it is where both are written alike.
 func (m *merger) fit(l layout, raw []byte) []byte {
+	m.write(raw)
 	if m.verbatim {
 		return bytes.Clone(raw)
 	}
 	return l.render(nil, raw)
+}
+
+// write: what is left out of a value cannot be written in another way.
+func (m *merger) write(raw []byte) {
+	if !m.verbatim && m.df.left.isIn(raw) {
+		m.df.left.unfit.Store(true)
+	}
 }
 
 func (m *merger) conflict(at Pointer, base, ours, theirs *node, taken, reason string) {

@@ -59,7 +59,7 @@ func (d *Document) Derive(ctx context.Context, before []byte, pol *Policy) []err
 	var failed []error
 	for _, p := range r.derived {
 		last := len(p.at) - 1
-		v := deriver{d: d, ctx: ctx, name: p.at[last], holder: p.at[:last], compute: p.compute}
+		v := deriver{d: d, left: r.left, ctx: ctx, name: p.at[last], holder: p.at[:last], compute: p.compute}
 		v.walk(d.root, old, nil)
 		failed = append(failed, v.failed...)
 	}
@@ -69,6 +69,7 @@ func (d *Document) Derive(ctx context.Context, before []byte, pol *Policy) []err
 // deriver is one derivation on its way through a document.
 type deriver struct {
 	d       *Document
+	left    *leftOut
 	ctx     context.Context
 	name    string
 	holder  Pattern
@@ -77,7 +78,7 @@ type deriver struct {
 }
 
 func (v *deriver) walk(n, old *node, at Pointer) {
-	if !n.kind.container() || !v.holder.reaches(at) {
+	if !n.kind.container() || !v.holder.reaches(at) || v.left.isUnfit() {
 		return
 	}
 	if old != nil && !n.dirty && bytes.Equal(n.raw, old.raw) {
@@ -109,6 +110,9 @@ func (v *deriver) walk(n, old *node, at Pointer) {
 
 // elements have no name that says which they were: one that was anywhere in the list is no new one.
 func (v *deriver) elements(n, old *node, at Pointer) {
+	if v.left.isIn(n.text()) { // an element has another index
+		v.left.unfit.Store(true)
+	}
 	known := map[uint64]*node{}
 	if old != nil && old.kind.list() {
 		old.expand()
@@ -128,6 +132,10 @@ func (v *deriver) elements(n, old *node, at Pointer) {
 
 func (v *deriver) set(n *node, at Pointer) {
 	here := at.child(v.name)
+	if v.left.isIn(n.text()) {
+		v.left.unfit.Store(true)
+		return
+	}
 	raw, err := v.compute(v.ctx, n.text())
 	if err == nil {
 		err = Valid(raw, JSON)

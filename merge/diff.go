@@ -59,7 +59,7 @@ func Diff(base, ours []byte, f Format, pol *Policy) (*Change, error) {
 		return nil, fmt.Errorf("ours: %w", oerr)
 	}
 	o.besides(b, e)
-	df := differ{pol.strict(), endsOf(b, o)}
+	df := differ{pol.strict(), endsOf(b, o), pol.leftOut()}
 	return &Change{base: b, ours: o, root: df.values(b.root, o.root)}, nil
 }
 
@@ -104,6 +104,7 @@ func (c *Change) GrowthOnly() *Change {
 type differ struct {
 	strict bool
 	ends
+	left *leftOut // of excerpts; nil for whole texts
 }
 
 // smallBytes is up to where two containers are compared by value before anybody looks for where they differ. That they

@@ -9,15 +9,16 @@ import (
 
 // Excerpts are texts of which most is left out: long runs of members or elements that all of them have, equal by value and one behind
 // the other, in one and the same container. In place of each run there is one member or element, which no text has otherwise.
-// What is done to the excerpts, by [MadeFrom], [Diff] and [Document.Merge], is what would be done to the texts, because all that
-// they look at is there; [Excerpts.Expand] puts the runs back. So versions of a large document are merged that differ in a few
+// What is done to the excerpts, by [MadeFrom], [Diff], [Document.Merge] and [Document.Derive] under the policy [Excerpts.Under], is what
+// would be done to the texts, because all that they look at is there or known; [Excerpts.Fit] says where it is not, and
+// [Excerpts.Expand] puts the runs back. So versions of a large document are merged that differ in a few
 // places, and none of them is ever in memory.
 //
 // It is for policies that [Policy.TakesExcerpts].
 type Excerpts struct {
 	texts []*excerptedText
 	gaps  []gap
-	lists bool // runs of elements were left out, so that the others have another index
+	left  *leftOut
 }
 
 // excerptedText is one of the texts, read through a window.
@@ -73,7 +74,7 @@ func excerptOf(texts []Text, pol *Policy, limits excerptLimits) (*Excerpts, erro
 	if !pol.TakesExcerpts() || len(texts) == 0 || len(texts) > 64 {
 		return nil, nil
 	}
-	x := &Excerpts{}
+	x := &Excerpts{left: &leftOut{runs: map[string]*elementsLeft{}}}
 	for _, t := range texts {
 		x.texts = append(x.texts, &excerptedText{r: t.ReaderAt, size: t.Size, window: make([]byte, 0, limits.window)})
 	}
@@ -94,15 +95,14 @@ func excerptOf(texts []Text, pol *Policy, limits excerptLimits) (*Excerpts, erro
 	return x, nil
 }
 
-// TakesExcerpts says that under this policy what happens at one place depends on nothing that is the same in all versions.
+// TakesExcerpts says that under this policy what happens at one place depends on nothing that is the same in all versions but on what
+// is known of that.
 func (p *Policy) TakesExcerpts() bool {
 	if p == nil {
 		return true
 	}
-	local := []Strategy{"", Ours, Theirs, Fail, Sum, Max, Min, Delete}
-	return p.TakesWhole() && !slices.ContainsFunc(p.Rules, func(r Rule) bool {
-		at, err := ParsePattern(r.At)
-		return err != nil || !slices.Contains(local, r.Merge) || slices.ContainsFunc(at, isIndex)
+	return len(p.Renames) == 0 && p.Duplicates == "" && !slices.ContainsFunc(p.Rules, func(r Rule) bool {
+		return r.Merge == Keyed || r.Merge == Renumber
 	})
 }
 
@@ -123,6 +123,9 @@ func (x *Excerpts) Expand(d *Document, conflicts []Conflict) ([]Part, bool) {
 		return nil, false
 	}
 	text := d.Bytes()
+	if !x.Fit() {
+		return nil, false
+	}
 	for i, t := range x.texts {
 		if bytes.Equal(text, t.excerpt) {
 			return []Part{{Text: i, To: t.size}}, true
@@ -148,11 +151,13 @@ func (g *gap) in(text []byte) (start, end, of int) {
 	if at < 0 {
 		return 0, 0, -1
 	}
-	for end = at + len(number); end < len(text) && text[end] == '0'; end++ {
-	}
 	for i, mark := range g.marks {
-		if bytes.HasSuffix(text[:end], mark) {
-			return end - len(mark), end, i
+		start := at - bytes.Index(mark, number)
+		if start < 0 || !bytes.HasPrefix(text[start:], mark) {
+			continue
+		}
+		if end = start + len(mark); end == len(text) || text[end] != '0' {
+			return start, end, i
 		}
 	}
 	return 0, 0, -1
@@ -161,10 +166,9 @@ func (g *gap) in(text []byte) (start, end, of int) {
 // Same says whether two of the texts are, byte for byte.
 func (x *Excerpts) Same(i, j int) bool { return bytes.Equal(x.texts[i].excerpt, x.texts[j].excerpt) }
 
-// concerns: what is left out is in the conflict, or may have its place counted wrong.
+// concerns: what is left out is in the conflict.
 func (x *Excerpts) concerns(c Conflict) bool {
-	at, err := ParsePointer(c.At)
-	return err != nil || x.lists && slices.ContainsFunc(at, isIndex) || x.marksIn(c.Base)+x.marksIn(c.Ours)+x.marksIn(c.Theirs) > 0
+	return x.marksIn(c.Base)+x.marksIn(c.Ours)+x.marksIn(c.Theirs) > 0
 }
 
 // marksIn counts what was left out of a text, however it is written there.
@@ -192,7 +196,6 @@ func (x *Excerpts) leaveOut(s *sideBySide) bool {
 		if slices.ContainsFunc(g.places, func(p gapPlace) bool { return p.start < headOfExcerpt }) {
 			continue
 		}
-		x.lists = x.lists || g.list
 		x.gaps = append(x.gaps, g)
 	}
 	for i, t := range x.texts {

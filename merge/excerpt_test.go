@@ -2,6 +2,7 @@ package merge_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -26,13 +27,9 @@ func longDocument(t *rapid.T) *object {
 		}
 		return o
 	}
-	elements := list{}
-	for range rapid.IntRange(0, 40).Draw(t, "elements") {
-		elements = append(elements, anyValue(t, 1))
-	}
 	deep := newObject()
 	deep.set("first", records("d"))
-	deep.set("list", elements)
+	deep.set("list", longList(t, 40))
 	root := newObject()
 	root.set("head", strings.Repeat("x", headSize))
 	for i := range rapid.IntRange(0, 12).Draw(t, "members") {
@@ -48,20 +45,72 @@ func longDocument(t *rapid.T) *object {
 	return root
 }
 
+// longList has elements of which some are equal.
+func longList(t *rapid.T, atMost int) list {
+	elements := list{}
+	records := rapid.Bool().Draw(t, "records")
+	for i := range rapid.IntRange(atMost/4, atMost).Draw(t, "elements") {
+		e := anyValue(t, 1)
+		if records && rapid.IntRange(0, 7).Draw(t, "other") > 0 {
+			o := newObject()
+			o.set("id", number(fmt.Sprint(i%rapid.SampledFrom([]int{3, 20, 1000, 1000}).Draw(t, "ids"))))
+			o.set("of", e)
+			e = o
+		}
+		elements = append(elements, e)
+	}
+	return elements
+}
+
+// editedList does a few things to a list.
+func editedList(t *rapid.T, l list) list {
+	l = slices.Clone(l)
+	for range rapid.IntRange(0, 4).Draw(t, "edits") {
+		at := rapid.IntRange(0, len(l)).Draw(t, "at")
+		switch how := rapid.IntRange(0, 7).Draw(t, "how"); {
+		case how == 0 || at == len(l):
+			l = slices.Insert(l, at, anyValue(t, 1))
+		case how == 1: // once more
+			l = slices.Insert(l, rapid.IntRange(0, len(l)).Draw(t, "to"), l[at])
+		case how == 2: // some of them, to another place
+			end := rapid.IntRange(at, min(len(l), at+12)).Draw(t, "end")
+			moved := slices.Clone(l[at:end])
+			l = slices.Delete(l, at, end)
+			l = slices.Insert(l, rapid.IntRange(0, len(l)).Draw(t, "to"), moved...)
+		case how == 3:
+			l = slices.Delete(l, at, min(len(l), at+rapid.IntRange(1, 3).Draw(t, "gone")))
+		default:
+			switch e := l[at].(type) {
+			case *object:
+				e = e.clone()
+				e.set(rapid.SampledFrom([]string{"id", "of", "new"}).Draw(t, "member"), anyValue(t, 1))
+				l[at] = e
+			default:
+				l[at] = anyValue(t, 1)
+			}
+		}
+	}
+	return l
+}
+
 // editedLong does a few things to a long document.
 func editedLong(t *rapid.T, v *object) *object {
 	v = v.clone()
 	deep, _ := v.values["deep"].(*object)
 	for range rapid.IntRange(0, 4).Draw(t, "edits") {
 		in := v
-		switch where := rapid.IntRange(0, 4).Draw(t, "where"); {
+		switch where := rapid.IntRange(0, 6).Draw(t, "where"); {
 		case where < 2:
 			in, _ = v.values["records"].(*object)
 		case where == 2 && deep != nil:
 			in, _ = deep.values["first"].(*object)
-		case where == 3 && deep != nil:
+		case where > 2 && where < 6 && deep != nil:
 			if l, ok := deep.values["list"].(list); ok {
-				deep.values["list"] = editOne(t, l)
+				if rapid.IntRange(0, 7).Draw(t, "one") == 0 {
+					deep.values["list"] = editOne(t, slices.Clone(l))
+				} else {
+					deep.values["list"] = editedList(t, l)
+				}
 			}
 			continue
 		}
@@ -158,13 +207,17 @@ func requireSameByExcerpts(t require.TestingT, ours, others, theirs []byte, base
 	show := fmt.Sprintf("ours %s\nothers %s\ntheirs %s\nbases %s\nexcerpts\n%s\n%s\n%s\n%s", ours[headSize:], others[headSize:], theirs[headSize:], tails(bases),
 		x.Text(0)[headSize:], x.Text(1)[headSize:], x.Text(2)[headSize:], tails(short))
 	from := merge.MadeFrom(ours, bases, likely, merge.JSON, pol)
-	require.Equal(t, from, merge.MadeFrom(x.Text(0), short, likely, merge.JSON, pol), show)
+	short0 := merge.MadeFrom(x.Text(0), short, likely, merge.JSON, x.Under(pol))
+	if !x.Fit() {
+		return true, false
+	}
+	require.Equal(t, from, short0, show)
 	for i, a := range texts {
 		for j, b := range texts {
 			require.Equal(t, bytes.Equal(whole(a), whole(b)), x.Same(i, j), show)
 		}
 	}
-	merged := func(ours, others, theirs, base []byte) (*merge.Document, []merge.Conflict) {
+	merged := func(ours, others, theirs, base []byte, pol *merge.Policy) (*merge.Document, []merge.Conflict) {
 		d, err := merge.Parse(theirs, merge.JSON)
 		require.NoError(t, err, show)
 		var conflicts []merge.Conflict
@@ -175,10 +228,11 @@ func requireSameByExcerpts(t require.TestingT, ours, others, theirs []byte, base
 			require.NoError(t, err, show)
 			conflicts = append(conflicts, outcome.Conflicts...)
 		}
+		require.Empty(t, d.Derive(context.Background(), theirs, pol))
 		return d, conflicts
 	}
-	want, wantConflicts := merged(ours, others, theirs, bases[from])
-	got, conflicts := merged(x.Text(0), x.Text(1), x.Text(2), short[from])
+	want, wantConflicts := merged(ours, others, theirs, bases[from], pol)
+	got, conflicts := merged(x.Text(0), x.Text(1), x.Text(2), short[from], x.Under(pol))
 	parts, ok := x.Expand(got, conflicts)
 	if !ok {
 		return true, false
@@ -188,6 +242,26 @@ func requireSameByExcerpts(t require.TestingT, ours, others, theirs []byte, base
 	}
 	require.Equal(t, wantConflicts, conflicts, show)
 	return true, true
+}
+
+var excerptStrategies = []merge.Strategy{
+	merge.Theirs, merge.Sum, merge.Delete, merge.Fail, merge.Max, merge.Append, merge.Append, merge.Set, merge.Set, merge.Atomic, merge.First, merge.Last,
+}
+
+// countMembers is derived from all of an object.
+func countMembers(_ context.Context, object []byte) ([]byte, error) {
+	d, err := merge.Parse(object, merge.JSON)
+	if err != nil {
+		return nil, err
+	}
+	n := 0
+	err = d.Each(nil, func(key string, _ []byte) bool {
+		if key != "n" && key != "a" {
+			n++
+		}
+		return true
+	})
+	return fmt.Append(nil, n), err
 }
 
 func whole(text merge.Text) []byte {
@@ -225,8 +299,13 @@ func TestLawExcerpts(t *testing.T) {
 		switch rapid.IntRange(0, 5).Draw(t, "policy") {
 		case 0:
 			pol = &merge.Policy{Strict: true, Adopt: true}
-		case 1:
-			pol = &merge.Policy{Rules: []merge.Rule{{At: "/records/*", Merge: rapid.SampledFrom([]merge.Strategy{merge.Theirs, merge.Sum, merge.Delete, merge.Fail, merge.Max}).Draw(t, "rule")}}}
+		case 1, 2:
+			pol = &merge.Policy{Rules: []merge.Rule{{
+				At:    rapid.SampledFrom([]string{"/records/*", "/deep/list", "/deep/list/*", "/deep/list/7", "/**"}).Draw(t, "for"),
+				Merge: rapid.SampledFrom(excerptStrategies).Draw(t, "rule"),
+			}}, Strict: rapid.IntRange(0, 3).Draw(t, "strict") == 0}
+		case 3:
+			pol = &merge.Policy{Derived: []merge.Derivation{{At: rapid.SampledFrom([]string{"/records/*/a", "/records/n", "/n", "/**/n"}).Draw(t, "for"), Compute: countMembers}}}
 		}
 		child := rapid.SampledFrom([]int{64, 300, 2000}).Draw(t, "child")
 		e, x := requireSameByExcerpts(t, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
@@ -271,9 +350,11 @@ func TestExcerpt(t *testing.T) {
 		"written in another way":      {document(with(members, 200, 1, `"r\u003200" : {"s": "lorem\u0020ipsum", "n" :2e2 }`), elements), 2},
 		"moved":                       {document(with(with(members, 200, 1), 300, 0, members[200]), elements), 4},
 		"an element changed":          {document(members, with(elements, 200, 1, record)), 3},
-		"two elements changed":        {document(members, with(with(elements, 200, 1, record), 100, 1, record)), 3},
+		"two elements changed":        {document(members, with(with(elements, 200, 1, record), 100, 1, record)), 4},
+		"an element gone":             {document(members, with(elements, 200, 1)), 3},
+		"elements gone and put in":    {document(members, with(with(elements, 200, 3), 100, 0, record, record)), 4},
 		"an element at the end":       {document(members, with(elements, 400, 0, record)), 2},
-		"an element in the middle":    {document(members, with(elements, 200, 0, record)), 0},
+		"an element in the middle":    {document(members, with(elements, 200, 0, record)), 3},
 		"a key at the end":            {strings.Replace(whole, "{}}\n", "{}, \"new\": 1}\n", 1), 2},
 		"a name that was there":       {document(with(members, 200, 1, `"r100": `+record), elements), 0},
 		"an end":                      {strings.TrimSpace(whole), 2},
@@ -304,8 +385,9 @@ func TestExcerpt(t *testing.T) {
 				require.True(t, ok)
 				require.Equal(t, text, string(putBack(t, parts, texts)))
 			}
-			change, err := merge.Diff(x.Text(0), x.Text(1), merge.JSON, nil)
+			change, err := merge.Diff(x.Text(0), x.Text(1), merge.JSON, x.Under(nil))
 			require.NoError(t, err)
+			require.True(t, x.Fit())
 			want, err := merge.Diff([]byte(whole), []byte(c.other), merge.JSON, nil)
 			require.NoError(t, err)
 			require.Len(t, change.Edits(), len(want.Edits()))
@@ -327,8 +409,8 @@ func TestExcerptsOfWhatCannotBeRead(t *testing.T) {
 		require.Nil(t, x, "shorter or longer by now")
 	}
 	for _, pol := range []*merge.Policy{
-		{Rules: []merge.Rule{{At: "/m", Merge: merge.Append}}}, {Rules: []merge.Rule{{At: "/m/3", Merge: merge.Sum}}}, {Duplicates: "reject"},
-		{Derived: make([]merge.Derivation, 1)}, {Renames: make([]merge.Rename, 1)}, {Rules: []merge.Rule{{At: "/**", Merge: merge.Atomic}}},
+		{Rules: []merge.Rule{{At: "/m", Merge: merge.Keyed, Key: []string{"id"}}}}, {Rules: []merge.Rule{{At: "/m", Merge: merge.Renumber}}},
+		{Duplicates: "reject"}, {Renames: make([]merge.Rename, 1)},
 	} {
 		require.False(t, pol.TakesExcerpts())
 		x, err := merge.SmallExcerpts(textsOf(text, text), pol, 4000, 1000, 500)

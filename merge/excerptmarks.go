@@ -2,6 +2,7 @@ package merge
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -43,21 +44,33 @@ func (x *Excerpts) mark() bool {
 			if name, ok = x.texts[0].nameFor(g, names); !ok {
 				return false
 			}
-			if show {
-				name += "é"
-				show = false
-			}
+		}
+		shown := ""
+		if show {
+			shown, show = "é", false
 		}
 		for i := range x.texts {
-			var mark []byte
-			if !g.list {
-				mark = append(encodeString(name, escapes[i] != escapeNone), ':')
-			}
+			ascii := escapes[i] != escapeNone
 			// The number of zeros says whose bytes these are, and nothing else.
-			g.marks = append(g.marks, append(mark, g.token+"."+strings.Repeat("0", g.alike[i]+1)...))
+			number := g.token + "." + strings.Repeat("0", g.alike[i]+1)
+			var mark []byte
+			switch {
+			case !g.list:
+				mark = append(append(encodeString(name+shown, ascii), ':'), number...)
+			case shown != "":
+				mark = fmt.Appendf(nil, "[%s,%s]", number, encodeString(shown, ascii))
+			default:
+				mark = []byte(number)
+			}
+			g.marks = append(g.marks, mark)
 		}
+		var left *elementsLeft
+		if g.list {
+			left = &elementsLeft{text: x.texts[0], place: g.places[0]}
+		}
+		x.left.runs[g.token] = left
 	}
-	return !show
+	return true
 }
 
 // names are the hashes of all names in what is not left out. In what is, none of them may come again: it would be another member

@@ -46,6 +46,7 @@ func (df differ) lists(base, ours *node) *delta {
 // two of them as changed in place where it looks like the same record. It does not look for what was changed.
 func (df differ) align(base, ours *node) *listDelta {
 	front, back := sameEnds(base, ours, &df.ends, df.sameElement)
+	df.left.checkEnds(base, ours, front, back)
 	l := &listDelta{base: base, ours: ours, front: front}
 	n, m := len(base.kids)-front-back, len(ours.kids)-front-back
 	l.fate, l.insert = make([]fate, n), make([]run, n+1)
@@ -53,8 +54,8 @@ func (df differ) align(base, ours *node) *listDelta {
 		l.insert[i] = run{front, front}
 	}
 	match := noMatch(n)
-	if n > 0 && m > 0 && n+m > 2 { // else nothing would match, or nothing else can
-		match = matchEqual(prints(base, front, n), prints(ours, front, m))
+	if n > 0 && m > 0 && (n+m > 2 || df.left != nil) { // else nothing would match, or nothing else can; of excerpts, one may stand for many
+		match = df.left.match(base, ours, front, n, m)
 	}
 	i, j := 0, 0
 	for i <= n {

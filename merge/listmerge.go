@@ -9,6 +9,7 @@ func (m *merger) listEdits(theirs *node, at Pointer, l *listDelta, insert bool) 
 	t := m.df.align(l.base, theirs)
 	pos := t.slot(l.front)
 	out := theirs.kids[:pos:pos]
+	counted := m.df.left.counting(l.base)
 	changed, cut := false, false // cut: the last of out is not what stands in front of pos
 	add := func(raw []byte) {
 		out = append(out, theirs.kidOf(m.newChild(theirs, len(at), nil, raw)))
@@ -33,11 +34,17 @@ func (m *merger) listEdits(theirs *node, at Pointer, l *listDelta, insert bool) 
 			break
 		}
 		base, of, gone := l.front+i, l.fate[i], t.gone(l.front+i)
+		if of.change == nil && !of.gone {
+			if !gone {
+				keep()
+			}
+			continue
+		}
 		var added *node
 		if m.additions && of.change != nil && !similar(of.change.base, of.change.ours) {
 			added, of.change = of.change.ours, nil // they were paired for their place only
 		}
-		here := at.child(strconv.Itoa(len(out)))
+		here := at.child(strconv.Itoa(len(out) + counted.before(base)))
 		rule := m.pol.rule(here)
 		switch {
 		case gone && (of.gone || of.change == nil):

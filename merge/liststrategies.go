@@ -8,6 +8,7 @@ import (
 // listAppend: the array only grows. What ours added goes to the end, what it put in the place of something else, too; what
 // it deleted, and what it changed inside an element, is refused.
 func (m *merger) listAppend(theirs *node, at Pointer, l *listDelta) {
+	counted := m.df.left.counting(l.base)
 	for i := range len(l.fate) + 1 {
 		for j := l.insert[i].from; j < l.insert[i].to; j++ {
 			m.push(theirs, at, l.ours.rawChild(j))
@@ -15,14 +16,18 @@ func (m *merger) listAppend(theirs *node, at Pointer, l *listDelta) {
 		if i == len(l.fate) || m.additions {
 			continue
 		}
-		here, element := at.child(strconv.Itoa(l.front+i)), l.base.value(l.front+i)
-		switch f := l.fate[i]; {
+		f := l.fate[i]
+		if !f.gone && f.change == nil {
+			continue
+		}
+		here, element := at.child(strconv.Itoa(l.front+i+counted.before(l.front+i))), l.base.value(l.front+i)
+		switch {
 		case f.gone:
 			m.conflict(here, element, nil, element, TakenTheirs, "deleted from a list that only grows")
-		case f.change != nil && !similar(f.change.base, f.change.ours): // paired for their places only
+		case !similar(f.change.base, f.change.ours): // paired for their places only
 			m.conflict(here, element, nil, element, TakenTheirs, "deleted from a list that only grows")
 			m.push(theirs, at, f.change.ours.text())
-		case f.change != nil:
+		default:
 			m.conflict(here, f.change.base, f.change.ours, element, TakenTheirs, "changed in a list that only grows")
 		}
 	}
@@ -31,11 +36,12 @@ func (m *merger) listAppend(theirs *node, at Pointer, l *listDelta) {
 // listSet: elements equal by value are one; ours' additions and deletions are done to the set that is there.
 func (m *merger) listSet(theirs *node, at Pointer, e *delta) {
 	inBase, inOurs, inTheirs := setOf(e.base), setOf(e.ours), setOf(theirs)
+	left := func(print uint64) bool { return m.df.left.has(theirs, print) } // on all sides
 	if !m.additions {
 		gone := map[int]bool{}
 		for i := range theirs.kids {
 			print := theirs.fingerprint(i)
-			if inBase[print] && !inOurs[print] {
+			if inBase[print] && !inOurs[print] && !left(print) {
 				gone[i] = true
 			}
 		}
@@ -43,7 +49,7 @@ func (m *merger) listSet(theirs *node, at Pointer, e *delta) {
 	}
 	for i := range e.ours.kids {
 		print := e.ours.fingerprint(i)
-		if !inBase[print] && !inTheirs[print] {
+		if !inBase[print] && !inTheirs[print] && !left(print) {
 			inTheirs[print] = true
 			m.push(theirs, at, e.ours.rawChild(i))
 		}

@@ -1,6 +1,9 @@
 package merge
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // matchEqual pairs equal fingerprints in order: for each index of a the index in b, or -1. Common ends first, then
 // elements that occur once on both sides (patience), and between those the shortest edit script, as far as it is short.
@@ -38,61 +41,79 @@ func matchRange(a, b []uint64, aLo, aHi, bLo, bHi int, match []int) {
 		return
 	}
 	for _, at := range anchors {
-		if at[0] < aLo || at[1] < bLo {
+		i, j := int(at[0]), int(at[1])
+		if i < aLo || j < bLo {
 			continue // taken by the common start of a gap before
 		}
-		match[at[0]] = at[1]
-		matchRange(a, b, aLo, at[0], bLo, at[1], match)
-		aLo, bLo = at[0]+1, at[1]+1
+		match[i] = j
+		matchRange(a, b, aLo, i, bLo, j, match)
+		aLo, bLo = i+1, j+1
 	}
 	matchRange(a, b, aLo, aHi, bLo, bHi, match)
 }
 
-// uniqueAnchors are the longest increasing run of elements that occur once in either range.
-func uniqueAnchors(a, b []uint64, aLo, aHi, bLo, bHi int) [][2]int {
-	type seen struct{ inA, inB, b int }
-	count := make(map[uint64]seen, aHi-aLo)
-	for i := aLo; i < aHi; i++ {
-		s := count[a[i]]
-		s.inA++
-		count[a[i]] = s
-	}
-	for j := bLo; j < bHi; j++ {
-		if s, ok := count[b[j]]; ok {
-			s.inB++
-			s.b = j
-			count[b[j]] = s
+// uniqueAnchors are the longest increasing run of elements that occur once in either range. A list may have millions of elements: it takes
+// a few words for each.
+func uniqueAnchors(a, b []uint64, aLo, aHi, bLo, bHi int) [][2]int32 {
+	inA, inB := onceIn(a, aLo, aHi), onceIn(b, bLo, bHi)
+	pairs := make([][2]int32, 0, min(len(inA), len(inB)))
+	for i, j := 0, 0; i < len(inA) && j < len(inB); {
+		switch x, y := a[inA[i]], b[inB[j]]; {
+		case x < y:
+			i++
+		case x > y:
+			j++
+		default:
+			pairs = append(pairs, [2]int32{inA[i], inB[j]})
+			i++
+			j++
 		}
 	}
-	var pairs [][2]int
-	for i := aLo; i < aHi; i++ {
-		if s := count[a[i]]; s.inA == 1 && s.inB == 1 {
-			pairs = append(pairs, [2]int{i, s.b})
-		}
-	}
+	slices.SortFunc(pairs, func(x, y [2]int32) int { return int(x[0]) - int(y[0]) })
 	return longestIncreasing(pairs)
 }
 
+// onceIn are the places in a range of what is there once, in the order of the fingerprints.
+func onceIn(prints []uint64, from, to int) []int32 {
+	places := make([]int32, to-from)
+	for i := range places {
+		places[i] = int32(from + i)
+	}
+	slices.SortFunc(places, func(i, j int32) int { return cmp.Compare(prints[i], prints[j]) })
+	once := places[:0]
+	for i := 0; i < len(places); {
+		next := i + 1
+		for next < len(places) && prints[places[next]] == prints[places[i]] {
+			next++
+		}
+		if next == i+1 {
+			once = append(once, places[i])
+		}
+		i = next
+	}
+	return once
+}
+
 // longestIncreasing keeps the most pairs whose second numbers increase (patience sorting).
-func longestIncreasing(pairs [][2]int) [][2]int {
-	var tops []int // index into pairs of the smallest end of a run of each length
-	previous := make([]int, len(pairs))
+func longestIncreasing(pairs [][2]int32) [][2]int32 {
+	if slices.IsSortedFunc(pairs, func(x, y [2]int32) int { return int(x[1]) - int(y[1]) }) {
+		return pairs // nothing was moved
+	}
+	var tops []int32 // index into pairs of the smallest end of a run of each length
+	previous := make([]int32, len(pairs))
 	for i, p := range pairs {
-		at, _ := slices.BinarySearchFunc(tops, p[1], func(top, want int) int { return pairs[top][1] - want })
+		at, _ := slices.BinarySearchFunc(tops, p[1], func(top, want int32) int { return int(pairs[top][1]) - int(want) })
 		previous[i] = -1
 		if at > 0 {
 			previous[i] = tops[at-1]
 		}
 		if at == len(tops) {
-			tops = append(tops, i)
+			tops = append(tops, int32(i))
 		} else {
-			tops[at] = i
+			tops[at] = int32(i)
 		}
 	}
-	if len(tops) == 0 {
-		return nil
-	}
-	out := make([][2]int, len(tops))
+	out := make([][2]int32, len(tops))
 	for at, i := len(tops)-1, tops[len(tops)-1]; at >= 0; at, i = at-1, previous[i] {
 		out[at] = pairs[i]
 	}

@@ -18,6 +18,8 @@ type Policy struct {
 	// Duplicates of a name within one object: "" keeps them (the last one counts), "reject" refuses the document,
 	// "collapse" drops the earlier ones.
 	Duplicates string
+
+	left *leftOut // of the excerpts that it is for; see [Excerpts.Under]
 }
 
 // Rule is how one place, or every place that a pattern matches, merges.
@@ -94,7 +96,7 @@ func (p *Policy) compile() (*rules, error) {
 	if !slices.Contains([]string{"", "reject", "collapse"}, p.Duplicates) {
 		return nil, fmt.Errorf("duplicates %q: want reject or collapse", p.Duplicates)
 	}
-	r.isStrict, r.adopt, r.duplicates = p.Strict, p.Adopt, p.Duplicates
+	r.isStrict, r.adopt, r.duplicates, r.left = p.Strict, p.Adopt, p.Duplicates, p.left
 	for _, rule := range p.Rules {
 		at, err := ParsePattern(rule.At)
 		if err != nil {

@@ -11,6 +11,7 @@ type rules struct {
 	adopt    bool
 
 	duplicates string
+	left       *leftOut
 }
 
 type placedRule struct {

@@ -33,7 +33,6 @@ type sideBySide struct {
 type sharedLevel struct {
 	kind   byte
 	inside bool  // all containers around it are objects
-	parted bool  // the texts differ further in front
 	child  int64 // where the child begins that is being read
 	ended  int64 // where it has ended, if it is a container; -1
 
@@ -126,8 +125,7 @@ func (s *sideBySide) feed(p []byte) bool {
 			if s.closed {
 				return false
 			}
-			at := s.at + int64(i)
-			l := sharedLevel{kind: c, inside: true, child: at + 1, ended: -1, first: -1, second: -1, beforeLast: -1, last: -1}
+			l := sharedLevel{kind: c, inside: true, child: s.at + int64(i) + 1, ended: -1, first: -1, second: -1, beforeLast: -1, last: -1}
 			if top := len(s.stack) - 1; top >= 0 {
 				l.inside = s.stack[top].inside && s.stack[top].kind == '{'
 			}
@@ -182,20 +180,16 @@ func (s *sideBySide) keep(l *sharedLevel, end int64) {
 }
 
 // endRegion is where the texts differ. What they differ in keeps a child in front of it: the last comma is not yet the end of a run.
-// How elements are paired depends on all that lie between two differences: they are left out in front of the first one, and
-// behind the last, where as many stand in front of them in each text.
 func (s *sideBySide) endRegion() {
 	for k := len(s.stack) - 1; k >= 0; k-- {
-		if l := &s.stack[k]; l.kind == '{' || !l.parted {
-			s.keep(l, l.beforeLast)
-		}
+		l := &s.stack[k]
+		s.keep(l, l.beforeLast)
 	}
 	s.found = append(s.found, s.inRegion...)
 	s.inRegion = s.inRegion[:0]
 	for k := range s.stack {
 		l := &s.stack[k]
 		l.first, l.second, l.beforeLast, l.last = -1, -1, -1, -1
-		l.parted = true
 	}
 }
 
@@ -229,6 +223,7 @@ func (s *sideBySide) alikeIn(from, to int64) []int {
 // differ goes on where the texts have different bytes.
 func (s *sideBySide) differ() bool {
 	s.inString = outside
+	s.leaveElement()
 	top := &s.stack[len(s.stack)-1]
 	behind := top.ended >= 0 // the value of the child
 	begin := top.child
@@ -253,10 +248,37 @@ func (s *sideBySide) differ() bool {
 	if s.differences++; !s.isSeldom(s.differences, 1<<10) {
 		return false
 	}
-	if alike && (top.kind == '[' || s.sameName(children)) {
+	if top.kind == '{' && alike && s.sameName(children) {
 		return s.goOn(children, false)
 	}
+	if top.kind != '{' && !behind {
+		if at := s.meetInList(top.kind, children); at != nil {
+			return s.goOn(at, true)
+		}
+		if alike {
+			return s.goOn(children, false)
+		}
+	}
 	return s.meet(top.kind, children, behind)
+}
+
+// leaveElement goes from a place within an element of a list to that element: the next one may be another one. One that is too large for
+// that is taken to be the same, changed inside.
+func (s *sideBySide) leaveElement() {
+	for k := range len(s.stack) - 1 {
+		l := &s.stack[k]
+		if l.kind == '{' || !l.inside {
+			continue
+		}
+		var c sharedChild
+		for i, t := range s.texts {
+			if !t.child(&c, s.there(l.child, i), s.limits.child) {
+				return
+			}
+		}
+		s.stack = s.stack[:k+1]
+		return
+	}
 }
 
 // endAfterRoot: what follows the document is white space, or it is no document.
@@ -453,6 +475,64 @@ func (s *sideBySide) meet(container byte, children []sharedChild, behind bool) b
 		children[i].end = all[i].end
 	}
 	return s.goOn(children, false)
+}
+
+// meetInList finds the elements, as near as there are, with which lists go on together that have other elements here. Whether elements are
+// paired like that, the merge finds out. nil: there are none nearby.
+func (s *sideBySide) meetInList(container byte, children []sharedChild) []sharedChild {
+	for most := min(s.limits.child, 1<<10); ; most = min(s.limits.child, 8*most) {
+		near := *s
+		near.limits.child = most
+		all := make([]following, len(children))
+		for i, t := range s.texts {
+			var ok bool
+			if all[i], ok = near.follow(t, children[i], container, false); !ok {
+				return nil
+			}
+		}
+		if at := nearestCommon(all); at != nil || most == s.limits.child {
+			return at
+		}
+	}
+}
+
+// nearestCommon are the elements that all have with the fewest in front of them.
+func nearestCommon(all []following) (at []sharedChild) {
+	places := make([]map[uint64]int, len(all)) // the first of each value
+	for i, f := range all {
+		places[i] = map[uint64]int{}
+		for k := len(f.children) - 1; k >= 0; k-- {
+			if c := f.children[k]; c.value != nil {
+				places[i][fingerprint(c.value)] = k
+			}
+		}
+	}
+	least := -1
+	for _, c := range all[0].children {
+		if c.value == nil {
+			continue
+		}
+		print, passed := fingerprint(c.value), 0
+		for _, p := range places {
+			k, there := p[print]
+			if !there {
+				passed = -1
+				break
+			}
+			passed += k
+		}
+		if passed < 0 || least >= 0 && passed >= least {
+			continue
+		}
+		least, at = passed, nil
+		for i, p := range places {
+			at = append(at, all[i].children[p[print]])
+		}
+	}
+	if least == 0 { // the first ones are the same: that is not where they differ
+		return nil
+	}
+	return at
 }
 
 // nextCommon are the first members, from an index on, whose name all texts have.

@@ -62,18 +62,20 @@ func (f *fold) applyExcerpts() (done bool, err error) {
 	if err != nil {
 		return false, nil
 	}
+	policy := x.Under(f.g.Policy())
 	conflicts := make([][]merge.Conflict, len(versions))
 	for i, v := range versions {
-		change, err := v.change(x, f.g)
+		change, err := v.change(x, f.g.format, policy)
 		if err != nil {
 			return false, nil
 		}
-		outcome, err := doc.Merge(change, f.g.Policy())
+		outcome, err := doc.Merge(change, policy)
 		if err != nil {
 			return false, nil
 		}
 		conflicts[i] = outcome.Conflicts
 	}
+	failed := derive(doc, x.Text(target), policy)
 	parts, ok := x.Expand(doc, slices.Concat(conflicts...))
 	if !ok {
 		return false, nil
@@ -85,6 +87,7 @@ func (f *fold) applyExcerpts() (done bool, err error) {
 	if err := out.measure(); err != nil {
 		return false, nil
 	}
+	f.warnNotDerived(failed)
 	f.whole, f.movedAfter = out, nil
 	for i, p := range f.pending {
 		p.from.applied = p.Seq
@@ -102,13 +105,13 @@ type scratchTexts struct {
 	bases []int
 }
 
-func (v scratchTexts) change(x *merge.Excerpts, g *Guard) (*merge.Change, error) {
-	bases := Bases{Likely: v.about.Likely}
+func (v scratchTexts) change(x *merge.Excerpts, f merge.Format, policy *merge.Policy) (*merge.Change, error) {
+	var bases [][]byte
 	for _, i := range v.bases {
-		bases.Versions = append(bases.Versions, x.Text(i))
+		bases = append(bases, x.Text(i))
 	}
 	ours := x.Text(v.ours)
-	return prepare(bases.Versions[bases.madeFrom(ours, g)], ours, false, g)
+	return merge.Diff(bases[merge.MadeFrom(ours, bases, v.about.Likely, f, policy)], ours, f, policy)
 }
 
 func textsOf(files []vfs.File) ([]merge.Text, error) {
@@ -275,6 +278,10 @@ func (x *Scratch) choose(f *os.File, bases Bases) (i int, done bool, err error) 
 	for k := range bases.Files {
 		short = append(short, found.Text(k+1))
 	}
+	i = merge.MadeFrom(found.Text(0), short, bases.Likely, g.format, found.Under(g.Policy()))
+	if !found.Fit() {
+		return 0, false, nil
+	}
 	x.noteComplete(whole)
-	return Bases{Versions: short, Likely: bases.Likely}.madeFrom(found.Text(0), g), true, nil
+	return i, true, nil
 }

@@ -156,9 +156,17 @@ func (f *fold) derive() error {
 			return err
 		}
 	}
+	f.warnNotDerived(derive(f.doc, before, policy))
+	return nil
+}
+
+func derive(doc *merge.Document, before []byte, policy *merge.Policy) []error {
 	ctx, stop := context.WithTimeout(context.Background(), deriveLimit)
 	defer stop()
-	failed := f.doc.Derive(ctx, before, policy)
+	return doc.Derive(ctx, before, policy)
+}
+
+func (f *fold) warnNotDerived(failed []error) {
 	const shown = 3
 	for i, err := range failed {
 		if i == shown {
@@ -167,7 +175,6 @@ func (f *fold) derive() error {
 		}
 		f.g.warn("%v: the value stays as it is", err)
 	}
-	return nil
 }
 
 // Normalize applies the renames of the policy, those on request included, to what is in the target. dryRun: it says what
