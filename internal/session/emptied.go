@@ -4,9 +4,27 @@ package session
 
 import (
 	"context"
+	"os"
+
+	"golang.org/x/sys/unix"
 
 	"jsonguard/internal/intercept"
 )
+
+// openEmptied: O_TRUNC with O_RDONLY empties the file, and nothing is written through it. What is only read has no last close that
+// would be told, so it is no scratch file.
+func (t *target) openEmptied(c *caller, p *intercept.Place, how intercept.OpenHow, exists bool) (*os.File, error) {
+	if exists {
+		v, _, err := t.whole(c, p)
+		if err != nil {
+			return nil, err
+		}
+		t.heads.Read(c.process, c.tid, v)
+		t.empty(c.process, c.tid, v)
+	}
+	how.Flags &^= unix.O_TRUNC | unix.O_EXCL
+	return t.openRead(c, p, how)
+}
 
 // empty is told that a program closed the target with nothing in it, or cut it to nothing: a deletion of all that is in
 // it. Where nobody else has a hand on it that is done at once. Else only this tree sees it, until it is known what comes

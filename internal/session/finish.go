@@ -10,6 +10,8 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"jsonguard/sidecar"
 )
 
@@ -44,6 +46,11 @@ func (t *target) finish(ctx context.Context) {
 	result, err := t.session.Fold(ctx, t.own())
 	if err != nil {
 		if t.checkSession(); t.session == nil { // all there was has been removed
+			return
+		}
+		var st unix.Stat_t
+		if !t.named && t.wrote == t.folded && unix.Lstat(t.path, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+			t.tree.note("%s is no regular file any more: %v", t.path, err)
 			return
 		}
 	}

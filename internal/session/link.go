@@ -8,16 +8,32 @@ import (
 	"jsonguard/internal/intercept"
 )
 
-// Link: another name for a guarded file is a copy of it, because the file itself is replaced again and again; a link of
-// another file onto its name is a new version.
+// Link: another name for a guarded file is a copy of it, because the file itself is replaced again and again, and what was closed is in
+// it; of a guessed one that nobody else has a hand on it is the link that it is bare. A link of another file onto its name is a new
+// version.
 func (t *Tree) Link(c *intercept.Call, from, to *intercept.Place) error {
 	return t.link(t.callerOf(c), from, to)
 }
 
 func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 	source, x := t.target(from), t.target(to)
+	if !isRegular(from) || source == x {
+		return intercept.Continue
+	}
+	if source != nil {
+		if err := source.lockThere(); err != nil {
+			return err
+		}
+		source.settleEndings()
+		source.foldNow()
+		real := !source.named && source.lone() && source.wrote == source.folded
+		source.unlock()
+		if real {
+			source = nil
+		}
+	}
 	switch {
-	case !isRegular(from) || source == x:
+	case source == nil && x == nil:
 		return intercept.Continue
 	case x != nil:
 		x.mu.Lock()
@@ -30,7 +46,7 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 		if to.Object != nil && !x.gone {
 			return unix.EEXIST
 		}
-		if !x.shared() && !x.named {
+		if !x.shared() && !x.named && (source == nil || !source.named) {
 			return intercept.Continue
 		}
 		if err := permittedToRename(c, to); err != nil {
@@ -41,7 +57,7 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 			return err
 		}
 		x.starting(c.process)
-		if err := x.publish(c, content, !x.gone, from.Mode); err != nil {
+		if err := x.publish(c, content, !x.gone, from.Mode, modified(from.Object)); err != nil {
 			return err
 		}
 		x.foldNow() // a name is for others to see

@@ -18,13 +18,14 @@ type ownVersion struct {
 	scratch *sidecar.Scratch
 	version *version
 	base    *version
+	time    unix.Timespec // that its program gave it
 	diffed  atomic.Bool
 }
 
 // closed notes a version that is pending from now on.
 func (t *target) closed(w *writer, v, base *version, diffed bool) {
 	v.sidecar = w.scratch.Sidecar()
-	o := &ownVersion{scratch: w.scratch, version: v, base: base}
+	o := &ownVersion{scratch: w.scratch, version: v, base: base, time: w.time}
 	o.diffed.Store(diffed)
 	t.pending = append(t.pending, o)
 }
@@ -85,13 +86,13 @@ func diff(pending []*ownVersion, format merge.Format) {
 // it is known again as that one: a program that rewrites a file in a loop has one base, and not two of the same content.
 func (t *target) taken(before []*ownVersion, p *sidecar.Published) {
 	t.pending = slices.DeleteFunc(t.pending, func(o *ownVersion) bool { return slices.Contains(before, o) })
-	if p == nil {
-		return
-	}
 	for _, o := range before {
-		if o.version.sidecar == p.Sidecar {
+		if p != nil && o.version.sidecar == p.Sidecar {
 			o.version.as = stamp{intercept.ID{Dev: t.key.dir.Dev, Ino: p.Inode}, p.Size, unix.NsecToTimespec(p.MTime.UnixNano())}
 			t.published = o.version
 		}
+	}
+	if n := len(before); n > 0 {
+		t.setTime(before[n-1].time, before[n-1].version)
 	}
 }

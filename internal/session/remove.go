@@ -86,6 +86,9 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 		return nil // a program that removes all there is has listed what a fold has removed since
 	}
 	x := t.target(p)
+	if x == nil {
+		t.forgetTemp(c, p, false)
+	}
 	if x == nil || !isRegular(p) {
 		return intercept.Continue
 	}

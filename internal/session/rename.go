@@ -23,6 +23,10 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 		return t.moveDir(from)
 	}
 	source, x := t.target(from), t.target(to)
+	if x == nil && (flags == 0 || to.Object == nil) {
+		t.forgetTemp(c, from, false)
+		t.forgetTemp(c, to, true)
+	}
 	switch {
 	case source == nil && x == nil:
 		return intercept.Continue
@@ -76,6 +80,7 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 	}
 	isNew := to.Object == nil && !t.gone
 	if !t.named && isNew && temp == nil && t.lone() {
+		t.madeBy, t.madeAs = c.process, stampOfFile(from.Object)
 		return intercept.Continue // a new file, and nobody to merge with
 	}
 	whole := sidecar.Complete(content, t.format) == nil
@@ -89,7 +94,11 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 		return intercept.Continue // no JSON: as it is
 	}
 	alone := !t.named && to.Object != nil && t.lone() && idOf(from, temp) == from.ID
-	if err := t.publish(c, content, isNew, from.Mode); err != nil {
+	renamed := from.Object
+	if temp != nil {
+		renamed = temp.file
+	}
+	if err := t.publish(c, content, isNew, from.Mode, modified(renamed)); err != nil {
 		return err
 	}
 	if alone { // with nobody to merge with it is the file that it is without us; else it keeps its own mode
@@ -106,12 +115,13 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 	return c.as(func() error { return ignoreMissing(unix.Unlinkat(int(from.Dir.Fd()), from.Name, 0)) })
 }
 
-// publish takes content as a version that the caller's thread wrote. isNew: there was none, and it gets these mode bits.
-func (t *target) publish(c *caller, content []byte, isNew bool, mode uint32) error {
+// publish takes content as a version that the caller's thread wrote. isNew: there was none, and it gets these mode bits. modified: zero,
+// or the time of a file that had it.
+func (t *target) publish(c *caller, content []byte, isNew bool, mode uint32, modified unix.Timespec) error {
 	if err := t.need(); err != nil {
 		return t.refuse(err)
 	}
-	w := &writer{t: t, process: c.process, tid: c.tid}
+	w := &writer{t: t, process: c.process, tid: c.tid, time: modified}
 	w.bases = []*version{missing}
 	if !isNew {
 		w.bases, w.likely = t.basesFor(w)

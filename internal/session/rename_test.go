@@ -51,7 +51,7 @@ func TestARenameThatAnotherFoldsAtOnce(t *testing.T) {
 	for i := range 100 {
 		content := fmt.Sprintf(`{"n":%d}`, i+1)
 		x.mu.Lock()
-		require.NoError(t, x.publish(program, []byte(content), false, 0))
+		require.NoError(t, x.publish(program, []byte(content), false, 0, unix.Timespec{}))
 		bases, likely := x.heads.Bases(process, process.PID)
 		known, err := bases[likely].read()
 		x.unlock()

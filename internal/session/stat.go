@@ -84,6 +84,9 @@ func (t *Tree) making(by *intercept.Process, p *intercept.Place) *os.File {
 // Touch is about the file itself: what was written to it has to be there first, and the file, if its process is only about
 // to write it.
 func (t *Tree) Touch(c *intercept.Call, p *intercept.Place) error {
+	if x := t.target(p); x != nil {
+		x.touches(p)
+	}
 	scratch := t.making(c.Process, p)
 	if scratch == nil || p.Object != nil {
 		return t.upToDate(p)

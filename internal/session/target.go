@@ -39,8 +39,11 @@ type target struct {
 	session *sidecar.Session // nil until something of it has to be kept
 	format  merge.Format
 	heads   *Heads[*intercept.Process, *version]
-	latest  *version // the target as it was opened last
-	valid   stamp    // of the target when it was found to be JSON; of one that was named it is not asked
+	latest  *version           // the target as it was opened last
+	madeBy  *intercept.Process // who made it, unguarded, by renaming a file to its name
+	madeAs  stamp              // that file
+	touched stamp              // of the target as it was when the tree began, if a program of it has changed its attributes since
+	valid   stamp              // of the target when it was found to be JSON; of one that was named it is not asked
 
 	pending   []*ownVersion // closed, and maybe not folded
 	published *version      // of those, what a fold published last
@@ -269,11 +272,29 @@ func (t *target) starting(p *intercept.Process) {
 		t.starting(up)
 	}
 	start := t.onDisk()
-	if !t.named && start != missing && !t.remade && changedSince(t.path, p.Start, t.tree.began) {
+	if !t.named && start != missing && !t.remade && !t.onlyTouched(start) && changedSince(t.path, p.Start, t.tree.began) {
 		// Nobody looked when it started, and what it was then is gone: what it writes unread is added, and deletes nothing.
 		start = missing
 	}
 	t.heads.Start(p, p.Parent, p.PID, start)
+}
+
+// touches is told that a program is about to change the file's attributes, by which it would look like one that was written.
+func (t *target) touches(p *intercept.Place) {
+	var st unix.Stat_t
+	if p.Object == nil || unix.Fstat(int(p.Object.Fd()), &st) != nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.unlock()
+	if st.Ctim.Nano() <= t.tree.began.UnixNano() {
+		t.touched = stampOf(&st)
+	}
+}
+
+// onlyTouched says that a version is the one that was there when the tree began, whose attributes were changed, times included.
+func (t *target) onlyTouched(v *version) bool {
+	return v.stamp.id == t.touched.id && v.stamp.size == t.touched.size && v.stamp.mtime.Nano() <= t.tree.began.UnixNano()
 }
 
 // lone: nobody outside this tree has a hand on the target, and nothing of ours is open.

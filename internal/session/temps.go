@@ -26,6 +26,9 @@ func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*
 	if how.Flags&(unix.O_ACCMODE|fresh) == unix.O_RDONLY {
 		return t.readTemp(c, p)
 	}
+	if p.Object == nil && how.Flags&unix.O_CREAT != 0 {
+		t.forgetTemp(c, p, true)
+	}
 	if !how.Write() || how.Flags&fresh != fresh || how.Flags&unix.O_EXCL != 0 || p.Dir == nil || p.Links > 1 {
 		return nil, intercept.Continue
 	}
@@ -149,6 +152,25 @@ func (t *target) passTempsOf(p *intercept.Process) {
 			t.temps[i].process = heir
 		}
 	}
+}
+
+// forgetTemp is told that the caller takes away what is behind a name, or, replaced, that something else will be there: what it made is
+// its file no longer.
+func (t *Tree) forgetTemp(c *caller, p *intercept.Place, replaced bool) {
+	x := t.beside(p)
+	if x == nil {
+		return
+	}
+	x.mu.Lock()
+	defer x.unlock()
+	temp := x.privateTempOf(c, p)
+	if temp == nil || !replaced && temp.id != p.ID {
+		return
+	}
+	if writes, err := intercept.HasWriters(temp.file); temp.process != c.process && (err != nil || writes) {
+		return // its parent's, which goes on with it
+	}
+	x.dropTemp(temp)
 }
 
 func (t *target) dropTemp(temp *privateTemp) {

@@ -61,5 +61,5 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 		return x.session.Guard().Overwrite(context.Background(), cut) // no JSON: as it is
 	}
 	x.heads.Read(c.process, c.tid, v)
-	return x.publish(c, cut, false, 0)
+	return x.publish(c, cut, false, 0, unix.Timespec{})
 }

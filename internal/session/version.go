@@ -61,6 +61,14 @@ func stampOf(st *unix.Stat_t) stamp {
 	return stamp{intercept.ID{Dev: st.Dev, Ino: st.Ino}, st.Size, st.Mtim}
 }
 
+func stampOfFile(f *os.File) stamp {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
+		return stamp{}
+	}
+	return stampOf(&st)
+}
+
 // read returns the content, nil for a missing file and not nil for an empty one.
 func (v *version) read() ([]byte, error) {
 	if v.file == nil {

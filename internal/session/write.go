@@ -33,6 +33,9 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 		return nil, intercept.Continue // a temporary file, or a lock
 	case t.otherNames(p) && !t.tree.options.Sidecar.FollowLinks:
 		t.tree.warn("%s has %d hard links and is not guarded", t.path, p.Links)
+		if t.lone() { // what is written in place now is nobody's base
+			t.heads, t.remade = NewHeads[*intercept.Process, *version](), true
+		}
 		return nil, intercept.Continue
 	}
 	if pass, err := t.passes(c, p); err != nil || pass {
@@ -45,6 +48,9 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 	if err := permittedTo(c, p, p.Object != nil, needs); err != nil {
 		return nil, err
 	}
+	if err := t.need(); err != nil { // before the file is made: the kernel may have to make it
+		return nil, t.refuse(err)
+	}
 	if p.Object == nil && (!t.named || exclusive) {
 		// It is there as soon as it is opened, as without us: exclusively, and for programs that look.
 		f, err := openAt(c, p, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY, how.Mode)
@@ -55,8 +61,8 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 			return nil, err
 		}
 	}
-	if err := t.need(); err != nil {
-		return nil, t.refuse(err)
+	if flags&unix.O_ACCMODE == unix.O_RDONLY {
+		return t.openEmptied(c, p, how, exists)
 	}
 	w := &writer{t: t, process: c.process, tid: c.tid, read: flags&unix.O_ACCMODE == unix.O_RDWR}
 	content, err := t.baseOf(w, c, p, flags, exists)
@@ -137,6 +143,11 @@ func (t *target) continued() *writer {
 
 // basesFor are the candidates for a whole new version by the writer's thread.
 func (t *target) basesFor(w *writer) (bases []*version, likely int) {
+	if w.process == t.madeBy && len(t.heads.Holds(w.process)) == 0 { // its own, which it need not read
+		if on := t.onDisk(); on.is(t.madeAs) {
+			return []*version{on}, 0
+		}
+	}
 	bases, likely = t.heads.Bases(w.process, w.tid)
 	switch t.tree.options.Base {
 	case BaseMemory:
@@ -172,6 +183,11 @@ func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, conten
 	if missing == nil {
 		w.made, _ = attributesOf(f)
 	}
+	if w.initial != nil && w.unread == 0 && missing == nil { // as it is for who opens the file: what touch(1) does is seen by it
+		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(info.ModTime().UnixNano())}
+		_ = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(f), times, 0)
+	}
+	w.began = modified(f)
 	if err := t.watch(w, f); err != nil {
 		_ = f.Close()
 		scratch.Discard()

@@ -33,9 +33,11 @@ type writer struct {
 	skip    int64
 
 	scratchID intercept.ID
-	made      attributes // of the scratch file of a target that was there
-	initial   []byte     // nil: empty, and the program was to fill it
-	read      bool       // the program can read it
+	made      attributes    // of the scratch file of a target that was there
+	initial   []byte        // nil: empty, and the program was to fill it
+	read      bool          // the program can read it
+	began     unix.Timespec // its time of modification then
+	time      unix.Timespec // that it was given by its program; zero: none
 
 	opened time.Time
 	quiet  *time.Timer // runs when it has not been written for a while
@@ -115,6 +117,7 @@ func (t *target) settleWriter(w *writer) {
 		defer w.lock.release()
 	}
 	t.takeAttributes(w)
+	w.time = w.timeSet()
 	if t.foundUnread(w) {
 		w.initial = nil // what is the same was written all the same
 	}
@@ -128,7 +131,8 @@ func (t *target) settleWriter(w *writer) {
 			t.settleLines(w, content[min(w.skip, int64(len(content))):])
 			return
 		case w.untouched(content):
-			w.scratch.Discard() // only read
+			t.setTime(w.time, w.bases[w.likely]) // touch(1)
+			w.scratch.Discard()                  // only read
 			t.drop(w)
 			return
 		}
@@ -307,6 +311,10 @@ func (t *target) passOn(w *writer, put func(*sidecar.Guard) error) bool {
 	if err := put(t.session.Guard()); err != nil {
 		t.failed(w, err)
 		return false
+	}
+	var st unix.Stat_t
+	if unix.Fstat(int(w.file.Fd()), &st) == nil {
+		t.setTime(w.time, &version{file: w.file, stamp: stampOf(&st)})
 	}
 	w.scratch.Discard()
 	t.drop(w)
