@@ -17,13 +17,14 @@ const asProgram = "JSONGUARD_DIFFERENTIAL"
 
 func TestMain(m *testing.M) {
 	if what := os.Getenv(asProgram); what != "" {
-		var seed uint64
 		var steps int
+		var seed uint64
 		var named bool
-		if _, err := fmt.Sscanf(what, "%d %d %t", &seed, &steps, &named); err != nil {
-			panic(err)
+		if _, err := fmt.Sscanf(what, "%d %d %t", &seed, &steps, &named); err == nil {
+			draw(seed, steps, named)
+		} else {
+			newProgram().make(found[what])
 		}
-		run(seed, steps, named)
 		os.Exit(0)
 	}
 	if _, err := intercept.Probe(); err != nil {

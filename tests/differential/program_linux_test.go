@@ -35,17 +35,32 @@ type open struct {
 // document is the file that is given to --file.
 const document = "document.json"
 
-// guarded are the names that a guess takes, or that may lead to one.
-func guarded(path string) bool {
-	return strings.Contains(path, ".json") || strings.Contains(path, ".ndjson") || strings.Contains(path, "link")
+// guarded says whether a path has a name that a guess takes, or leads to one.
+func (p *program) guarded(dir uintptr, path string) bool {
+	at, _ := p.inside(p.start(dir), path)
+	for _, name := range []string{path, at} {
+		if strings.Contains(name, ".json") || strings.Contains(name, ".ndjson") {
+			return true
+		}
+	}
+	return false
 }
 
-// run is the whole program.
-func run(seed uint64, steps int, named bool) {
+// draw is the whole program.
+func draw(seed uint64, steps int, named bool) {
+	p := newProgram()
+	p.Rand, p.named = rand.New(rand.NewPCG(seed, 0)), named
+	for range steps {
+		p.step()
+	}
+	p.closeAll(func(*open) bool { return true })
+}
+
+func newProgram() *program {
 	runtime.LockOSThread()
 	unix.Umask(0o022)
 	signal.Ignore(unix.SIGXFSZ)
-	p := &program{Rand: rand.New(rand.NewPCG(seed, 0)), named: named}
+	p := &program{}
 	p.cwd, _ = os.Getwd()
 	all, err := unix.Mmap(-1, 0, 3*pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err == nil {
@@ -55,10 +70,7 @@ func run(seed uint64, steps int, named bool) {
 		panic(err)
 	}
 	p.page = all[:2*pageSize]
-	for range steps {
-		p.step()
-	}
-	p.closeAll(func(*open) bool { return true })
+	return p
 }
 
 const pageSize = 4096
@@ -82,8 +94,7 @@ func (p *program) chance(percent int) bool { return p.IntN(100) < percent }
 var (
 	dirs  = []string{"", "", "", "d/", "d/e/", "node_modules/", ".dot/"}
 	bases = []string{"a.json", "a.json", "b.json", "c.jsonl", "n.ndjson", "a.json.tmp", "a.json.lock", "plain", "link.json", "link", "b.tmp"}
-	// Nothing outside of the working directory but procfs: root could do away with it.
-	odd = []string{"loop.json", "dangling.json", "fifo.json", "sock.json", "null.json", "d", "d.json", "a.json/x", "missing/a.json", "", ".",
+	odd   = []string{"loop.json", "dangling.json", "fifo.json", "sock.json", "null.json", "d", "d.json", "a.json/x", "missing/a.json", "", ".",
 		"/proc/self/comm", "d/../a.json", "./a.json", "d//a.json", "dlink/a.json", "dlink/../a.json", "up/a.json", "a.json/", "b.json/", "new.json/", "link.json/",
 		"d/./b.json", "d/e/../../b.json", "a.json/.", "a.json/..", strings.Repeat("x", 250) + ".json", strings.Repeat("x", 251) + ".json", "exe.json", "/proc/self/cwd/a.json", "/proc/thread-self/cwd/b.json", "abs.json", "readonly/a.json"}
 )
@@ -101,8 +112,20 @@ func (p *program) path() string {
 	return one(p, dirs...) + one(p, bases...)
 }
 
-// text puts a path where the program's memory ends behind it, or across two pages; or it is none.
-func (p *program) text(path string) uintptr {
+// text puts a path where a call finds it, if it stays inside of the working directory from where the call takes it.
+func (p *program) text(dir uintptr, path string) uintptr {
+	if _, is := p.inside(p.start(dir), path); !is {
+		p.say("%q leads out", path)
+		path = elsewhere
+	}
+	return p.put(path)
+}
+
+// put puts a text where the program's memory ends behind it, or across two pages; or it is none.
+func (p *program) put(path string) uintptr {
+	if p.Rand == nil {
+		return p.lay(path, 2*pageSize-len(path)-1)
+	}
 	switch n := p.IntN(100); {
 	case n < 1:
 		return 0
@@ -118,6 +141,11 @@ func (p *program) text(path string) uintptr {
 	if p.chance(30) {
 		at = pageSize - min(len(path), pageSize)/2
 	}
+	return p.lay(path, at)
+}
+
+// lay puts a text, with its NUL, at an offset into the program's pages, or elsewhere if it does not fit.
+func (p *program) lay(path string, at int) uintptr {
 	if at < 0 || at+len(path)+1 > len(p.page) {
 		at = 0
 	}
@@ -134,7 +162,9 @@ func (p *program) text(path string) uintptr {
 // keep is memory that does not move while a call reads it.
 var keep = make([]byte, 0, 3*pageSize)
 
-// call makes one and says what it returned.
+// call makes one and says what it returned. What its arguments point to must not be on a stack, which moves.
+//
+//go:uintptrescapes
 func call(nr uintptr, args ...uintptr) (int, string) {
 	var a [6]uintptr
 	copy(a[:], args)
@@ -146,6 +176,8 @@ func call(nr uintptr, args ...uintptr) (int, string) {
 }
 
 // do is call, with the line that tells of it.
+//
+//go:uintptrescapes
 func (p *program) do(what string, nr uintptr, args ...uintptr) int {
 	r, said := call(nr, args...)
 	p.say("%s = %s", what, said)
@@ -161,6 +193,9 @@ func (p *program) dir() (uintptr, string) {
 		return uintptr(1 << 20), "[bad]"
 	}
 	name := one(p, "d", "d/e", ".", "plain")
+	if _, is := p.inside(p.cwd, name); !is {
+		return here, ""
+	}
 	fd, err := unix.Open(name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return here, ""
