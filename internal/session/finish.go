@@ -10,8 +10,6 @@ import (
 	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"jsonguard/sidecar"
 )
 
@@ -48,9 +46,8 @@ func (t *target) finish(ctx context.Context) {
 		if t.checkSession(); t.session == nil { // all there was has been removed
 			return
 		}
-		var st unix.Stat_t
-		if !t.named && t.wrote == t.folded && unix.Lstat(t.path, &st) == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
-			t.tree.note("%s is no regular file any more: %v", t.path, err)
+		if !t.named && t.wrote == t.folded && len(t.writers) == 0 { // nobody waits for it: it may be a symlink by now, or have other names
+			t.tree.note("%s: %v", t.path, err)
 			return
 		}
 	}

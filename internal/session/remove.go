@@ -89,13 +89,20 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 	if x == nil {
 		t.forgetTemp(c, p, false)
 	}
-	if x == nil || !isRegular(p) {
+	if x == nil || p.Object != nil && !isRegular(p) {
 		return intercept.Continue
 	}
 	if err := x.lockThere(); err != nil {
 		return err
 	}
 	defer x.unlock()
+	if now := x.there(p); now != nil { // it was closed a moment ago
+		defer now.Close()
+		p = &now.Place
+	}
+	if p.Object == nil {
+		return intercept.Continue
+	}
 	x.starting(c.process)
 	alone, err := x.alone()
 	if err != nil {

@@ -80,7 +80,7 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 	}
 	isNew := to.Object == nil && !t.gone
 	if !t.named && isNew && temp == nil && t.lone() {
-		t.madeBy, t.madeAs = c.process, stampOfFile(from.Object)
+		t.madeBy, t.madeAs = c.process, stampAt(from)
 		return intercept.Continue // a new file, and nobody to merge with
 	}
 	whole := sidecar.Complete(content, t.format) == nil
@@ -94,11 +94,11 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 		return intercept.Continue // no JSON: as it is
 	}
 	alone := !t.named && to.Object != nil && t.lone() && idOf(from, temp) == from.ID
-	renamed := from.Object
+	time := stampAt(from).mtime
 	if temp != nil {
-		renamed = temp.file
+		time = modified(temp.file)
 	}
-	if err := t.publish(c, content, isNew, from.Mode, modified(renamed)); err != nil {
+	if err := t.publish(c, content, isNew, from.Mode, time); err != nil {
 		return err
 	}
 	if alone { // with nobody to merge with it is the file that it is without us; else it keeps its own mode
@@ -205,13 +205,17 @@ func (t *target) contentOf(c *caller, from *intercept.Place, temp *privateTemp) 
 
 // moveAway: another name gets what the target is now, and the target is removed.
 func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) error {
-	if from.Object == nil {
-		return unix.ENOENT
-	}
 	if err := t.lockThere(); err != nil {
 		return err
 	}
 	defer t.unlock()
+	if now := t.there(from); now != nil {
+		defer now.Close()
+		from = &now.Place
+	}
+	if from.Object == nil {
+		return unix.ENOENT
+	}
 	if !t.shared() && !t.overtaken(c.process) {
 		return intercept.Continue
 	}

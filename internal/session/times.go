@@ -12,7 +12,7 @@ import (
 // modification that this program gave its own, as bare: by futimens(2), as cp -p and touch do, or by renaming or linking a file, which keeps
 // it, as rsync does.
 
-// modified is the time of modification of a file that is renamed or linked.
+// modified is the time of modification of an open file; zero if it cannot be had.
 func modified(f *os.File) unix.Timespec {
 	var st unix.Stat_t
 	if f == nil || unix.Fstat(int(f.Fd()), &st) != nil {

@@ -22,13 +22,20 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 		p = &again.Place
 	}
 	x := t.target(p)
-	if x == nil || !isRegular(p) {
+	if x == nil || p.Object != nil && !isRegular(p) {
 		return intercept.Continue
 	}
 	if err := x.lockThere(); err != nil {
 		return err
 	}
 	defer x.unlock()
+	if now := x.there(p); now != nil {
+		defer now.Close()
+		p = &now.Place
+	}
+	if p.Object == nil {
+		return intercept.Continue
+	}
 	if !x.shared() && !x.named {
 		return intercept.Continue
 	}

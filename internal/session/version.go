@@ -61,9 +61,10 @@ func stampOf(st *unix.Stat_t) stamp {
 	return stamp{intercept.ID{Dev: st.Dev, Ino: st.Ino}, st.Size, st.Mtim}
 }
 
-func stampOfFile(f *os.File) stamp {
+// stampAt is that of what has a name now: a fold may have replaced it since it was looked up.
+func stampAt(p *intercept.Place) stamp {
 	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil {
+	if unix.Fstatat(int(p.Dir.Fd()), p.Name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
 		return stamp{}
 	}
 	return stampOf(&st)

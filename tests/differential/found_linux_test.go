@@ -72,6 +72,12 @@ var found = map[string]func(p *program){
 			p.looks(name)
 		}
 	},
+	"moved to a new name, and written": func(p *program) {
+		p.saves("a.json", "{\"a\": 1}\n")
+		p.renames("a.json", "d/new.json")
+		p.saves("d/new.json", "{\"b\": 2}\n")
+		p.looks("d/new.json")
+	},
 	"replaced where it was made anew": func(p *program) {
 		for _, name := range []string{"a.json", "c.jsonl", "new.json", "new.jsonl"} {
 			p.unlinks(name)
@@ -116,6 +122,28 @@ var found = map[string]func(p *program){
 		p.writes(fd, "{}\n")
 		p.closes(fd)
 		p.looks(name)
+	},
+	"made, and gone at once": func(p *program) {
+		for _, name := range []string{document, "a.json", "new.json"} {
+			p.unlinks(name)
+			p.saves(name, "{\"a\": 1}\n")
+			p.unlinks(name)
+			p.looks(name)
+			p.saves(name, "{\"a\": 2}\n")
+			p.renames(name, "plain")
+			p.looks(name)
+			p.looks("plain")
+			p.saves(name, "{\"a\": 3}\n")
+			p.do("truncate", unix.SYS_TRUNCATE, p.put(name), 0)
+			p.looks(name)
+		}
+	},
+	"made to be read only": func(p *program) {
+		fd := p.do("open", unix.SYS_OPENAT, here, p.put("new.json"), unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC, 0o444)
+		p.writes(fd, "{}\n")
+		p.closes(fd)
+		p.looks("new.json")
+		p.opens("new.json", unix.O_WRONLY)
 	},
 	"another file behind the name of a temporary one": func(p *program) {
 		for i, name := range []string{"a.json", document} {

@@ -224,7 +224,7 @@ func describe(st *unix.Stat_t, snapshot bool) string {
 	}
 	text := fmt.Sprintf("mode %#o links %d owner %d:%d size %d", st.Mode, st.Nlink, st.Uid, st.Gid, size)
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		text = fmt.Sprintf("mode %#o", st.Mode)
+		return fmt.Sprintf("mode %#o", st.Mode) // a fold changes its time
 	}
 	if st.Mtim.Sec < 2e9 && st.Mtim.Sec > 1.7e9 || st.Size == 0 { // to empty an empty file changes nothing
 		return text
@@ -432,12 +432,15 @@ func (p *program) list() {
 		return
 	}
 	buf := make([]byte, 16384)
-	r, said := call(unix.SYS_GETDENTS64, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)))
-	if r > 0 {
-		_, _, names := unix.ParseDirent(buf[:r], -1, nil)
-		said = strings.Join(listed(names), " ")
+	var names []string
+	for {
+		r, said := call(unix.SYS_GETDENTS64, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)))
+		if r <= 0 {
+			p.say("getdents(%q) = %s %s", path, said, strings.Join(listed(names), " "))
+			break
+		}
+		_, _, names = unix.ParseDirent(buf[:r], -1, names)
 	}
-	p.say("getdents(%q) = %s", path, said)
 	p.do(fmt.Sprintf("close(%d)", fd), unix.SYS_CLOSE, uintptr(fd))
 }
 
