@@ -24,8 +24,15 @@ func (t *target) takeAttributes(w *writer) {
 	if err != nil || now == w.made || w.made == (attributes{}) {
 		return
 	}
-	if err := t.setAttributes(w.made, now); err != nil {
-		t.tree.warn("%s: mode or owner as process %d (%s) set them: %v", t.path, w.process.PID, w.process.Command, err)
+	before := w.made
+	set := func() {
+		if err := t.setAttributes(before, now); err != nil {
+			t.tree.warn("%s: mode or owner as process %d (%s) set them: %v", t.path, w.process.PID, w.process.Command, err)
+		}
+	}
+	set()
+	if t.folding {
+		t.again = append(t.again, set)
 	}
 	w.made = now
 }

@@ -90,9 +90,6 @@ func (t *target) close() {
 		v.close()
 	}
 	t.kept = nil
-	for _, temp := range t.temps {
-		_ = temp.file.Close()
-	}
 	t.stats.Path, t.stats.Named, t.stats.Err = t.path, t.named, t.failure
 	if t.session == nil {
 		return

@@ -5,6 +5,8 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -42,6 +44,19 @@ func (l *programLock) release() {
 	l.t.flocks = slices.DeleteFunc(l.t.flocks, func(x *programLock) bool { return x == l })
 }
 
+// mayLock: fcntl(2) locks for writing what a descriptor may write, and for reading what it may read.
+func mayLock(pid int, d intercept.Descriptor, l intercept.LockRequest) bool {
+	if l.Kind == intercept.Flock || l.Unlock {
+		return true
+	}
+	access := fs.FileMode(0o400)
+	if l.Exclusive {
+		access = 0o200
+	}
+	info, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", pid, d.FD)) // its mode is the descriptor's (proc_pid_fd(5))
+	return err != nil || info.Mode().Perm()&access != 0
+}
+
 // Lock takes a lock on a guarded file so that it excludes whoever else locks it, and gives the program the version
 // there is once it has the lock: a program that locks, reads, changes, writes and unlocks is right already and stays so.
 // Locks on other files, lock files among them, are the kernel's.
@@ -59,6 +74,9 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 		return intercept.Continue
 	} else if x = t.targetOf(d); x == nil {
 		return intercept.Continue
+	}
+	if !mayLock(c.process.PID, d, l) {
+		return unix.EBADF
 	}
 	x.mu.Lock()
 	x.settle()

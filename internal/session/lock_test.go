@@ -62,7 +62,7 @@ func TestKilledWhileItWaitsForALock(t *testing.T) {
 				tree.Exited(process, syscall.SIGKILL)
 				_ = unix.Flock(int(other.Fd()), unix.LOCK_UN)
 			}()
-			require.Error(t, tree.lock(program, intercept.Descriptor{ID: w.id()}, intercept.LockRequest{Kind: kind, Exclusive: true, Wait: true}))
+			require.Error(t, tree.lock(program, intercept.Descriptor{FD: int(f.Fd()), ID: w.id()}, intercept.LockRequest{Kind: kind, Exclusive: true, Wait: true}))
 			<-killed
 			require.NoError(t, unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB), "nobody has it")
 			require.NoError(t, other.Close())

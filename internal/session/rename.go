@@ -3,6 +3,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -55,11 +56,24 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 
 // replace takes what is at from for a complete new version.
 func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error {
+	temp := t.tree.temps.take(c, from)
+	err := t.replaceBy(c, from, to, temp, flags)
+	switch {
+	case temp == nil:
+	case err == nil, errors.Is(err, intercept.Continue):
+		_ = temp.file.Close()
+	default:
+		t.tree.temps.giveBack(temp)
+	}
+	return err
+}
+
+// replaceBy is replace; temp is the caller's own file behind a name that it shares, or nil.
+func (t *target) replaceBy(c *caller, from, to *intercept.Place, temp *privateTemp, flags uint) error {
 	if to.Object != nil && (to.Mode&unix.S_IFMT != unix.S_IFREG || t.otherNames(to) && !t.tree.options.Sidecar.FollowLinks) {
 		return intercept.Continue
 	}
 	t.knowLinks(to)
-	temp := t.privateTempOf(c, from)
 	if temp == nil && (from.Object == nil || from.Mode&unix.S_IFMT != unix.S_IFREG) {
 		return intercept.Continue
 	}
@@ -107,9 +121,7 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 		}
 	}
 	t.foldNow() // a rename is for others to see
-	others := from.Object == nil || temp != nil && temp.id != from.ID
-	t.dropTemp(temp)
-	if others {
+	if from.Object == nil || temp != nil && temp.id != from.ID {
 		return nil // another process has its own file behind that name by now
 	}
 	return c.as(func() error { return ignoreMissing(unix.Unlinkat(int(from.Dir.Fd()), from.Name, 0)) })

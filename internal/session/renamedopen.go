@@ -55,7 +55,6 @@ func (t *target) renameOpen(c *caller, from *intercept.Place, temp *privateTemp,
 		return false, nil
 	}
 	t.writers = append(t.writers, w)
-	t.dropTemp(temp)
 	if open, err := intercept.HasWriters(w.file); err == nil && !open {
 		t.lookAgain(w) // it was closed before it was watched
 	}

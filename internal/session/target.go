@@ -49,19 +49,20 @@ type target struct {
 	published *version      // of those, what a fold published last
 	kept      []*version    // those with an open file
 	writers   []*writer
-	remade    bool          // a program of the tree made it anew, unguarded
-	robbed    bool          // a program removed what was kept beside the target, maybe with all that is there
-	gone      bool          // a program of the tree removed it, and nobody made it again; it is still there for others
-	goneAt    *version      // what it was then
-	ours      *version      // what a program of the tree wrote last
-	emptied   *version      // a program emptied it: what it was before
-	partial   []*writer     // closed and incomplete: their program may go on
-	temps     []privateTemp // files that are to be renamed over the target
+	remade    bool      // a program of the tree made it anew, unguarded
+	robbed    bool      // a program removed what was kept beside the target, maybe with all that is there
+	gone      bool      // a program of the tree removed it, and nobody made it again; it is still there for others
+	goneAt    *version  // what it was then
+	ours      *version  // what a program of the tree wrote last
+	emptied   *version  // a program emptied it: what it was before
+	partial   []*writer // closed and incomplete: their program may go on
 	flocks    []*programLock
 	waits     []*lockWait
 
 	wrote, folded int                // changes, and how many of them are in the target
 	tried         int                // the change for which a lock was waited for a moment: see foldNow
+	folding       bool               // fold is under way: the file that it makes has the attributes that the target had when it began
+	again         []func()           // what is done to the target then, and has to be done to that, too
 	lastBy        *intercept.Process // the last change
 	due           bool               // counted in the tree's due
 	counted       bool               // in the tree's sessions
@@ -238,6 +239,7 @@ func (t *target) fold() error {
 	t.mu.Lock()
 	t.settle()
 	s, wrote, pending, own := t.session, t.wrote, slices.Clone(t.pending), t.own()
+	t.folding = s != nil
 	t.unlock()
 	if s == nil {
 		return nil
@@ -245,6 +247,10 @@ func (t *target) fold() error {
 	result, err := s.Fold(t.tree.ctx, own)
 	t.mu.Lock()
 	defer t.unlock()
+	for _, do := range t.again {
+		do()
+	}
+	t.folding, t.again = false, nil
 	if t.session == s {
 		t.note(result, err)
 	}

@@ -5,6 +5,7 @@ package session
 import (
 	"os"
 	"slices"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,12 @@ type privateTemp struct {
 	process *intercept.Process
 	file    *os.File // for reading
 	id      intercept.ID
+}
+
+// temps are those of a tree. Which target one is for, only the rename says: in one directory a name may look like several targets'.
+type temps struct {
+	mu  sync.Mutex
+	all []*privateTemp
 }
 
 // openTemp gives each writer of a file whose name is like a target's, in the same directory, a new file behind that name:
@@ -32,8 +39,7 @@ func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*
 	if !how.Write() || how.Flags&fresh != fresh || how.Flags&unix.O_EXCL != 0 || p.Dir == nil || p.Links > 1 {
 		return nil, intercept.Continue
 	}
-	x := t.beside(p)
-	if x == nil {
+	if !t.isTemp(p) {
 		return nil, intercept.Continue
 	}
 	mode, there := how.Mode, p.Object != nil
@@ -81,75 +87,94 @@ func (t *Tree) openTemp(c *caller, p *intercept.Place, how intercept.OpenHow) (*
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return nil, err
 	}
-	x.mu.Lock()
-	defer x.unlock()
-	made := privateTemp{place{p.DirID, p.Name}, c.process, reader, intercept.ID{Dev: st.Dev, Ino: st.Ino}}
-	if old := x.privateTempOf(c, p); old != nil {
-		x.dropTemp(old)
+	t.temps.mu.Lock()
+	defer t.temps.mu.Unlock()
+	if old := t.temps.of(c, p); old != nil {
+		t.temps.drop(old)
 	}
-	x.temps = append(x.temps, made)
+	t.temps.all = append(t.temps.all, &privateTemp{place{p.DirID, p.Name}, c.process, reader, intercept.ID{Dev: st.Dev, Ino: st.Ino}})
 	return f, nil
 }
 
 // readTemp gives a reader what its own side wrote behind the name, where that is another's by now.
 func (t *Tree) readTemp(c *caller, p *intercept.Place) (*os.File, error) {
-	x := t.beside(p)
-	if x == nil {
-		return nil, intercept.Continue
-	}
-	x.mu.Lock()
-	defer x.unlock()
-	temp := x.privateTempOf(c, p)
+	t.temps.mu.Lock()
+	defer t.temps.mu.Unlock()
+	temp := t.temps.of(c, p)
 	if temp == nil || temp.id == p.ID {
 		return nil, intercept.Continue
 	}
 	return os.Open(procPath(temp.file))
 }
 
-// beside finds a named target in the same directory. Where files are guessed, a lock file or a log is too easily met.
-func (t *Tree) beside(p *intercept.Place) *target {
-	for _, x := range t.all() {
-		if x.key.dir == p.DirID && tempOf(p.Name, x.key.name) {
-			return x
-		}
-	}
-	return nil
+// isTemp says whether a name looks like that of a temporary file of a target in the same directory.
+func (t *Tree) isTemp(p *intercept.Place) bool {
+	return slices.ContainsFunc(t.all(), func(x *target) bool { return x.key.dir == p.DirID && tempOf(p.Name, x.key.name) })
 }
 
-// privateTempOf finds the caller's own file behind a name: the one that it made, or that was passed to it or an ancestor of
-// its. In jq . f > t; mv t f; it is the shell's by then.
-func (t *target) privateTempOf(c *caller, p *intercept.Place) *privateTemp {
+// of finds the caller's own file behind a name: the one that it made, or that was passed to it or an ancestor of its. In
+// jq . f > t; mv t f; it is the shell's by then.
+func (s *temps) of(c *caller, p *intercept.Place) *privateTemp {
 	at := place{p.DirID, p.Name}
 	for process := c.process; process != nil; process = process.Parent {
-		for i := range t.temps {
-			if t.temps[i].at == at && t.temps[i].process == process {
-				return &t.temps[i]
+		for _, temp := range s.all {
+			if temp.at == at && temp.process == process {
+				return temp
 			}
 		}
 	}
 	return nil
 }
 
-// passTempsOf gives what a process made and did not rename to its parent, as long as that lives.
-func (t *target) passTempsOf(p *intercept.Process) {
+// take is of, for who is about to rename it, and nobody else's until it is closed or given back.
+func (s *temps) take(c *caller, p *intercept.Place) *privateTemp {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	temp := s.of(c, p)
+	if temp != nil {
+		s.all = slices.DeleteFunc(s.all, func(x *privateTemp) bool { return x == temp })
+	}
+	return temp
+}
+
+// giveBack is for a rename that failed. Another thread may have made the file anew meanwhile.
+func (s *temps) giveBack(temp *privateTemp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.ContainsFunc(s.all, func(x *privateTemp) bool { return x.at == temp.at && x.process == temp.process }) {
+		_ = temp.file.Close()
+		return
+	}
+	s.all = append(s.all, temp)
+}
+
+func (s *temps) drop(temp *privateTemp) {
+	_ = temp.file.Close()
+	s.all = slices.DeleteFunc(s.all, func(x *privateTemp) bool { return x == temp })
+}
+
+// pass gives what a process made and did not rename to its parent, as long as that lives.
+func (s *temps) pass(p *intercept.Process) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	heir := p.Parent
 	if heir != nil && exiting(heir.PID, heir.Start) {
 		heir = nil
 	}
 	passed := map[place]bool{}
-	for _, x := range t.temps {
+	for _, x := range s.all {
 		passed[x.at] = passed[x.at] || x.process == p && heir != nil
 	}
-	t.temps = slices.DeleteFunc(t.temps, func(x privateTemp) bool {
+	s.all = slices.DeleteFunc(s.all, func(x *privateTemp) bool {
 		gone := x.process == p && heir == nil || x.process == heir && passed[x.at]
 		if gone {
 			_ = x.file.Close()
 		}
 		return gone
 	})
-	for i := range t.temps {
-		if t.temps[i].process == p {
-			t.temps[i].process = heir
+	for _, x := range s.all {
+		if x.process == p {
+			x.process = heir
 		}
 	}
 }
@@ -157,27 +182,14 @@ func (t *target) passTempsOf(p *intercept.Process) {
 // forgetTemp is told that the caller takes away what is behind a name, or, replaced, that something else will be there: what it made is
 // its file no longer.
 func (t *Tree) forgetTemp(c *caller, p *intercept.Place, replaced bool) {
-	x := t.beside(p)
-	if x == nil {
-		return
-	}
-	x.mu.Lock()
-	defer x.unlock()
-	temp := x.privateTempOf(c, p)
+	t.temps.mu.Lock()
+	defer t.temps.mu.Unlock()
+	temp := t.temps.of(c, p)
 	if temp == nil || !replaced && temp.id != p.ID {
 		return
 	}
 	if writes, err := intercept.HasWriters(temp.file); temp.process != c.process && (err != nil || writes) {
 		return // its parent's, which goes on with it
 	}
-	x.dropTemp(temp)
-}
-
-func (t *target) dropTemp(temp *privateTemp) {
-	if temp == nil {
-		return
-	}
-	_ = temp.file.Close()
-	id := temp.id
-	t.temps = slices.DeleteFunc(t.temps, func(x privateTemp) bool { return x.id == id })
+	t.temps.drop(temp)
 }

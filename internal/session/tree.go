@@ -64,6 +64,7 @@ type Tree struct {
 	pids    map[int]bool // every process there was
 
 	objects *objects
+	temps   temps
 }
 
 // place is a name in a directory.
@@ -207,6 +208,7 @@ func (t *Tree) Forked(parent, child *intercept.Process) {
 // Exited passes on what a process knew, and says of what it left half-done how that came.
 func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
 	t.peers.Delete(p.PID)
+	t.temps.pass(p)
 	for _, x := range t.all() {
 		x.mu.Lock()
 		for _, w := range append(x.writers, x.partial...) {
@@ -216,7 +218,6 @@ func (t *Tree) Exited(p *intercept.Process, signal syscall.Signal) {
 		}
 		x.settle()
 		x.releaseLocksOf(p)
-		x.passTempsOf(p)
 		x.exit(p)
 		x.forgetShown(p)
 		x.unlock()

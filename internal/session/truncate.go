@@ -36,7 +36,7 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 	if p.Object == nil {
 		return intercept.Continue
 	}
-	if !x.shared() && !x.named {
+	if !x.shared() && !x.named || x.otherNames(p) && !x.tree.options.Sidecar.FollowLinks {
 		return intercept.Continue
 	}
 	if err := permitted(c, p, true); err != nil {
@@ -65,7 +65,10 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 	cut := make([]byte, size)
 	copy(cut, content)
 	if !x.named && sidecar.Complete(cut, x.format) != nil {
-		return x.session.Guard().Overwrite(context.Background(), cut) // no JSON: as it is
+		if err := x.session.Guard().Overwrite(context.Background(), cut); err != nil { // no JSON: as it is
+			return x.refuse(err)
+		}
+		return nil
 	}
 	x.heads.Read(c.process, c.tid, v)
 	return x.publish(c, cut, false, 0, unix.Timespec{})

@@ -205,7 +205,10 @@ func (d *osDir) Remove(name string) error {
 	err := unix.Unlinkat(d.fd(), name, 0)
 	// unlink(2) of a directory: EISDIR on Linux, EPERM as POSIX says.
 	if errors.Is(err, unix.EISDIR) || errors.Is(err, unix.EPERM) {
-		if info, serr := d.Stat(name); serr == nil && info.Mode.IsDir() {
+		switch info, serr := d.Stat(name); {
+		case errors.Is(serr, fs.ErrNotExist): // another removed it meanwhile
+			err = unix.ENOENT
+		case serr == nil && info.Mode.IsDir():
 			err = unix.Unlinkat(d.fd(), name, unix.AT_REMOVEDIR)
 		}
 	}

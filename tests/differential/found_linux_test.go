@@ -165,6 +165,32 @@ var found = map[string]func(p *program){
 			p.looks(name)
 		}
 	},
+	"a temporary file that looks like that of several": func(p *program) {
+		for _, name := range []string{"n.ndjson", "json.json", "a.json", document} {
+			p.saves(name, "{\"a\": 1}\n")
+		}
+		for i, name := range []string{"a.json", document} {
+			temp := name + ".tmp"
+			p.saves(temp, `{"first": 1}`)
+			fd := p.opens(temp+".new", unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
+			p.writes(fd, fmt.Sprintf(`{"second": %d}`, i))
+			p.closes(fd)
+			p.renames(temp+".new", temp)
+			p.looks(temp)
+			p.renames(temp, name)
+			p.looks(name)
+		}
+	},
+	"cut, and it has another name": func(p *program) {
+		for _, name := range []string{"a.json", document} {
+			p.saves(name, `{"a": [1, 2, 3]}`)
+			p.do("link", unix.SYS_LINKAT, here, p.put(name), here, p.lay("other", 0), 0)
+			p.do("truncate", unix.SYS_TRUNCATE, p.put(name), 5)
+			p.looks(name)
+			p.looks("other")
+			p.unlinks("other")
+		}
+	},
 }
 
 func (p *program) make(steps func(p *program)) { steps(p) }

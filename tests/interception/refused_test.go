@@ -10,7 +10,7 @@ import (
 )
 
 // refused tries what the kernel refuses, and prints each errno and what is in the file then.
-const refused = `import errno, os, resource
+const refused = `import errno, fcntl, os, resource
 def tried(what, do):
     try: do(); said = "done"
     except OSError as e: said = errno.errorcode[e.errno]
@@ -24,6 +24,10 @@ for flags in os.O_RDONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC:
 tried("a rename to a name with a slash behind it", lambda: (open("t.json", "w").close(), os.rename("t.json", "r.json/")))
 for size in -1, 1 << 62:
     tried("a size", lambda: os.truncate("r.json", size))
+for how, lock in ("r", fcntl.LOCK_EX), ("r", fcntl.LOCK_SH), ("a", fcntl.LOCK_SH), ("a", fcntl.LOCK_EX), ("r+", fcntl.LOCK_EX):
+    def locks():
+        with open("r.json", how) as f: fcntl.lockf(f, lock)
+    tried("a lock by a descriptor that is " + how, locks)
 limit = resource.getrlimit(resource.RLIMIT_NOFILE)
 free = os.dup(0); os.close(free)
 def without(do):
