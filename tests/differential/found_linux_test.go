@@ -182,14 +182,11 @@ var found = map[string]func(p *program){
 		}
 	},
 	"cut, and it has another name": func(p *program) {
-		for _, name := range []string{"a.json", document} {
-			p.saves(name, `{"a": [1, 2, 3]}`)
-			p.do("link", unix.SYS_LINKAT, here, p.put(name), here, p.lay("other", 0), 0)
-			p.do("truncate", unix.SYS_TRUNCATE, p.put(name), 5)
-			p.looks(name)
-			p.looks("other")
-			p.unlinks("other")
-		}
+		p.saves("a.json", `{"a": [1, 2, 3]}`)
+		p.do("link", unix.SYS_LINKAT, here, p.put("a.json"), here, p.lay("other", 0), 0)
+		p.do("truncate", unix.SYS_TRUNCATE, p.put("a.json"), 5)
+		p.looks("a.json")
+		p.looks("other")
 	},
 }
 
