@@ -151,7 +151,7 @@ func TestSignalsEndWhatTheProgramLeft(t *testing.T) {
 	const stubborn = `trap '' TERM INT; touch up; while :; do sleep 0.02; done`
 	start := func(t *testing.T, stdin *os.File, attr *syscall.SysProcAttr, daemon string) *wrapped {
 		w := wrap(t, stdin, attr, "sh", "-c", `setsid -f sh -c "$0"; until test -e up; do sleep 0.01; done`, daemon)
-		w.says("has ended and left sh (")
+		w.says("has ended and left ")
 		return w
 	}
 	t.Run("TERM", func(t *testing.T) {
