@@ -2,12 +2,15 @@ package sidecar
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"jsonguard/internal/vfs"
 )
 
 // A program appends a line and has it synced, again and again: each is taken out at once, and nobody syncs what it is taken into. A
@@ -23,7 +26,14 @@ func TestLinesWhosePartAPowerCutTook(test *testing.T) {
 		},
 		"ends early":  func(t *sessionTest, part string) { cutOff(t, part+scratchSuffix, 2) },
 		"is nameless": func(t *sessionTest, part string) { remove(part + aboutSuffix) },
-		"is intact":   func(*sessionTest, string) {},
+		"has lost its hash": func(t *sessionTest, part string) { // what was known of it before
+			dir := must(vfs.OS.OpenDir(filepath.Dir(part)))
+			defer dir.Close()
+			a := must(readAbout(dir, filepath.Base(part)))
+			a.Hash = ""
+			require.NoError(t, os.WriteFile(part+aboutSuffix, sealed(must(json.Marshal(a))), 0o600))
+		},
+		"is intact": func(*sessionTest, string) {},
 	}
 	for _, lost := range []string{"1", "2", "123"} {
 		for fate, falls := range fates {

@@ -284,7 +284,11 @@ func monotonicOf(written time.Time) int64 {
 func (f *fold) survived(sidecar string, x *scratchFile, names []string) (bool, error) {
 	if x.about.Skip > 0 {
 		last, err := f.lastPart(sidecar, x.n, names)
-		return last <= x.about.Parts && (x.about.Hash == "" || x.about.Hash == contentHash(x.content)), err
+		same := x.about.Hash == contentHash(x.content)
+		if x.about.Hash == "" { // of a part it is what was known before: lostParts does not believe it either
+			same = !wholeHas(x.dir, x.n, names)
+		}
+		return last <= x.about.Parts && same, err
 	}
 	for _, name := range x.about.Bases {
 		if name == "" {
