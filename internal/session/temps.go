@@ -131,9 +131,7 @@ func (s *temps) take(c *caller, p *intercept.Place) *privateTemp {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	temp := s.of(c, p)
-	if temp != nil {
-		s.all = slices.DeleteFunc(s.all, func(x *privateTemp) bool { return x == temp })
-	}
+	s.remove(temp)
 	return temp
 }
 
@@ -150,7 +148,21 @@ func (s *temps) giveBack(temp *privateTemp) {
 
 func (s *temps) drop(temp *privateTemp) {
 	_ = temp.file.Close()
+	s.remove(temp)
+}
+
+func (s *temps) remove(temp *privateTemp) {
 	s.all = slices.DeleteFunc(s.all, func(x *privateTemp) bool { return x == temp })
+}
+
+// close is for the end of the tree.
+func (s *temps) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, temp := range s.all {
+		_ = temp.file.Close()
+	}
+	s.all = nil
 }
 
 // pass gives what a process made and did not rename to its parent, as long as that lives.

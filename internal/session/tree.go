@@ -336,6 +336,7 @@ func (t *Tree) Close(ctx context.Context) []Stats {
 	close(t.closing)
 	t.folders.Wait()
 	defer t.forgetLinks()
+	defer t.temps.close()
 	var all []Stats
 	for _, x := range t.all() {
 		x.finish(ctx)
