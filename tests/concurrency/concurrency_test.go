@@ -502,7 +502,7 @@ func (c *campaign) countList(doc *merge.Document, at merge.Pointer, first int, c
 			return true
 		}
 		var id string
-		require.NoError(c.t, json.Unmarshal(value, &id))
+		require.NoError(c.t, json.Unmarshal(value, &id), "element %s of %q in %s", index, at.String(), doc.Bytes())
 		counts[id]++
 		return true
 	}))
