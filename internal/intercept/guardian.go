@@ -322,12 +322,12 @@ func (s *supervisor) tree() map[int]stat {
 	return tree
 }
 
-func (s *supervisor) living() []Process {
-	var all []Process
+func (s *supervisor) living() []*Process {
+	var all []*Process
 	for pid, st := range s.tree() {
-		all = append(all, Process{PID: pid, Start: st.start, Command: st.command})
+		all = append(all, &Process{PID: pid, Start: st.start, Command: st.command})
 	}
-	slices.SortFunc(all, func(a, b Process) int { return a.PID - b.PID })
+	slices.SortFunc(all, func(a, b *Process) int { return a.PID - b.PID })
 	return all
 }
 

@@ -25,6 +25,7 @@ package intercept
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -148,6 +149,17 @@ type Process struct {
 	Start   uint64 // clock ticks after boot: with PID it is unique
 	Parent  *Process
 	Command string // name of the executable at birth, at most 15 bytes (comm)
+	// Orphan: its parent had ended before anybody noticed whose child it is. Parent is who is likely to have taken it over, or nil.
+	Orphan bool
+
+	ended atomic.Uint64 // clock ticks after boot; 0: that is not known yet
+}
+
+// MayHaveForked says of a process that has ended, or is about to, whether it can have been the parent of an orphan: it was there when
+// that was born.
+func (p *Process) MayHaveForked(orphan *Process) bool {
+	ended := p.ended.Load()
+	return p != orphan && p.Start <= orphan.Start && (ended == 0 || orphan.Start <= ended)
 }
 
 // Place is where a path leads: an entry Name in a directory Dir. The files are open during the call only.

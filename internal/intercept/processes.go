@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -105,7 +106,7 @@ func (p *processes) ensure(pid int) (*entry, error) {
 	switch {
 	case pid == p.first:
 	case p.above(st.parent):
-		e.Parent = p.adopter(st)
+		e.Parent, e.Orphan = p.adopter(st), true
 	default:
 		parent, err := p.ensure(st.parent)
 		if scarce(err) {
@@ -157,6 +158,7 @@ func (p *processes) bury(e *entry) {
 		clear(p.dead)
 	}
 	p.dead[e.PID] = e.Process
+	e.Process.ended.Store(ticks())
 	signal := p.killer(e)
 	if p.s.adopts && p.first != 0 && e.PID != p.first {
 		_, _ = unix.Wait4(e.PID, nil, unix.WNOHANG, nil)
@@ -164,6 +166,14 @@ func (p *processes) bury(e *entry) {
 	p.s.events.remove(e.pidfd)
 	unix.Close(e.pidfd)
 	p.s.handler.Exited(e.Process, signal)
+}
+
+// ticks is the time as /proc/<pid>/stat tells of births: clock ticks after boot.
+func ticks() uint64 {
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Linux has us on (time(7))
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // cannot fail: Linux 2.6.39
+	return uint64(now.Nano() / int64(tick))
 }
 
 // buryAll is for the end of the tree.

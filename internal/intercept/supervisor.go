@@ -63,7 +63,7 @@ func (s *Supervisor) Kill() error { return s.s.kill() }
 
 // Processes are those of the tree that live now, as far as they can be found: by their environment, by descent, and by the
 // calls that they made.
-func (s *Supervisor) Processes() []Process { return s.s.living() }
+func (s *Supervisor) Processes() []*Process { return s.s.living() }
 
 // SignalCommand sends a signal to the command's process alone. It returns os.ErrProcessDone when that has ended.
 func (s *Supervisor) SignalCommand(sig os.Signal) error {

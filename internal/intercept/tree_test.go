@@ -139,6 +139,29 @@ func TestOrphan(t *testing.T) {
 	require.Equal(t, 1, strings.Count(strings.Join(b, "\n"), "from -"), "%v", h.order)
 }
 
+// The parent of an orphan is a process that was there when the orphan was born.
+func TestWhoMayHaveForked(t *testing.T) {
+	process := func(start, ended uint64) *Process {
+		p := &Process{Start: start}
+		p.ended.Store(ended)
+		return p
+	}
+	orphan := process(100, 0)
+	for who, c := range map[string]struct {
+		p    *Process
+		want bool
+	}{
+		"there then":            {process(90, 110), true},
+		"born and ended beside": {process(100, 100), true},
+		"about to end":          {process(90, 0), true},
+		"younger":               {process(101, 0), false},
+		"ended before":          {process(90, 99), false},
+		"itself":                {orphan, false},
+	} {
+		require.Equal(t, c.want, c.p.MayHaveForked(orphan), who)
+	}
+}
+
 // Many processes at once, and some are killed while their calls wait for an answer.
 func TestManyProcessesSomeKilled(t *testing.T) {
 	bin := compile(t, "counter", counter)

@@ -29,7 +29,7 @@ func (*supervisor) pid() int                           { return 0 }
 func (*supervisor) wait() (Status, error)              { return Status{}, unsupported() }
 func (*supervisor) done() <-chan struct{}              { return nil }
 func (*supervisor) kill() error                        { return unsupported() }
-func (*supervisor) living() []Process                  { return nil }
+func (*supervisor) living() []*Process                 { return nil }
 func (*supervisor) signal(syscall.Signal) error        { return unsupported() }
 func (*supervisor) signalCommand(syscall.Signal) error { return unsupported() }
 func (*supervisor) err() error                         { return unsupported() }

@@ -1,6 +1,9 @@
 package session
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Heads infers which version of one file a write was made from. It sees what processes do and knows no content: its
 // answer is a list of candidates, best first, and whoever has the contents chooses among them (merge.MadeFrom).
@@ -13,11 +16,13 @@ import "slices"
 // P names a process. Heads is not safe for use by several goroutines.
 type Heads[P, V comparable] struct {
 	processes map[P]*process[P, V]
+	ended     []*process[P, V] // the last of them: a child may be noticed when its parent is gone
 	clock     uint64
 	started   int
 }
 
 type process[P, V comparable] struct {
+	name   P
 	parent P
 	start  V         // the version there was when the process started
 	heads  []head[V] // in the order they came
@@ -25,6 +30,7 @@ type process[P, V comparable] struct {
 
 	mine    []V    // what it wrote, or a process that it knows from, the last of it
 	foreign uint64 // order of the last thing here that others did and that the process came to know, or may not know yet
+	orphan  bool   // it knows what several knew of which one was its parent
 	pooled  bool   // it has written in one thread what it read in another: threads tell nothing
 	own     bool   // some of them are no parent's
 	number  int    // in the order of starting
@@ -45,6 +51,7 @@ const (
 	oldestKept = 4
 	newestKept = 4
 	mineKept   = 16
+	endedKept  = 16
 )
 
 // NewHeads returns an empty Heads.
@@ -55,24 +62,52 @@ func NewHeads[P, V comparable]() *Heads[P, V] {
 // Known says whether p was started and has not exited.
 func (h *Heads[P, V]) Known(p P) bool { return h.processes[p] != nil }
 
-// Start notes a process and what the file is now. It knows what its parent knows; thread is its first one. Of a process
-// that has no known parent that is nothing.
+// Start notes a process and what the file is now. It knows what its parent knows, or knew at its end; thread is its first one. Of a
+// process that has no known parent that is nothing.
 func (h *Heads[P, V]) Start(p, parent P, thread int, current V) {
 	h.started++
-	child := &process[P, V]{parent: parent, start: current, number: h.started}
+	child := &process[P, V]{name: p, parent: parent, start: current, number: h.started}
+	h.processes[p] = child
 	if from := h.processes[parent]; from != nil {
-		child.foreign, child.mine = from.foreign, slices.Clone(from.mine)
-		behind := from.behind()
-		for _, k := range from.heads {
-			if k.order < behind {
-				continue
-			}
-			k.thread, k.direct = thread, false // fork copies the memory, and the one thread that called it
-			child.heads = append(child.heads, k)
-			child.copied = append(child.copied, k.order)
+		child.inherit(from, thread)
+		return
+	}
+	for _, from := range h.ended {
+		if from.name == parent {
+			child.inherit(from, thread)
 		}
 	}
-	h.processes[p] = child
+}
+
+// StartOrphan is Start for a process whose parent had ended before anybody noticed whose child it is. It was one of those for which may
+// says so, if that ended lately: p may know what any of them knew, or what the file is now.
+func (h *Heads[P, V]) StartOrphan(p, adopter P, thread int, current V, may func(parent P) bool) {
+	h.Start(p, adopter, thread, current)
+	child := h.processes[p]
+	for _, from := range h.ended {
+		if may(from.name) {
+			child.inherit(from, thread)
+			child.orphan, child.foreign = true, h.clock+1
+		}
+	}
+}
+
+// inherit: fork copies the memory, and the one thread that called it.
+func (p *process[P, V]) inherit(from *process[P, V], thread int) {
+	p.foreign = max(p.foreign, from.foreign)
+	for _, v := range from.mine {
+		p.made(v)
+	}
+	behind := from.behind()
+	for _, k := range from.heads {
+		if k.order < behind || slices.ContainsFunc(p.heads, func(known head[V]) bool { return known.version == k.version && known.own == k.own }) {
+			continue
+		}
+		k.thread, k.direct = thread, false
+		p.heads = append(p.heads, k)
+		p.copied = append(p.copied, k.order)
+	}
+	p.sort()
 }
 
 // behind is the order up to which what p knows is behind its next child: a child of it has written since, and p has looked again. p
@@ -102,6 +137,9 @@ func (h *Heads[P, V]) Exit(p P, parentThread int) {
 		return
 	}
 	delete(h.processes, p)
+	if len(gone.heads) > 0 {
+		h.ended = append(h.ended[max(0, len(h.ended)+1-endedKept):], gone)
+	}
 	parent := h.processes[gone.parent]
 	if parent == nil {
 		return
@@ -126,13 +164,7 @@ func (h *Heads[P, V]) Exit(p P, parentThread int) {
 			parent.own = true
 		}
 	}
-	slices.SortStableFunc(parent.heads, func(a, b head[V]) int {
-		if a.order < b.order {
-			return -1
-		}
-		return 1
-	})
-	parent.prune()
+	parent.sort()
 }
 
 // Read notes that a thread was given version v.
@@ -204,6 +236,9 @@ func (h *Heads[P, V]) Bases(p P, thread int) (bases []V, likely int) {
 		}
 		bases = append(bases, k.version)
 	}
+	if at.orphan && !slices.Contains(bases, at.start) {
+		bases = append(bases, at.start)
+	}
 	return bases, slices.Index(bases, at.heads[base].version)
 }
 
@@ -269,6 +304,11 @@ func (h *Heads[P, V]) Versions(f func(V)) {
 			f(k.version)
 		}
 	}
+	for _, p := range h.ended {
+		for _, k := range p.heads {
+			f(k.version)
+		}
+	}
 }
 
 func (h *Heads[P, V]) add(p *process[P, V], k head[V]) {
@@ -287,6 +327,12 @@ func (p *process[P, V]) made(v V) {
 	if n := len(p.mine); n > mineKept {
 		p.mine = slices.Delete(p.mine, 0, n-mineKept)
 	}
+}
+
+// sort puts heads that came from several processes into their order.
+func (p *process[P, V]) sort() {
+	slices.SortStableFunc(p.heads, func(a, b head[V]) int { return cmp.Compare(a.order, b.order) })
+	p.prune()
 }
 
 // prune drops from the middle.

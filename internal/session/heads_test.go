@@ -52,6 +52,7 @@ func (w *world) write(process string, thread int, content string) {
 // run carries out a trace, one event a line:
 //
 //	start P [of PARENT]     read P[.THREAD] [= CONTENT]     write P[.THREAD] CONTENT     exit P     file = CONTENT
+//	orphan P PREFIX: its parent was one of those whose names begin so
 //
 // "read P = CONTENT" checks what it reads.
 func (w *world) run(trace string) {
@@ -77,6 +78,8 @@ func (w *world) run(trace string) {
 			}
 		case "write":
 			w.write(who, thread, rest)
+		case "orphan":
+			w.heads.StartOrphan(who, "", 0, w.current, func(parent string) bool { return strings.HasPrefix(parent, rest) })
 		case "exit":
 			w.heads.Exit(who, 0)
 		case "file":
@@ -132,6 +135,56 @@ func TestBaseInference(t *testing.T) {
 			write q ["q1","q2"]
 			write p ["p1","p2","p3"]
 			file = ["p1","q1","p2","q2","p3"]`},
+		{"a child whose parent has ended before it was noticed", `{}`, `
+			start p
+			start q
+			read p
+			exit p
+			read q
+			write q {"q":1}
+			start c of p
+			write c {"c":1}
+			file = {"c":1,"q":1}`},
+		{"an orphan of one of several", `["a"]`, `
+			start p
+			read p
+			start q
+			read q
+			write q ["a","q"]
+			start r
+			read r
+			exit r
+			exit p
+			exit q
+			start s
+			read s
+			write s ["a","q","s"]
+			orphan c p
+			orphan d r
+			orphan e
+			write c ["a","c"]
+			write d ["a","q","d"]
+			write e ["a","e"]
+			file = ["a","q","s","c","d","e"]`},
+		{"an orphan that nobody can have told of anything", `{"a":1}`, `
+			start p
+			read p
+			exit p
+			start q
+			write q {"a":1,"q":1}
+			orphan c x
+			write c {"a":1,"q":1,"c":1}
+			file = {"a":1,"q":1,"c":1}`},
+		{"an orphan of a parent that knew nothing, and another one that did", `["a"]`, `
+			start p
+			read p
+			exit p
+			start q
+			read q
+			write q ["a","q"]
+			orphan c p
+			write c ["a","q","c"]
+			file = ["a","q","c"]`},
 		{"if not exists: write {}", ``, `
 			start p
 			start q

@@ -282,6 +282,10 @@ func (t *target) starting(p *intercept.Process) {
 		// Nobody looked when it started, and what it was then is gone: what it writes unread is added, and deletes nothing.
 		start = missing
 	}
+	if p.Orphan {
+		t.heads.StartOrphan(p, p.Parent, p.PID, start, func(gone *intercept.Process) bool { return gone.MayHaveForked(p) })
+		return
+	}
 	t.heads.Start(p, p.Parent, p.PID, start)
 }
 
