@@ -26,11 +26,12 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 		}
 		source.settleEndings()
 		source.foldNow()
-		real := !source.named && source.lone() && source.wrote == source.folded
-		source.unlock()
-		if real {
+		known := source
+		if !source.named && source.lone() && source.wrote == source.folded {
+			source.sharesText(from)
 			source = nil
 		}
+		known.unlock()
 	}
 	switch {
 	case source == nil && x == nil:
@@ -46,7 +47,9 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 		if to.Object != nil && !x.gone {
 			return unix.EEXIST
 		}
-		if !x.shared() && !x.named && (source == nil || !source.named) {
+		if !x.gone && !x.named && x.lone() && x.wrote == x.folded && (source == nil || !source.named) {
+			x.madeBy, x.madeAs = c.process, stampAt(from) // as where it is renamed to a name that is free
+			x.sharesText(from)
 			return intercept.Continue
 		}
 		if err := permittedToRename(c, to); err != nil {

@@ -57,6 +57,7 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 	x.mu.Lock()
 	defer x.unlock()
 	x.settleEndings()
+	x.lookForOtherWrites(p)
 	x.starting(c.process)
 	if now := x.there(p); now != nil {
 		defer now.Close()

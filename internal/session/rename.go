@@ -46,6 +46,7 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 	x.mu.Lock()
 	defer x.unlock()
 	x.settle()
+	x.lookForOtherWrites(to)
 	x.starting(c.process)
 	if now := x.there(to); now != nil {
 		defer now.Close()

@@ -70,6 +70,7 @@ type target struct {
 
 	stats   Stats
 	failure error
+	links   links
 }
 
 // unlock ends what mu was locked for, and keeps count of the targets that stat(2) may not show as a program left them, and of

@@ -42,6 +42,7 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 	if err := permitted(c, p, true); err != nil {
 		return err
 	}
+	x.lookForOtherWrites(p)
 	x.starting(c.process)
 	if err := x.need(); err != nil {
 		return x.refuse(err)

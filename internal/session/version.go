@@ -61,9 +61,15 @@ func stampOf(st *unix.Stat_t) stamp {
 	return stamp{intercept.ID{Dev: st.Dev, Ino: st.Ino}, st.Size, st.Mtim}
 }
 
-// stampAt is that of what has a name now: a fold may have replaced it since it was looked up.
+// stampAt is that of what has a name now: a fold may have replaced it since it was looked up. What never had one (O_TMPFILE) has none.
 func stampAt(p *intercept.Place) stamp {
 	var st unix.Stat_t
+	if p.Dir == nil {
+		if unix.Fstat(int(p.Object.Fd()), &st) != nil {
+			return stamp{}
+		}
+		return stampOf(&st)
+	}
 	if unix.Fstatat(int(p.Dir.Fd()), p.Name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
 		return stamp{}
 	}

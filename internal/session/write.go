@@ -28,14 +28,11 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 		return nil, unix.EEXIST
 	case (exclusive || !exists && how.Mode&0o200 == 0) && !t.named && !t.gone:
 		if t.lone() { // git removes a file and makes it anew: what anybody knew of it is of no use any more
-			t.heads, t.remade = NewHeads[*intercept.Process, *version](), true
+			t.beginAnew()
 		}
 		return nil, intercept.Continue // a temporary file, or a lock; or one that its maker alone can write, by this descriptor
 	case t.otherNames(p) && !t.tree.options.Sidecar.FollowLinks:
-		t.tree.warn("%s has %d hard links and is not guarded", t.path, p.Links)
-		if t.lone() { // what is written in place now is nobody's base
-			t.heads, t.remade = NewHeads[*intercept.Process, *version](), true
-		}
+		t.refuseLinks(p)
 		return nil, intercept.Continue
 	}
 	if pass, err := t.passes(c, p); err != nil || pass {

@@ -84,7 +84,11 @@ func (c *comparison) compare(what string, named bool) {
 		}
 	}
 	require.Len(c, got, len(want), "named %v", named)
-	require.Equal(c, c.tree(bare), c.tree(guarded), "named %v: the trees", named)
+	left, leftGuarded := c.tree(bare), c.tree(guarded)
+	if !slices.Equal(left, leftGuarded) {
+		c.Logf("the last calls:\n  %s", strings.Join(want[max(0, len(want)-*context):], "\n  "))
+	}
+	require.Equal(c, left, leftGuarded, "named %v: the trees", named)
 	for _, dir := range []string{bare, guarded} {
 		beside, err := os.ReadDir(filepath.Dir(dir))
 		require.NoError(c, err)

@@ -109,6 +109,62 @@ var found = map[string]func(p *program){
 			}
 		}
 	},
+	"a hard link at a name that was moved away": func(p *program) {
+		for i, name := range []string{"n.ndjson", "new.json"} {
+			from := []string{"c.jsonl", "a.json"}[i]
+			for _, away := range []string{"plain", "d/other.json"} {
+				fd := p.opens(name, unix.O_RDWR|unix.O_CREAT|unix.O_APPEND)
+				p.writes(fd, "{\"a\": 1}\n")
+				p.closes(fd)
+				p.renames(name, away)
+				p.do("link", unix.SYS_LINKAT, here, p.put(from), here, p.lay(name, 0), 0)
+				p.looks(name)
+				p.looks(from)
+				ts := [2]unix.Timespec{{Sec: 1e9}, {Sec: int64(1e9 + i)}}
+				p.do("utimensat", unix.SYS_UTIMENSAT, here, p.put(name), uintptr(unsafe.Pointer(&ts)), 0)
+				p.looks(from)
+				p.saves(name, fmt.Sprintf("{\"b\": %d}\n", i))
+				p.looks(from)
+				p.unlinks(name)
+				p.saves(from, fmt.Sprintf("{\"c\": %d}\n", i))
+				p.looks(from)
+			}
+		}
+	},
+	"written by another name": func(p *program) {
+		for i, name := range []string{"a.json", "c.jsonl"} {
+			for _, other := range []string{"other", "other.json", "other.ndjson"} {
+				p.looks(name)
+				p.do("link", unix.SYS_LINKAT, here, p.put(name), here, p.lay(other, 0), 0)
+				p.saves(other, fmt.Sprintf("{\"a\": %d, \"other\": \"name\"}\n", i))
+				p.unlinks(other)
+				p.saves(name, fmt.Sprintf("{\"b\": %d}\n", i))
+				p.looks(name)
+				p.do("link", unix.SYS_LINKAT, here, p.put(name), here, p.lay(other, 0), 0)
+				p.looks(name)
+				p.saves(other, fmt.Sprintf("{\"b\": %d}\n{\"b\": 7}\n", i))
+				p.unlinks(other)
+				p.saves(name, fmt.Sprintf("{\"b\": %d}\n", i))
+				p.looks(name)
+			}
+		}
+	},
+	"a file that gets its name when it is written": func(p *program) {
+		for i, name := range []string{"new.json", "new.jsonl", "a.json", document} {
+			for _, there := range []bool{false, true} {
+				if !there {
+					p.unlinks(name)
+				}
+				fd := p.do("open(O_TMPFILE)", unix.SYS_OPENAT, here, p.put("."), unix.O_TMPFILE|unix.O_WRONLY, 0o644)
+				p.writes(fd, fmt.Sprintf("{\"a\": %d}\n", i))
+				p.do("link", unix.SYS_LINKAT, here, p.put(descriptorNames(fd)[0]), here, p.lay(name, 0), unix.AT_SYMLINK_FOLLOW)
+				p.looks(name)
+				p.closes(fd)
+				p.saves(name, fmt.Sprintf("{\"b\": %d}\n", i))
+				p.looks(name)
+			}
+		}
+	},
 	"a file that becomes a symlink": func(p *program) {
 		p.saves("a.json", "{\"a\": 1}\n")
 		p.looks("a.json")
