@@ -102,7 +102,7 @@ func (p *Policy) TakesExcerpts() bool {
 		return true
 	}
 	return len(p.Renames) == 0 && p.Duplicates == "" && !slices.ContainsFunc(p.Rules, func(r Rule) bool {
-		return r.Merge == Keyed || r.Merge == Renumber
+		return r.Merge == Renumber
 	})
 }
 

@@ -409,7 +409,7 @@ func TestExcerptsOfWhatCannotBeRead(t *testing.T) {
 		require.Nil(t, x, "shorter or longer by now")
 	}
 	for _, pol := range []*merge.Policy{
-		{Rules: []merge.Rule{{At: "/m", Merge: merge.Keyed, Key: []string{"id"}}}}, {Rules: []merge.Rule{{At: "/m", Merge: merge.Renumber}}},
+		{Rules: []merge.Rule{{At: "/m", Merge: merge.Renumber}}},
 		{Duplicates: "reject"}, {Renames: make([]merge.Rename, 1)},
 	} {
 		require.False(t, pol.TakesExcerpts())

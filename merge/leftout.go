@@ -26,6 +26,9 @@ type elementsLeft struct {
 	prints []uint64
 	sorted []uint64 // nil until it is asked for
 	err    error
+
+	identities []uint64 // for a key, see leftOut.identities
+	by         []string
 }
 
 // tokenSize is that of the number which makes a mark.
@@ -86,7 +89,7 @@ func (l *leftOut) isIn(raw []byte) bool {
 
 // all are the fingerprints of the elements.
 func (l *leftOut) all(e *elementsLeft) []uint64 {
-	e.once.Do(func() { e.prints, e.err = e.read() })
+	e.once.Do(func() { e.prints, e.err = e.read(fingerprint) })
 	if e.err != nil || len(e.prints) == 0 {
 		l.unfit.Store(true)
 		return []uint64{0}
@@ -237,8 +240,8 @@ func (l *leftOut) checkPair(base *node, i int, ours *node, j int, which func([]u
 	}
 }
 
-// read goes over the elements in their text, a part at a time.
-func (e *elementsLeft) read() (prints []uint64, err error) {
+// read goes over the elements in their text, a part at a time, and has a number made of each.
+func (e *elementsLeft) read(of func([]byte) uint64) (prints []uint64, err error) {
 	const some, longest = 64 << 10, 4 << 20
 	buffer := make([]byte, 0, some)
 	for at := e.place.start; at < e.place.end; {
@@ -267,7 +270,7 @@ func (e *elementsLeft) read() (prints []uint64, err error) {
 			if len(prints) == cap(prints) && len(prints) > 0 {
 				prints = slices.Grow(prints, e.likely(len(prints), at+int64(used)))
 			}
-			prints = append(prints, fingerprint(value))
+			prints = append(prints, of(value))
 		}
 		at += int64(used)
 		if used == 0 {

@@ -33,6 +33,7 @@ func TestLargeListsAreFoldedToWhatTheyMergeTo(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(5, 3))
 	edited := func(text []byte, by, only int) []byte {
+		text = replacedIn(text, element(9000), fmt.Sprintf("  {\"id\": 9000, \"score\": %d, \"note\": \"lorem ipsum %d\"},\n", 9000+by, 9000%3))
 		for range 4 {
 			at := 500 + random.IntN(15000)
 			switch random.IntN(only) {
@@ -50,6 +51,7 @@ func TestLargeListsAreFoldedToWhatTheyMergeTo(t *testing.T) {
 	}
 	for name, policy := range map[string]string{
 		"append": `{"rules": [{"at": "/records", "merge": "append"}]}`, "set": `{"rules": [{"at": "/records", "merge": "set"}]}`,
+		"keyed":             `{"rules": [{"at": "/records", "merge": "keyed", "key": ["id"]}]}`,
 		"first":             `{"rules": [{"at": "/records/*", "merge": "first"}]}`,
 		"none, and derived": `{"rules": [{"at": "/of/n", "merge": "sum"}, {"at": "/of/twice", "derive": ".n * 2"}]}`,
 	} {
@@ -106,7 +108,7 @@ func TestMemoryOfListsThatAreMerged(t *testing.T) {
 	}
 	for name, policy := range map[string]string{
 		"none": `{}`, "append": `{"rules": [{"at": "/records", "merge": "append"}]}`, "set": `{"rules": [{"at": "/records", "merge": "set"}]}`,
-		"derived": `{"rules": [{"at": "/of/twice", "derive": ".n * 2"}]}`,
+		"keyed": `{"rules": [{"at": "/records", "merge": "keyed", "key": ["id"]}]}`, "derived": `{"rules": [{"at": "/of/twice", "derive": ".n * 2"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			theirs := replacedIn(base, `"n": 1`, `"n": 5`)
