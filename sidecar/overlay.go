@@ -38,3 +38,24 @@ func (g *Guard) overlay(ctx context.Context) (content []byte, overlay bool, err 
 	content, err = f.target.read()
 	return append(bytes.Clone(content), f.block...), true, err
 }
+
+// Settled runs fn while nobody folds and nothing that a fold appends is there in part: whoever was killed while it appended, that was made
+// whole before.
+func (s *Session) Settled(ctx context.Context, fn func() error) error {
+	g := s.reader
+	if err := g.enter(ctx, g.deadline()); err != nil {
+		return g.fail("settle", err, "")
+	}
+	defer g.turn.give()
+	held := &heldLocks{}
+	if err := g.lockStore(ctx, held, true, g.deadline()); err != nil {
+		return g.fail("settle", err, "")
+	}
+	defer held.release()
+	f := &fold{g: g, s: held.store, lock: held}
+	defer f.close()
+	if err := f.settle(); err != nil {
+		return g.fail("settle", err, hintFor(err))
+	}
+	return fn()
+}

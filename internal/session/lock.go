@@ -272,7 +272,7 @@ func (t *target) now() (*version, error) {
 	if overlay {
 		return &version{content: content}, nil
 	}
-	return t.onDisk(), nil
+	return t.withWholeLines(func() (*version, error) { return t.onDisk(), nil })
 }
 
 // swapReader gives a program that locks a descriptor which it reads through the version there is now. It is a scratch file

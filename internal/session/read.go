@@ -132,16 +132,36 @@ func (t *target) whole(c *caller, p *intercept.Place) (*version, int64, error) {
 	if overlay {
 		return &version{content: content}, int64(len(content)), nil
 	}
-	f, err := openAt(c, p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	if errors.Is(err, unix.EACCES) { // it may write what it may not read
-		f, err = os.OpenFile(t.path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
-	}
+	v, err := t.withWholeLines(func() (*version, error) {
+		f, err := openAt(c, p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		if errors.Is(err, unix.EACCES) { // it may write what it may not read
+			f, err = os.OpenFile(t.path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+		}
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		return t.opened(f, false), nil
+	})
 	if err != nil {
 		return nil, 0, err
 	}
-	defer f.Close()
-	v := t.opened(f, false)
 	return v, v.stamp.size, nil
+}
+
+// withWholeLines looks again, while nobody folds, where the target was caught in the middle of an append: a program that has a part of a
+// line in its hands writes behind it, or over it.
+func (t *target) withWholeLines(look func() (*version, error)) (v *version, err error) {
+	if v, err = look(); err != nil || t.format != merge.Lines || t.session == nil || v.endsWhole() {
+		return v, err
+	}
+	if serr := t.session.Settled(context.Background(), func() error {
+		v, err = look()
+		return nil
+	}); serr != nil {
+		t.tree.note("%s: read as it is: %v", t.path, serr)
+	}
+	return v, err
 }
 
 // readOwn gives a reader what its side has closed last, without waiting for the fold of it: where nothing else is pending, of

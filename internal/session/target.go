@@ -4,10 +4,10 @@ package session
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"slices"
 	"sync"
@@ -387,39 +387,57 @@ func (t *target) passes(c *caller, p *intercept.Place) (bool, error) {
 	if t.named || p.Object == nil || t.gone || t.wrote > t.folded || len(t.writers)+len(t.partial) > 0 {
 		return false, nil
 	}
-	// By its name: what was closed before may have been put there since the place was looked up.
-	var st unix.Stat_t
-	if err := unix.Fstatat(int(p.Dir.Fd()), p.Name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Size > guessLimit && t.session == nil {
-		return true, intercept.Continue
+	json, err := t.isJSON(c, p)
+	if !json && err == nil && t.format == merge.Lines && t.shared() && t.need() == nil {
+		// Another supervisor may be in the middle of an append.
+		serr := t.session.Settled(context.Background(), func() error {
+			json, err = t.isJSON(c, p)
+			return nil
+		})
+		if serr != nil {
+			return true, t.refuse(serr)
+		}
 	}
-	now := stampOf(&st)
-	if now == t.valid || t.published != nil && t.published.is(now) {
-		return false, nil
-	}
-	f, err := openAt(c, p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
-	switch {
-	case err != nil && t.session != nil: // it may write what it may not read
-		return false, nil
-	case err != nil:
-		return true, intercept.Continue
-	}
-	defer f.Close()
-	from := int64(0)
-	if t.format == merge.Lines && now.id == t.valid.id && now.size >= t.valid.size {
-		from = t.valid.size // what was appended since it was looked at
-	}
-	content, err := io.ReadAll(io.NewSectionReader(f, from, math.MaxInt64-from))
-	if err == nil && merge.Valid(content, t.format) == nil {
-		t.valid = now
-		return false, nil
-	}
-	if t.session != nil && len(bytes.TrimSpace(content)) == 0 {
-		return false, nil // a program has emptied it
+	if json || err != nil {
+		return err != nil, err
 	}
 	if t.session != nil && t.lone() { // what anybody knew of it is of no use any more
 		t.heads, t.remade = NewHeads[*intercept.Process, *version](), true
 	}
 	return true, intercept.Continue
+}
+
+// isJSON looks into a file that nobody named. It is Continue where it is to be left alone, whatever is in it.
+func (t *target) isJSON(c *caller, p *intercept.Place) (bool, error) {
+	// By its name: what was closed before may have been put there since the place was looked up.
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(p.Dir.Fd()), p.Name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil || st.Size > guessLimit && t.session == nil {
+		return false, intercept.Continue
+	}
+	if now := stampOf(&st); now == t.valid || t.published != nil && t.published.is(now) {
+		return true, nil
+	}
+	f, err := openAt(c, p, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err == nil {
+		defer f.Close()
+		err = unix.Fstat(int(f.Fd()), &st) // it may have been replaced since
+	}
+	switch {
+	case err != nil && t.session != nil: // it may write what it may not read
+		return true, nil
+	case err != nil:
+		return false, intercept.Continue
+	}
+	now, from := stampOf(&st), int64(0)
+	if t.format == merge.Lines && now.id == t.valid.id && now.size >= t.valid.size {
+		from = t.valid.size // what was appended since it was looked at
+	}
+	content, err := io.ReadAll(io.NewSectionReader(f, from, now.size-from))
+	if err == nil && merge.Valid(content, t.format) == nil {
+		t.valid = now
+		return true, nil
+	}
+	return t.session != nil && len(bytes.TrimSpace(content)) == 0, nil // a program has emptied it
 }
 
 // refuse says why a file that was named cannot be guarded; one that was not is left alone.

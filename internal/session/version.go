@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"jsonguard/internal/intercept"
+	"jsonguard/merge"
 	"jsonguard/sidecar"
 )
 
@@ -94,6 +95,28 @@ func (v *version) read() ([]byte, error) {
 		err = nil
 	}
 	return content[:n:n], err
+}
+
+// endsWhole says of JSON Lines whether the last one has its end. What is missing of it may be about to come.
+func (v *version) endsWhole() bool {
+	if v.size() == 0 {
+		return true
+	}
+	if v.file == nil {
+		return v.content[len(v.content)-1] == '\n'
+	}
+	var end [1]byte
+	_, err := v.file.ReadAt(end[:], v.stamp.size-1)
+	return err != nil || end[0] == '\n'
+}
+
+// wholeLines is what a program can have made lines of: the last one that it found may be there in part, because another is appending it.
+func wholeLines(content []byte) []byte {
+	whole := bytes.LastIndexByte(content, '\n') + 1
+	if merge.Valid(content[whole:], merge.Lines) == nil {
+		return content // it lacks its newline alone, if anything
+	}
+	return content[:whole]
 }
 
 func (v *version) close() {

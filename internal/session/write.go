@@ -127,7 +127,10 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 		}
 		return v.read()
 	}
-	return w.bases[w.likely].read()
+	if content, err = w.bases[w.likely].read(); t.format == merge.Lines {
+		content = wholeLines(content)
+	}
+	return content, err
 }
 
 // continued is the version that was left incomplete last, by a program of the tree that was not killed.

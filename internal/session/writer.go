@@ -402,6 +402,9 @@ func basesUpTo(limit int64, format merge.Format, versions []*version, likely int
 		if format == merge.JSON && len(bytes.TrimSpace(content)) == 0 {
 			content = nil // an empty file has no document in it
 		}
+		if format == merge.Lines {
+			content = wholeLines(content)
+		}
 		bases.Versions = append(bases.Versions, content)
 	}
 	return bases, nil
