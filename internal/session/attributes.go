@@ -24,17 +24,29 @@ func (t *target) takeAttributes(w *writer) {
 	if err != nil || now == w.made || w.made == (attributes{}) {
 		return
 	}
-	before := w.made
+	t.giveAttributes(w.made, now, func(err error) {
+		t.tree.warn("%s: mode or owner as process %d (%s) set them: %v", t.path, w.process.PID, w.process.Command, err)
+	})
+	w.made = now
+}
+
+// giveAttributes is setAttributes, and again where a fold under way makes a file that has what there was. Who may write no more what the
+// program has written through a descriptor that it had may not fold it either, so that this waits until it is folded.
+func (t *target) giveAttributes(before, now attributes, failed func(error)) {
 	set := func() {
 		if err := t.setAttributes(before, now); err != nil {
-			t.tree.warn("%s: mode or owner as process %d (%s) set them: %v", t.path, w.process.PID, w.process.Command, err)
+			failed(err)
 		}
+	}
+	const write = 0o200
+	if before.mode&write != 0 && now.mode&write == 0 {
+		t.once = append(t.once, set)
+		return
 	}
 	set()
 	if t.folding {
 		t.again = append(t.again, set)
 	}
-	w.made = now
 }
 
 // setAttributes gives the target what differs, where the maker of a scratch file that had what was before may do so: as its owner,

@@ -41,6 +41,7 @@ func (t *target) finish(ctx context.Context) {
 	if t.session == nil {
 		return
 	}
+	pending := slices.Clone(t.pending)
 	result, err := t.session.Fold(ctx, t.own())
 	if err != nil {
 		if t.checkSession(); t.session == nil { // all there was has been removed
@@ -53,6 +54,8 @@ func (t *target) finish(ctx context.Context) {
 	}
 	t.note(result, err)
 	if err == nil {
+		t.folded = t.wrote
+		t.taken(pending, result.Published)
 		err = t.withdraw(ctx)
 		t.failure = err
 	}

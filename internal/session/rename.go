@@ -117,9 +117,9 @@ func (t *target) replaceBy(c *caller, from, to *intercept.Place, temp *privateTe
 		return err
 	}
 	if alone { // with nobody to merge with it is the file that it is without us; else it keeps its own mode
-		if err := t.setAttributes(attributes{mode: to.Mode & 0o7777}, attributes{mode: from.Mode & 0o7777}); err != nil {
+		t.giveAttributes(attributes{mode: to.Mode & 0o7777}, attributes{mode: from.Mode & 0o7777}, func(err error) {
 			t.tree.warn("%s: mode of what was renamed onto it: %v", t.path, err)
-		}
+		})
 	}
 	t.foldNow() // a rename is for others to see
 	if from.Object == nil || temp != nil && temp.id != from.ID {

@@ -71,11 +71,18 @@ type target struct {
 	stats   Stats
 	failure error
 	links   links
+	once    []func() // what is done to the target as soon as all that was written is in it: see giveAttributes
 }
 
-// unlock ends what mu was locked for, and keeps count of the targets that stat(2) may not show as a program left them, and of
+// unlock ends what mu was locked for, does what waited for a fold, and keeps count of the targets that stat(2) may not show as a program left them, and of
 // those that may be replaced.
 func (t *target) unlock() {
+	if t.wrote == t.folded {
+		for _, do := range t.once {
+			do()
+		}
+		t.once = nil
+	}
 	due := len(t.writers) > 0 || len(t.partial) > 0 || t.gone || t.wrote > t.folded
 	if due != t.due {
 		t.due = due

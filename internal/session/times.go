@@ -29,7 +29,7 @@ func (w *writer) timeSet() unix.Timespec {
 	w.t.events.Unlock()
 	var st, target unix.Stat_t
 	switch {
-	case unix.Fstat(int(w.file.Fd()), &st) != nil, st.Mtim == st.Ctim && !(touched && st.Mtim != w.began):
+	case unix.Fstat(int(w.file.Fd()), &st) != nil, st.Mtim == st.Ctim && !(touched && st.Mtim != w.began), w.marked && st.Mtim == w.began:
 		return unix.Timespec{}
 	case st.Uid != 0 && (unix.Lstat(w.t.path, &target) != nil || target.Uid != st.Uid):
 		return unix.Timespec{}

@@ -187,7 +187,7 @@ func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, conten
 		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(info.ModTime().UnixNano())}
 		_ = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(f), times, 0)
 	}
-	w.began = modified(f)
+	w.began, w.marked = modified(f), w.unread != 0
 	if err := t.watch(w, f); err != nil {
 		_ = f.Close()
 		scratch.Discard()

@@ -37,6 +37,7 @@ type writer struct {
 	initial   []byte        // nil: empty, and the program was to fill it
 	read      bool          // the program can read it
 	began     unix.Timespec // its time of modification then
+	marked    bool          // which is a mark, by which its being written is seen: see sidecar.Bases
 	time      unix.Timespec // that it was given by its program; zero: none
 
 	opened time.Time

@@ -60,6 +60,40 @@ var found = map[string]func(p *program){
 			p.looks(name)
 		}
 	},
+	"a time that was set, and the file is only opened": func(p *program) {
+		for _, name := range []string{"a.json", "b.json", "c.jsonl", document} {
+			p.saves(name, `{"a": 2}`+"\n")
+			p.looks(name)
+			ts := [2]unix.Timespec{{Sec: 1e9}, {Sec: 1e9 + 1}}
+			p.do("utimensat", unix.SYS_UTIMENSAT, here, p.put(name), uintptr(unsafe.Pointer(&ts)), 0)
+			p.closes(p.opens(name, unix.O_RDWR))
+			p.looks(name)
+			p.closes(p.opens(name, unix.O_RDWR|unix.O_CREAT))
+			p.looks(name)
+		}
+	},
+	"made read-only while it is written": func(p *program) {
+		for _, name := range []string{"a.json", "c.jsonl", "new.json", document} { // cp -p, rsync -p
+			fd := p.opens(name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC)
+			p.writes(fd, `{"a": 2}`+"\n")
+			p.do("fchmod", unix.SYS_FCHMOD, uintptr(fd), 0o444)
+			p.closes(fd)
+			p.looks(name)
+		}
+		fd := p.opens("plain", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC)
+		p.writes(fd, `{"a": 4}`+"\n")
+		p.do("fchmod", unix.SYS_FCHMOD, uintptr(fd), 0o444)
+		p.closes(fd)
+		p.looks("d/a.json")
+		p.saves("d/a.json", `{"a": 3}`+"\n")
+		p.renames("plain", "d/a.json")
+		p.looks("d/a.json")
+		fd = p.opens("last.json", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC) // which nothing comes after
+		p.writes(fd, `{"a": 2}`+"\n")
+		p.do("fchmod", unix.SYS_FCHMOD, uintptr(fd), 0o444)
+		p.dates(fd, 1e9)
+		p.closes(fd)
+	},
 	"replaced without having been read": func(p *program) {
 		for i, name := range []string{"a.json", "c.jsonl", document, "new.json", "new.jsonl", "new.ndjson"} {
 			if i == 0 || i == 1 {
