@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"jsonguard/internal/vfs"
@@ -153,6 +154,9 @@ func (f *fold) applyVersion(p pendingLine, l line) ([]merge.Conflict, error) {
 			}
 		}
 		ours, err := f.s.readVersion(p.from.name, l.Ours)
+		if err == nil && l.Base == baseUnknown {
+			ours, err = f.withLacking(base, ours)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -161,6 +165,22 @@ func (f *fold) applyVersion(p pendingLine, l line) ([]merge.Conflict, error) {
 		}
 	}
 	return f.mergeVersion(p.from.name, diff)
+}
+
+// withLacking is base, which is what the target is, with those of some lines behind it that it does not have. Of a document, and where the
+// policy says which line stands for which, a merge finds what it does not have.
+func (f *fold) withLacking(base, lines []byte) ([]byte, error) {
+	if rule, _ := f.g.Policy().Rule(nil); f.g.format != merge.Lines || rule.Merge != "" {
+		return lines, nil
+	}
+	lacking, err := f.doc.Lacking(lines, f.g.Policy())
+	if err != nil || len(lacking) == 0 {
+		return base, err
+	}
+	if len(base) > 0 && base[len(base)-1] != '\n' {
+		base = append(bytes.Clone(base), '\n')
+	}
+	return slices.Concat(base, lacking), nil
 }
 
 // errUnreadable: not now; a version that is not there is ErrDamaged, and never will be.

@@ -24,6 +24,7 @@ type supervisor struct {
 	turn turn // one at a time looks into what follows
 
 	open     []*descriptor
+	partial  []*descriptor // closed and incomplete: a program may go on with one
 	closed   []*descriptor // it was told so, and has not looked yet
 	pending  []written
 	programs []*program
@@ -94,11 +95,27 @@ func (v *supervisor) create(p *program, flags int, base, content []byte, skip in
 	}
 	o.reader = must(v.s.dir.OpenFile(x.n+scratchSuffix, os.O_RDONLY, 0))
 	o.file = p.proc.Receive(file)
+	v.opened(p, o)
+	return o
+}
+
+// reopen is an open(2) for appending to what a program left incomplete.
+func (v *supervisor) reopen(p *program, before *descriptor) *descriptor {
+	o := &descriptor{x: before.x, base: before.base, skip: before.skip}
+	file, err := before.x.reopen(context.Background(), Writer{PID: 1, Command: "program"}, os.O_WRONLY|os.O_APPEND)
+	check(err)
+	v.partial = slices.DeleteFunc(v.partial, func(x *descriptor) bool { return x == before })
+	o.reader = must(v.s.dir.OpenFile(o.x.n+scratchSuffix, os.O_RDONLY, 0))
+	o.file = p.proc.Receive(file)
+	v.opened(p, o)
+	return o
+}
+
+func (v *supervisor) opened(p *program, o *descriptor) {
 	v.open = append(v.open, o)
 	if p.life != nil && p.life.dead() {
 		v.tell(o, true)
 	}
-	return o
 }
 
 // tell is what the kernel does after the last close.
@@ -148,6 +165,10 @@ func (v *supervisor) settleOne(o *descriptor) {
 		err = o.x.Check(o.reader)
 	}
 	if errors.Is(err, ErrTorn) {
+		if !o.killed {
+			v.partial = append(v.partial, o)
+			return
+		}
 		v.quarantine(o, content)
 		return
 	}
@@ -164,6 +185,8 @@ func (v *supervisor) settleLines(o *descriptor, lines []byte) {
 		o.x.Discard()
 	case Complete(lines, merge.Lines) == nil:
 		v.took(o.x, lines, nil)
+	case !o.killed:
+		v.partial = append(v.partial, o)
 	default:
 		if whole := lines[:bytes.LastIndexByte(lines, '\n')+1]; len(whole) > 0 {
 			check(o.x.Salvage(context.Background(), Writer{PID: 1}, whole))
@@ -180,6 +203,15 @@ func (v *supervisor) quarantine(o *descriptor, content []byte) {
 		check(err)
 	}
 	o.x.Discard()
+}
+
+// giveUp keeps what nobody went on with.
+func (v *supervisor) giveUp() {
+	for _, o := range v.partial {
+		content := must(readFile(v.s.dir, o.x.n+scratchSuffix))
+		v.quarantine(o, content[min(o.skip, int64(len(content))):])
+	}
+	v.partial = nil
 }
 
 // look takes what is complete of what a program holds open. additions: nobody said that it is done with it.
@@ -327,6 +359,14 @@ func (p *program) openHeld() (content []byte, ok bool) {
 	return content, ok
 }
 
+// openAgain is open(…, "a") of what it has left incomplete.
+func (p *program) openAgain() bool {
+	return p.ask(func() {
+		p.v.settle()
+		p.has = p.v.reopen(p, p.v.partial[slices.IndexFunc(p.v.partial, func(o *descriptor) bool { return o.x == p.has.x })])
+	})
+}
+
 // openAppend is open(…, "a") of a target that has lines.
 func (p *program) openAppend() bool {
 	return p.ask(func() { p.has = p.v.create(p, os.O_WRONLY|os.O_APPEND, nil, nil, int64(len(p.v.current()))) })
@@ -363,6 +403,13 @@ func (p *program) close(content []byte) {
 	p.step("close")
 	check(p.has.file.Close())
 	p.v.w.copied |= p.v.w.madeIn(content) &^ p.v.w.madeIn(p.has.base)
+	p.v.tell(p.has, false)
+}
+
+// leave gives the descriptor up with something incomplete in it.
+func (p *program) leave() {
+	p.step("close")
+	check(p.has.file.Close())
 	p.v.tell(p.has, false)
 }
 
@@ -433,7 +480,7 @@ func (w *world) verifyWritten(counts map[int]int) error {
 			continue
 		}
 		present += min(1, counts[i])
-		if n := listed[i]; n > 1 || n != counts[i] && !w.cut {
+		if n := listed[i]; n > 1 || n != counts[i] && !w.cut && !w.script.salvage { // of what is torn the one may be complete, and not the other
 			return fmt.Errorf("change %d is counted %d times and listed %d times", i, counts[i], n)
 		}
 	}
@@ -477,6 +524,7 @@ func (l *life) supervise() {
 		l.before(vfs.Call{Op: "wait"})
 	}
 	v.fold()
+	v.giveUp()
 	check(s.Close(l.r.IntN(2) == 0))
 }
 
@@ -493,9 +541,11 @@ func (p *program) work() {
 		if p.has = nil; p.life.s.change > 50 { // of 64 bits
 			return
 		}
-		switch kind := r.IntN(3); {
+		switch kind := r.IntN(4); {
 		case kind == 0:
 			ok = p.renames()
+		case kind == 3:
+			ok = p.continues()
 		case kind == 1:
 			ok = p.rewrites()
 		case p.v.lines():
@@ -529,6 +579,33 @@ func (p *program) rewrites() bool {
 	ok = p.life.r.IntN(3) > 0 || p.sync()
 	p.close(content)
 	return ok
+}
+
+// continues writes in two goes.
+func (p *program) continues() bool {
+	base, ok := p.read()
+	content, cut := []byte(nil), 0
+	if p.v.lines() {
+		ok = ok && p.openAppend()
+	} else {
+		ok = ok && p.openTruncated(base)
+	}
+	if !ok {
+		return false
+	}
+	if p.v.lines() {
+		base = nil
+	}
+	content = p.v.w.written(base, p.life.accepted())
+	cut = 1 + p.life.r.IntN(bytes.LastIndexByte(content, '}')-1)
+	p.add(content[:cut], 1+p.life.r.IntN(2))
+	p.leave()
+	if !p.openAgain() {
+		return false
+	}
+	p.add(content[cut:], 1+p.life.r.IntN(2))
+	p.close(content)
+	return !p.v.life.dead()
 }
 
 func (p *program) holds() bool {

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -302,6 +303,42 @@ var scripts = []*script{
 		p.put(content[:len(content)/2], 1, true)
 		p.proc.Kill()
 		p.gone(true)
+		v.fold()
+		check(v.s.Close(false))
+	}},
+	{name: "program continues", target: "a.json", content: summed, options: sums, programs: true, salvage: true, run: func(w *world) {
+		v := w.supervise()
+		p := v.program()
+		base := v.current()
+		p.openTruncated(base)
+		content := w.written(base, 0)
+		cut := bytes.IndexByte(content, ']')
+		p.add(content[:cut], 1)
+		p.leave()
+		p.openAgain()
+		p.add(content[cut:], 2)
+		p.close(content)
+		v.fold()
+		p.openTruncated(content)
+		p.add(w.written(content, 1)[:cut], 1)
+		p.leave()
+		p.openAgain()
+		p.leave()
+		v.fold()
+		v.giveUp()
+		check(v.s.Close(false))
+	}},
+	{name: "lines-program continues", target: "a.jsonl", content: lines, programs: true, salvage: true, run: func(w *world) {
+		v := w.supervise()
+		p := v.program()
+		p.openAppend()
+		content := append(w.written(nil, 0), w.written(nil, 1)...)
+		cut := len(content) - 20
+		p.add(content[:cut], 1)
+		p.leave()
+		p.openAgain()
+		p.add(content[cut:], 2)
+		p.close(content)
 		v.fold()
 		check(v.s.Close(false))
 	}},

@@ -153,15 +153,11 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 	if err := s.writeBehind(hidden, x.about.Skip, content); err != nil {
 		return nil, err
 	}
-	const access = os.O_WRONLY | os.O_RDWR | os.O_APPEND
-	f, err := s.dir.OpenFile(hidden, flags&access, 0)
+	f, err := s.openForWriter(hidden, flags)
 	if err != nil {
 		return nil, err
 	}
 	err = func() error {
-		if free, err := f.TryLock(); err != nil || !free {
-			return errors.Join(err, fmt.Errorf("%w: a new scratch file is in use", ErrDamaged))
-		}
 		_ = f.SetMode(mode) // for fstat(2); the program has its descriptor either way
 		if err := s.mark(x, hidden, vfs.OSFile(f)); err != nil {
 			return err
@@ -171,6 +167,19 @@ func (s *Session) open(x *Scratch, flags int, mode fs.FileMode, content []byte) 
 	if err != nil {
 		_ = f.Close()
 		return nil, err
+	}
+	return f, nil
+}
+
+// openForWriter opens a file as its program will have it: with the flock that says so.
+func (s *Session) openForWriter(name string, flags int) (vfs.File, error) {
+	const access = os.O_WRONLY | os.O_RDWR | os.O_APPEND
+	f, err := s.dir.OpenFile(name, flags&access, 0)
+	if err != nil {
+		return nil, err
+	}
+	if free, err := f.TryLock(); err != nil || !free {
+		return nil, errors.Join(err, fmt.Errorf("%w: %s is in use", ErrDamaged, name), f.Close())
 	}
 	return f, nil
 }

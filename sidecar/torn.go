@@ -34,6 +34,9 @@ func (s *store) keepTornVersion(id string, content, base []byte, known bool) err
 	case base != nil:
 		err = s.keep(id+tornBaseSuffix, base)
 	}
+	if err == nil && (!known || base != nil) {
+		err = s.quarantine.Sync() // without it, a power cut makes it one that was made from nothing
+	}
 	if err != nil {
 		return err
 	}

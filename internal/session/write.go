@@ -62,6 +62,9 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 		return t.openEmptied(c, p, how, exists)
 	}
 	w := &writer{t: t, process: c.process, tid: c.tid, read: flags&unix.O_ACCMODE == unix.O_RDWR}
+	if before := t.continued(flags); before != nil {
+		return t.goOn(w, before, flags)
+	}
 	content, err := t.baseOf(w, c, p, flags, exists)
 	if err != nil {
 		return nil, err
@@ -88,14 +91,6 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 	case flags&unix.O_APPEND == 0 && flags&unix.O_ACCMODE == unix.O_WRONLY:
 		// It writes over what it read before, wherever that was.
 		w.bases, w.likely = t.basesFor(w)
-	case t.continued() != nil:
-		// A program goes on with what it left incomplete: { > f; more >> f; }
-		w.before = t.continued()
-		if content, err = readAll(w.before.file); err != nil {
-			return nil, err
-		}
-		w.bases, w.likely, w.skip = w.before.bases, w.before.likely, w.before.skip
-		return content[min(w.skip, int64(len(content))):], nil
 	default:
 		v, size, err := t.whole(c, p)
 		if err != nil {
@@ -131,14 +126,6 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 		content = wholeLines(content)
 	}
 	return content, err
-}
-
-// continued is the version that was left incomplete last, by a program of the tree that was not killed.
-func (t *target) continued() *writer {
-	if len(t.partial) == 0 {
-		return nil
-	}
-	return t.partial[len(t.partial)-1]
 }
 
 // basesFor are the candidates for a whole new version by the writer's thread.
@@ -194,11 +181,6 @@ func (t *target) scratchFor(w *writer, c *caller, flags int, mode uint32, conten
 		return nil, t.refuse(err)
 	}
 	t.writers = append(t.writers, w)
-	if w.before != nil {
-		w.before.scratch.Discard()
-		t.drop(w.before)
-		w.before = nil
-	}
 	return f, nil
 }
 

@@ -51,7 +51,7 @@ type writer struct {
 	lock   *programLock
 	held   *os.File // its flock says that the program has it open still: see renameOpen
 
-	before *writer // what it goes on with, until it has that itself
+	superseded bool // its process has closed a complete version since it left this one incomplete
 }
 
 // settle takes up what programs have closed since it was called last. t.mu is held.
@@ -254,6 +254,7 @@ func (t *target) knows(w *writer, base *version, diffed bool) {
 	v := t.add(&version{file: w.file, stamp: stampOf(&st)})
 	w.file = nil // the version's now
 	t.heads.Wrote(w.process, w.tid, base, v)
+	t.supersede(w.process)
 	t.ours = v
 	t.closed(w, v, base, diffed)
 	t.gone, t.goneAt, t.emptied = false, nil, nil
