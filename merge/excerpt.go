@@ -16,9 +16,10 @@ import (
 //
 // It is for policies that [Policy.TakesExcerpts].
 type Excerpts struct {
-	texts []*excerptedText
-	gaps  []gap
-	left  *leftOut
+	texts  []*excerptedText
+	format Format
+	gaps   []gap
+	left   *leftOut
 }
 
 // excerptedText is one of the texts, read through a window.
@@ -66,19 +67,19 @@ const headOfExcerpt = 18 << 10
 // Excerpt looks for what texts have in common. The first one has to be a whole document; that what is left out of others is
 // no less is found on the way. It is nil where they differ in too much or in ways that it does not follow, or where one of them is no
 // document. The error is one of reading.
-func Excerpt(texts []Text, pol *Policy) (*Excerpts, error) {
-	return excerptOf(texts, pol, usualExcerpts)
+func Excerpt(texts []Text, f Format, pol *Policy) (*Excerpts, error) {
+	return excerptOf(texts, f, pol, usualExcerpts)
 }
 
-func excerptOf(texts []Text, pol *Policy, limits excerptLimits) (*Excerpts, error) {
+func excerptOf(texts []Text, f Format, pol *Policy, limits excerptLimits) (*Excerpts, error) {
 	if !pol.TakesExcerpts() || len(texts) == 0 || len(texts) > 64 {
 		return nil, nil
 	}
-	x := &Excerpts{left: &leftOut{runs: map[string]*elementsLeft{}}}
+	x := &Excerpts{format: f, left: &leftOut{runs: map[string]*elementsLeft{}}}
 	for _, t := range texts {
 		x.texts = append(x.texts, &excerptedText{r: t.ReaderAt, size: t.Size, window: make([]byte, 0, limits.window)})
 	}
-	s := sideBySide{texts: x.texts, limits: limits, strict: pol.strict(), runs: make([]int64, len(texts))}
+	s := sideBySide{texts: x.texts, format: f, limits: limits, strict: pol.strict(), runs: make([]int64, len(texts))}
 	ok := s.read() && x.leaveOut(&s) && x.readRest() && x.mark() && x.write()
 	for _, t := range x.texts {
 		if t.err == nil && ok {

@@ -192,9 +192,9 @@ func putBack(t require.TestingT, parts []merge.Part, texts []merge.Text) []byte 
 
 // requireSameByExcerpts holds what is done to excerpts of texts to what is done to the texts: which base ours was made from, and the
 // outcome of one merge after the other. It says whether there were excerpts, and whether the outcome could be put together.
-func requireSameByExcerpts(t require.TestingT, ours, others, theirs []byte, bases [][]byte, likely int, pol *merge.Policy, window, child, least int) (excerpts, expanded bool) {
+func requireSameByExcerpts(t require.TestingT, f merge.Format, ours, others, theirs []byte, bases [][]byte, likely int, pol *merge.Policy, window, child, least int) (excerpts, expanded bool) {
 	texts := textsOf(append([][]byte{ours, others, theirs}, bases...)...)
-	x, err := merge.SmallExcerpts(texts, pol, window, child, least)
+	x, err := merge.SmallExcerpts(texts, f, pol, window, child, least)
 	require.NoError(t, err)
 	if x == nil {
 		return false, false
@@ -206,8 +206,8 @@ func requireSameByExcerpts(t require.TestingT, ours, others, theirs []byte, base
 	}
 	show := fmt.Sprintf("ours %s\nothers %s\ntheirs %s\nbases %s\nexcerpts\n%s\n%s\n%s\n%s", ours[headSize:], others[headSize:], theirs[headSize:], tails(bases),
 		x.Text(0)[headSize:], x.Text(1)[headSize:], x.Text(2)[headSize:], tails(short))
-	from := merge.MadeFrom(ours, bases, likely, merge.JSON, pol)
-	short0 := merge.MadeFrom(x.Text(0), short, likely, merge.JSON, x.Under(pol))
+	from := merge.MadeFrom(ours, bases, likely, f, pol)
+	short0 := merge.MadeFrom(x.Text(0), short, likely, f, x.Under(pol))
 	if !x.Fit() {
 		return true, false
 	}
@@ -218,11 +218,11 @@ func requireSameByExcerpts(t require.TestingT, ours, others, theirs []byte, base
 		}
 	}
 	merged := func(ours, others, theirs, base []byte, pol *merge.Policy) (*merge.Document, []merge.Conflict) {
-		d, err := merge.Parse(theirs, merge.JSON)
+		d, err := merge.Parse(theirs, f)
 		require.NoError(t, err, show)
 		var conflicts []merge.Conflict
 		for _, version := range [][]byte{others, ours} {
-			c, err := merge.Diff(base, version, merge.JSON, pol)
+			c, err := merge.Diff(base, version, f, pol)
 			require.NoError(t, err, show)
 			outcome, err := d.Merge(c, pol)
 			require.NoError(t, err, show)
@@ -308,7 +308,7 @@ func TestLawExcerpts(t *testing.T) {
 			pol = &merge.Policy{Derived: []merge.Derivation{{At: rapid.SampledFrom([]string{"/records/*/a", "/records/n", "/n", "/**/n"}).Draw(t, "for"), Compute: countMembers}}}
 		}
 		child := rapid.SampledFrom([]int{64, 300, 2000}).Draw(t, "child")
-		e, x := requireSameByExcerpts(t, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
+		e, x := requireSameByExcerpts(t, merge.JSON, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
 		all++
 		if e {
 			made++
@@ -370,7 +370,7 @@ func TestExcerpt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			texts := textsOf([]byte(whole), []byte(c.other))
-			x, err := merge.SmallExcerpts(texts, nil, 4000, 1000, 500)
+			x, err := merge.SmallExcerpts(texts, merge.JSON, nil, 4000, 1000, 500)
 			require.NoError(t, err)
 			if c.gaps == 0 {
 				require.Nil(t, x)
@@ -399,12 +399,12 @@ func TestExcerptsOfWhatCannotBeRead(t *testing.T) {
 	text := bytes.Repeat([]byte(`{"a": [1, 2, 3], "b": {"c": 1, "d": 2, "e": 3}, "x": 1, "y": 2}`), 1)
 	text = []byte(fmt.Sprintf(`{"head": %q, "m": [%s1]}`, strings.Repeat("x", headSize), bytes.Repeat(append(text, ','), 50)))
 	failing := merge.Text{ReaderAt: failingAt{bytes.NewReader(text), int64(len(text) - 100)}, Size: int64(len(text))}
-	_, err := merge.SmallExcerpts([]merge.Text{textsOf(text)[0], failing}, nil, 4000, 1000, 500)
+	_, err := merge.SmallExcerpts([]merge.Text{textsOf(text)[0], failing}, merge.JSON, nil, 4000, 1000, 500)
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 	for _, wrong := range []int64{-10, 10} {
 		other := textsOf(text)[0]
 		other.Size -= wrong
-		x, err := merge.SmallExcerpts([]merge.Text{textsOf(text)[0], other}, nil, 4000, 1000, 500)
+		x, err := merge.SmallExcerpts([]merge.Text{textsOf(text)[0], other}, merge.JSON, nil, 4000, 1000, 500)
 		require.NoError(t, err)
 		require.Nil(t, x, "shorter or longer by now")
 	}
@@ -413,7 +413,7 @@ func TestExcerptsOfWhatCannotBeRead(t *testing.T) {
 		{Duplicates: "reject"}, {Renames: make([]merge.Rename, 1)},
 	} {
 		require.False(t, pol.TakesExcerpts())
-		x, err := merge.SmallExcerpts(textsOf(text, text), pol, 4000, 1000, 500)
+		x, err := merge.SmallExcerpts(textsOf(text, text), merge.JSON, pol, 4000, 1000, 500)
 		require.NoError(t, err)
 		require.Nil(t, x)
 	}
@@ -451,11 +451,11 @@ func FuzzExcerpts(f *testing.F) {
 		}
 		others, theirs, base = wrap(others), wrap(theirs), wrap(base)
 		if !valid {
-			x, err := merge.SmallExcerpts(textsOf(ours, others, theirs, base), nil, 2*child, child, least)
+			x, err := merge.SmallExcerpts(textsOf(ours, others, theirs, base), merge.JSON, nil, 2*child, child, least)
 			require.NoError(t, err)
 			require.Nil(t, x, "one of them is no document")
 			return
 		}
-		requireSameByExcerpts(t, ours, others, theirs, [][]byte{base}, 0, nil, 2*child, child, least)
+		requireSameByExcerpts(t, merge.JSON, ours, others, theirs, [][]byte{base}, 0, nil, 2*child, child, least)
 	})
 }

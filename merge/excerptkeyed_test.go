@@ -158,7 +158,7 @@ func TestLawExcerptsOfRecords(t *testing.T) {
 			})
 		}
 		child := rapid.SampledFrom([]int{64, 300, 2000}).Draw(t, "child")
-		e, x := requireSameByExcerpts(t, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
+		e, x := requireSameByExcerpts(t, merge.JSON, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
 		all++
 		if e {
 			made++
@@ -207,7 +207,7 @@ func TestExcerptsOfRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			pol := &merge.Policy{Rules: []merge.Rule{{At: "/l", Merge: merge.Keyed, Key: []string{"id"}}}}
-			excerpts, expanded := requireSameByExcerpts(t, text(c.ours), text(c.others), text(c.theirs), [][]byte{text(elements)}, 0, pol, 4000, 1000, 500)
+			excerpts, expanded := requireSameByExcerpts(t, merge.JSON, text(c.ours), text(c.others), text(c.theirs), [][]byte{text(elements)}, 0, pol, 4000, 1000, 500)
 			require.True(t, excerpts)
 			require.Equal(t, !c.unfit, expanded)
 		})

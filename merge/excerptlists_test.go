@@ -149,7 +149,7 @@ func TestLawExcerptsOfLists(t *testing.T) {
 			pol = nil
 		}
 		child := rapid.SampledFrom([]int{64, 300, 2000}).Draw(t, "child")
-		e, x := requireSameByExcerpts(t, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
+		e, x := requireSameByExcerpts(t, merge.JSON, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
 		all++
 		if e {
 			made++
@@ -219,7 +219,7 @@ func TestExcerptsOfLists(t *testing.T) {
 			if name == "one that is taken whole, into another style" {
 				theirs = bytes.Replace(theirs, []byte(`"a": `), []byte(`"a":`), 1)
 			}
-			excerpts, expanded := requireSameByExcerpts(t, text(c.ours), text(c.others), theirs, [][]byte{base}, 0, c.pol, 4000, 1000, 500)
+			excerpts, expanded := requireSameByExcerpts(t, merge.JSON, text(c.ours), text(c.others), theirs, [][]byte{base}, 0, c.pol, 4000, 1000, 500)
 			require.True(t, excerpts)
 			require.Equal(t, !c.unfit, expanded)
 		})

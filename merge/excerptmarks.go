@@ -66,7 +66,7 @@ func (x *Excerpts) mark() bool {
 		}
 		var left *elementsLeft
 		if g.list {
-			left = &elementsLeft{text: x.texts[0], place: g.places[0]}
+			left = &elementsLeft{text: x.texts[0], place: g.places[0], format: x.format}
 		}
 		x.left.runs[g.token] = left
 	}
@@ -216,7 +216,7 @@ func (x *Excerpts) write() bool {
 			out = append(append(out, t.rest[k]...), g.marks[i]...)
 		}
 		t.excerpt, t.rest = append(out, t.rest[len(x.gaps)]...), nil
-		if Valid(t.excerpt, JSON) != nil {
+		if Valid(t.excerpt, x.format) != nil {
 			return false
 		}
 	}

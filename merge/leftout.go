@@ -22,6 +22,7 @@ type leftOut struct {
 type elementsLeft struct {
 	text   *excerptedText
 	place  gapPlace
+	format Format
 	once   sync.Once
 	prints []uint64
 	sorted []uint64 // nil until it is asked for
@@ -255,7 +256,7 @@ func (e *elementsLeft) read(of func([]byte) uint64) (prints []uint64, err error)
 		last := at+int64(len(buffer)) == e.place.end
 		used := 0
 		for used < len(buffer) {
-			end := endOfChild(buffer[used:])
+			end := e.endOf(buffer[used:])
 			if end < 0 && last {
 				end = len(buffer) - used
 			}
@@ -265,6 +266,9 @@ func (e *elementsLeft) read(of func([]byte) uint64) (prints []uint64, err error)
 			value := bytes.Trim(buffer[used:used+end], " \t\r\n")
 			used = min(used+end+1, len(buffer))
 			if len(value) == 0 {
+				if e.format == Lines { // an empty line is no element
+					continue
+				}
 				return nil, errNotElements
 			}
 			if len(prints) == cap(prints) && len(prints) > 0 {
@@ -284,6 +288,14 @@ func (e *elementsLeft) read(of func([]byte) uint64) (prints []uint64, err error)
 }
 
 var errNotElements = errors.New("not read as elements")
+
+// endOf is the index of what ends an element, -1 if that is further on.
+func (e *elementsLeft) endOf(src []byte) int {
+	if e.format == Lines {
+		return bytes.IndexByte(src, '\n')
+	}
+	return endOfChild(src)
+}
 
 // likely is how many more there are, a few more than that.
 func (e *elementsLeft) likely(have int, at int64) int {

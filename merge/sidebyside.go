@@ -14,6 +14,7 @@ import (
 // the same place of the same containers, or a child that was validated; what else they have stands in their excerpts.
 type sideBySide struct {
 	texts  []*excerptedText
+	format Format
 	limits excerptLimits
 	strict bool
 
@@ -57,6 +58,9 @@ type comparedChild struct {
 func (s *sideBySide) read() bool {
 	n := len(s.texts)
 	places := make([]int64, n)
+	if s.format == Lines {
+		s.stack = append(s.stack, levelAt(byte(kindLines), 0))
+	}
 	for {
 		run := s.runs[len(s.runs)-n:]
 		done := s.at - run[0]
@@ -77,6 +81,10 @@ func (s *sideBySide) read() bool {
 			most = min(most, len(windows[i]))
 		}
 		if ended == n {
+			if s.format == Lines && len(s.stack) == 1 {
+				s.keep(&s.stack[0], s.stack[0].beforeLast) // the last line stays, and its end
+				s.stack, s.closed = nil, true
+			}
 			s.endRegion()
 			return s.closed && len(s.stack) == 0
 		}
@@ -125,7 +133,7 @@ func (s *sideBySide) feed(p []byte) bool {
 			if s.closed {
 				return false
 			}
-			l := sharedLevel{kind: c, inside: true, child: s.at + int64(i) + 1, ended: -1, first: -1, second: -1, beforeLast: -1, last: -1}
+			l := levelAt(c, s.at+int64(i)+1)
 			if top := len(s.stack) - 1; top >= 0 {
 				l.inside = s.stack[top].inside && s.stack[top].kind == '{'
 			}
@@ -142,14 +150,23 @@ func (s *sideBySide) feed(p []byte) bool {
 			} else {
 				s.closed = true
 			}
-		case ',':
-			if len(s.stack) == 0 {
+		case ',', '\n':
+			top := len(s.stack) - 1
+			lines := top == 0 && s.stack[0].kind == byte(kindLines)
+			switch {
+			case c == '\n' && !lines: // white space
+			case top < 0 || c == ',' && lines:
 				return false
+			default:
+				s.stack[top].comma(s, s.at+int64(i))
 			}
-			s.stack[len(s.stack)-1].comma(s, s.at+int64(i))
 		}
 	}
 	return true
+}
+
+func levelAt(kind byte, at int64) sharedLevel {
+	return sharedLevel{kind: kind, inside: true, child: at, ended: -1, first: -1, second: -1, beforeLast: -1, last: -1}
 }
 
 func (l *sharedLevel) comma(s *sideBySide, at int64) {
@@ -176,7 +193,7 @@ func (s *sideBySide) keep(l *sharedLevel, end int64) {
 			outside = append(outside, r)
 		}
 	}
-	s.inRegion = append(outside, sharedRun{l.first, l.second, end, l.kind == '['})
+	s.inRegion = append(outside, sharedRun{l.first, l.second, end, kind(l.kind).list()})
 }
 
 // endRegion is where the texts differ. What they differ in keeps a child in front of it: the last comma is not yet the end of a run.
@@ -232,7 +249,7 @@ func (s *sideBySide) differ() bool {
 	}
 	children := make([]sharedChild, len(s.texts))
 	for i, t := range s.texts {
-		if !t.child(&children[i], s.there(begin, i), s.limits.child) {
+		if !t.child(&children[i], top.kind, s.there(begin, i), s.limits.child) {
 			return false
 		}
 		if !behind && !children[i].valid(top.kind) || behind && skipSpace(children[i].text, 0) < len(children[i].text) {
@@ -272,7 +289,7 @@ func (s *sideBySide) leaveElement() {
 		}
 		var c sharedChild
 		for i, t := range s.texts {
-			if !t.child(&c, s.there(l.child, i), s.limits.child) {
+			if !t.child(&c, l.kind, s.there(l.child, i), s.limits.child) {
 				return
 			}
 		}
@@ -298,7 +315,8 @@ func (s *sideBySide) isSeldom(many, bytes int) bool {
 	return many < some || s.at > int64(many*bytes)
 }
 
-// sharedChild is a member or an element, with the white space around it, up to the comma or bracket behind it.
+// sharedChild is a member or an element, with the white space around it, up to the comma or bracket behind it. Of lines, what ends one is
+// said to be a comma, and the end of the text a bracket.
 type sharedChild struct {
 	start, end  int64
 	text        []byte
@@ -307,15 +325,30 @@ type sharedChild struct {
 }
 
 // child reads one from a place on.
-func (t *excerptedText) child(c *sharedChild, at int64, most int) bool {
+func (t *excerptedText) child(c *sharedChild, container byte, at int64, most int) bool {
 	w := t.atLeast(at, most)
 	w = w[:min(len(w), most)]
+	if container == byte(kindLines) {
+		return t.line(c, w, at)
+	}
 	end := endOfChild(w)
 	if end < 0 {
 		return false
 	}
 	*c = sharedChild{start: at, end: at + int64(end), text: w[:end], behind: w[end]}
 	return true
+}
+
+func (t *excerptedText) line(c *sharedChild, w []byte, at int64) bool {
+	switch end := bytes.IndexByte(w, '\n'); {
+	case end >= 0:
+		*c = sharedChild{start: at, end: at + int64(end), text: w[:end], behind: ','}
+	case at+int64(len(w)) == t.size:
+		*c = sharedChild{start: at, end: t.size, text: w, behind: closing(byte(kindLines))}
+	default:
+		return false
+	}
+	return t.err == nil
 }
 
 // endOfChild is the index of the comma or bracket behind it, -1 if that is further on.
@@ -432,7 +465,7 @@ func (s *sideBySide) follow(t *excerptedText, c sharedChild, container byte, beh
 		if f.end, f.closed = c.end, c.behind != ','; f.closed {
 			return f, c.behind == closing(container)
 		}
-		if !t.child(&c, c.end+1, s.limits.child) {
+		if !t.child(&c, container, c.end+1, s.limits.child) {
 			return f, false
 		}
 	}
@@ -442,7 +475,7 @@ func (s *sideBySide) follow(t *excerptedText, c sharedChild, container byte, beh
 			return f, false
 		}
 		f.children, f.end, f.closed = append(f.children, c), c.end, c.behind != ','
-		if f.closed || c.end-begin > int64(s.limits.child) || !t.child(&c, c.end+1, s.limits.child) {
+		if f.closed || c.end-begin > int64(s.limits.child) || !t.child(&c, container, c.end+1, s.limits.child) {
 			return f, true
 		}
 	}

@@ -2,9 +2,11 @@ package merge
 
 import "bytes"
 
-// Validator is [Valid] for a JSON text that comes piece by piece, and of which it keeps no more than a window. The zero value
-// is ready for use.
+// Validator is [Valid] for a text that comes piece by piece, and of which it keeps no more than a window. The zero value
+// is ready for use, for JSON.
 type Validator struct {
+	Format Format
+
 	rest   []byte // the text from the last place on that is known to be the end of a value
 	stack  []byte // '{' or '[' of each container that is open there
 	state  validatorState
@@ -73,6 +75,9 @@ func (v *Validator) goOn(last bool) (at int, err error) {
 			return 0, nil
 		}
 	}
+	if v.Format == Lines {
+		return 0, v.goOnLines(last)
+	}
 	if v.state != behind {
 		var m *meeting
 		if !last { // most values that are under way in the middle of a window end in it
@@ -96,6 +101,23 @@ func (v *Validator) goOn(last bool) (at int, err error) {
 	}
 	v.done(len(v.rest))
 	return 0, nil
+}
+
+// goOnLines reads whole lines.
+func (v *Validator) goOnLines(last bool) error {
+	end := len(v.rest)
+	if !last {
+		if end = bytes.LastIndexByte(v.rest, '\n') + 1; end == 0 {
+			v.enough = 2 * len(v.rest)
+			return nil
+		}
+	}
+	if err := validateFrom(v.rest[:end], 0, Lines, nil); err != nil {
+		return err
+	}
+	v.state, v.enough = inside, 0
+	v.done(end)
+	return nil
 }
 
 // done drops what has been read.

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-func inPieces(src []byte, window, piece int) error {
-	v := Validator{window: window}
+func inPieces(src []byte, f Format, window, piece int) error {
+	v := Validator{Format: f, window: window}
 	for len(src) > 0 {
 		n := min(piece, len(src))
 		if _, err := v.Write(src[:n]); err != nil {
@@ -32,9 +32,11 @@ func FuzzValidInPieces(f *testing.F) {
 		f.Add([]byte(s), 5, 2)
 	}
 	f.Fuzz(func(t *testing.T, src []byte, window, piece int) {
-		whole := Valid(src, JSON)
-		err := inPieces(src, 1+abs(window)%64, 1+abs(piece)%64)
-		require.Equal(t, whole == nil, err == nil, "whole: %v, in pieces: %v", whole, err)
+		for _, format := range []Format{JSON, Lines} {
+			whole := Valid(src, format)
+			err := inPieces(src, format, 1+abs(window)%64, 1+abs(piece)%64)
+			require.Equal(t, whole == nil, err == nil, "whole: %v, in pieces: %v", whole, err)
+		}
 	})
 }
 
@@ -49,7 +51,14 @@ func TestValidInPieces(t *testing.T) {
 			src = append(src[:at:at], append([]byte(rapid.StringMatching(`[\[\]{},:"0\\ ]?`).Draw(t, "with")), src[at:]...)...)
 		}
 		window, piece := rapid.IntRange(1, 40).Draw(t, "window"), rapid.IntRange(1, 40).Draw(t, "piece")
-		whole, err := Valid(src, JSON), inPieces(src, window, piece)
+		format := JSON
+		if rapid.Bool().Draw(t, "lines") {
+			format = Lines
+			for range rapid.IntRange(0, 4).Draw(t, "more") {
+				src = append(append(src, rapid.SampledFrom([]string{"\n", " \r\n", "\n\n", ""}).Draw(t, "end")...), drawText(t, 2)...)
+			}
+		}
+		whole, err := Valid(src, format), inPieces(src, format, window, piece)
 		if (whole == nil) != (err == nil) {
 			t.Fatalf("%q, whole: %v, in pieces: %v", src, whole, err)
 		}
@@ -129,7 +138,7 @@ func BenchmarkValidator(b *testing.B) {
 	b.Run("in pieces", func(b *testing.B) {
 		b.SetBytes(int64(len(text)))
 		for b.Loop() {
-			if inPieces(text, 0, 128<<10) != nil {
+			if inPieces(text, JSON, 0, 128<<10) != nil {
 				b.Fatal()
 			}
 		}

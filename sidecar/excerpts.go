@@ -17,7 +17,7 @@ import (
 
 // applyExcerpts is apply where all that is pending are large versions that their programs have written.
 func (f *fold) applyExcerpts() (done bool, err error) {
-	if !f.own.empty() || f.target.missing || f.target.loaded || f.target.info.Size < Large || f.g.format != merge.JSON || len(f.moved) > 0 ||
+	if !f.own.empty() || f.target.missing || f.target.loaded || f.target.info.Size < Large || len(f.moved) > 0 ||
 		!f.g.Policy().TakesExcerpts() {
 		return false, nil
 	}
@@ -54,7 +54,7 @@ func (f *fold) applyExcerpts() (done bool, err error) {
 		return false, nil
 	}
 	target := len(files)
-	x, err := merge.Excerpt(texts, f.g.Policy())
+	x, err := merge.Excerpt(texts, f.g.format, f.g.Policy())
 	if x == nil || err != nil {
 		return false, nil
 	}
@@ -246,31 +246,25 @@ func (x *Scratch) PrepareFrom(f *os.File, bases Bases) (int, error) {
 // choose finds by their excerpts which of bases the version that f leads to was made from.
 func (x *Scratch) choose(f *os.File, bases Bases) (i int, done bool, err error) {
 	g := x.s.g
-	texts := []merge.Text{{ReaderAt: f}}
-	for _, file := range bases.Files {
-		texts = append(texts, merge.Text{ReaderAt: file})
-	}
-	if g.format != merge.JSON || len(texts) == 1 || x.about.Additions || !g.Policy().TakesExcerpts() {
+	if len(bases.Files) == 0 || x.about.Additions || x.about.Skip > 0 || !g.Policy().TakesExcerpts() {
 		return 0, false, nil
 	}
-	for i := range texts {
-		file, ok := texts[i].ReaderAt.(*os.File)
-		if !ok {
+	var texts []merge.Text
+	for i, r := range append([]io.ReaderAt{f}, bases.Files...) {
+		if r == nil {
 			return 0, false, nil
 		}
-		info, err := file.Stat()
-		if err != nil {
+		size, err := sizeOf(r)
+		if err != nil || size < Large || i > 0 && !x.isCopied(len(bases.Files)-(i-1), size) {
 			return 0, false, err
 		}
-		if texts[i].Size = info.Size(); texts[i].Size < Large {
-			return 0, false, nil
-		}
+		texts = append(texts, merge.Text{ReaderAt: r, Size: size})
 	}
-	whole, err := checkWhole(f)
+	whole, err := checkWhole(f, g.format)
 	if err != nil {
 		return 0, false, err
 	}
-	found, err := merge.Excerpt(texts, g.Policy())
+	found, err := merge.Excerpt(texts, g.format, g.Policy())
 	if found == nil || err != nil { // one that has become shorter meanwhile is another version, in memory
 		return 0, false, nil
 	}
@@ -284,4 +278,19 @@ func (x *Scratch) choose(f *os.File, bases Bases) (i int, done bool, err error) 
 	}
 	x.noteComplete(whole)
 	return i, true, nil
+}
+
+// isCopied says whether a base, of which there are so many with those behind it, is what was copied for the fold: in front of all there may
+// have been one that turned out not to be read. Of JSON Lines its program may have read more since: lines that were appended behind what it
+// had read when it opened its own version. A fold that does not know would take them for that program's.
+func (x *Scratch) isCopied(behind int, size int64) bool {
+	if x.s.g.format != merge.Lines {
+		return true
+	}
+	i := len(x.about.Bases) - behind
+	if i < 0 || x.about.Bases[i] == "" {
+		return false
+	}
+	info, err := x.s.dir.Stat(x.about.Bases[i])
+	return err == nil && info.Size == size
 }

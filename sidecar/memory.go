@@ -16,16 +16,27 @@ const tight = 4 << 20
 
 // InMemory reads what r, a file most often, holds from its beginning, whatever its offset is.
 func InMemory(r io.ReaderAt) ([]byte, error) {
-	size := int64(0)
-	if file, ok := r.(*os.File); ok {
-		info, err := file.Stat()
-		if err != nil {
-			return nil, err
-		}
-		size = info.Size()
+	size, err := sizeOf(r)
+	if err != nil {
+		return nil, err
 	}
 	MakeRoom(size)
 	return readToEnd(r, size, nil)
+}
+
+// sizeOf is that of a file, or of a part of one; 0 where it is not known.
+func sizeOf(r io.ReaderAt) (int64, error) {
+	switch r := r.(type) {
+	case *os.File:
+		info, err := r.Stat()
+		if err != nil {
+			return 0, err
+		}
+		return info.Size(), nil
+	case *io.SectionReader:
+		return r.Size(), nil
+	}
+	return 0, nil
 }
 
 // isTight says whether x is to be in memory while it is merged, and no longer. One that is alone is looked at again: see

@@ -222,8 +222,8 @@ func (f *fold) look(x *scratchFile, file vfs.File, size int64, made preparedScra
 		x.content = made.change.Ours()
 	case made.hash != "" && made.size == size:
 		x.whole = made.wholeText
-	case f.g.format == merge.JSON && x.about.Skip == 0:
-		if x.whole, err = checkWhole(file); errors.Is(err, ErrTorn) {
+	case x.about.Skip == 0:
+		if x.whole, err = checkWhole(file, f.g.format); errors.Is(err, ErrTorn) {
 			return true, nil
 		}
 		return false, err

@@ -146,7 +146,7 @@ func (g *Guard) checkContent() error {
 		return ignoreMissing(err)
 	}
 	defer file.Close()
-	if _, err := checkWhole(file); !errors.Is(err, ErrTorn) {
+	if _, err := checkWhole(file, g.format); !errors.Is(err, ErrTorn) {
 		return err
 	}
 	content, _, err := readAll(file) // which may be empty, and if not is said to be what it is

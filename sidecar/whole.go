@@ -22,9 +22,9 @@ type wholeText struct {
 	hash string
 }
 
-// checkWhole reads a JSON text and says why it is no whole document: see Complete.
-func checkWhole(r io.ReaderAt) (w wholeText, err error) {
-	var valid merge.Validator
+// checkWhole reads a text and says why it is no whole document: see Complete.
+func checkWhole(r io.ReaderAt, format merge.Format) (w wholeText, err error) {
+	valid := merge.Validator{Format: format}
 	var sum hasher
 	err = eachPart(r, func(p []byte) error {
 		w.size += int64(len(p))
@@ -35,7 +35,7 @@ func checkWhole(r io.ReaderAt) (w wholeText, err error) {
 	if err != nil {
 		return w, err
 	}
-	if valid.Close() == nil && !valid.Empty() {
+	if valid.Close() == nil && (!valid.Empty() || format == merge.Lines) {
 		w.hash = sum.String()
 		return w, nil
 	}
@@ -43,13 +43,13 @@ func checkWhole(r io.ReaderAt) (w wholeText, err error) {
 	if err != nil {
 		return w, err
 	}
-	return wholeText{w.size, contentHash(content)}, Complete(content, merge.JSON)
+	return wholeText{w.size, contentHash(content)}, Complete(content, format)
 }
 
 // Check is [Complete] for what the writer has closed, which f leads to. Where it is whole, a fold need not read it again to
-// know that. It is for JSON.
+// know that.
 func (x *Scratch) Check(f io.ReaderAt) error {
-	whole, err := checkWhole(f)
+	whole, err := checkWhole(f, x.s.g.format)
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (f *fold) takeWhole() (done bool, err error) {
 	}
 	// What cannot be parsed is not replaced.
 	if was := (wholeText{f.target.info.Size, f.target.hash}); !f.g.session.knownWhole(was) {
-		if _, err := checkWhole(f.target.file); err != nil {
+		if _, err := checkWhole(f.target.file, f.g.format); err != nil {
 			return false, nil
 		}
 	}

@@ -77,17 +77,23 @@ func stampAt(p *intercept.Place) stamp {
 	return stampOf(&st)
 }
 
-// read returns the content, nil for a missing file and not nil for an empty one.
-func (v *version) read() ([]byte, error) {
-	if v.file == nil {
-		return v.content, nil
-	}
+// given is how much of the file a program was given: of one that lines are appended to, what it has read.
+func (v *version) given() int64 {
 	size := v.stamp.size
 	if v.live {
 		if at, err := v.file.Seek(0, io.SeekCurrent); err == nil {
 			size = max(size, at)
 		}
 	}
+	return size
+}
+
+// read returns the content, nil for a missing file and not nil for an empty one.
+func (v *version) read() ([]byte, error) {
+	if v.file == nil {
+		return v.content, nil
+	}
+	size := v.given()
 	sidecar.MakeRoom(size)
 	content := make([]byte, size)
 	n, err := v.file.ReadAt(content, 0)
@@ -108,6 +114,13 @@ func (v *version) endsWhole() bool {
 	var end [1]byte
 	_, err := v.file.ReadAt(end[:], v.stamp.size-1)
 	return err != nil || end[0] == '\n'
+}
+
+// endsLine says whether a line ends in front of a place.
+func endsLine(f *os.File, at int64) bool {
+	var end [1]byte
+	_, err := f.ReadAt(end[:], at-1)
+	return err == nil && end[0] == '\n'
 }
 
 // wholeLines is what a program can have made lines of: the last one that it found may be there in part, because another is appending it.

@@ -393,9 +393,12 @@ func (w *writer) openBases() (sidecar.Bases, error) {
 func basesUpTo(limit int64, format merge.Format, versions []*version, likely int) (sidecar.Bases, error) {
 	bases := sidecar.Bases{Likely: likely, Files: make([]io.ReaderAt, len(versions))}
 	for i, v := range versions {
-		if format == merge.JSON && v.file != nil && v.stamp.size >= limit {
-			bases.Versions, bases.Files[i] = append(bases.Versions, nil), v.file
-			continue
+		if v.file != nil {
+			size := v.given()
+			if size >= limit && (format == merge.JSON || endsLine(v.file, size)) { // else what it has in part is left out, in memory
+				bases.Versions, bases.Files[i] = append(bases.Versions, nil), io.NewSectionReader(v.file, 0, size)
+				continue
+			}
 		}
 		content, err := v.read()
 		if err != nil {
