@@ -315,7 +315,9 @@ func (h *scratchHandler) Forked(_, child *Process) {
 func (h *scratchHandler) Exited(p *Process, s syscall.Signal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.died[p] = s
+	if p.Ended() { // by then whoever carries out a call of its has to know
+		h.died[p] = s
+	}
 }
 
 func (h *scratchHandler) Asked(p *Process, request []byte) ([]byte, error) {

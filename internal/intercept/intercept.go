@@ -155,6 +155,9 @@ type Process struct {
 	ended atomic.Uint64 // clock ticks after boot; 0: that is not known yet
 }
 
+// Ended says whether the end of a process has been told, or is about to be: what it asked for before that is nobody's any more.
+func (p *Process) Ended() bool { return p.ended.Load() != 0 }
+
 // MayHaveForked says of a process that has ended, or is about to, whether it can have been the parent of an orphan: it was there when
 // that was born.
 func (p *Process) MayHaveForked(orphan *Process) bool {

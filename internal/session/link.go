@@ -59,7 +59,9 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 		if err != nil {
 			return err
 		}
-		x.starting(c.process)
+		if err := x.begin(c); err != nil {
+			return err
+		}
 		if err := x.publish(c, content, !x.gone, from.Mode, modified(from.Object)); err != nil {
 			return err
 		}

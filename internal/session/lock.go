@@ -80,7 +80,10 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 	}
 	x.mu.Lock()
 	x.settle()
-	x.starting(c.process)
+	if err := x.begin(c); err != nil {
+		x.unlock()
+		return err
+	}
 	x.forgetShown(c.process) // who locks a file looks then whether it is still the one that its name leads to
 	holder := lockHolder{writer: w}
 	if l.Kind == intercept.Record {

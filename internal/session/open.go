@@ -19,11 +19,22 @@ type caller struct {
 	ctx     func() context.Context
 	swap    func(fd int, f *os.File) error
 	creds   func() (intercept.Credentials, error)
+	ended   func() bool
+}
+
+// begin comes before what a call does to the target, behind everything that may wait. A process that was killed meanwhile has had its end
+// told: what it would leave now, nobody would ever say of how that came. An emptied file would count as meant.
+func (t *target) begin(c *caller) error {
+	if c.ended != nil && c.ended() {
+		return unix.EINTR // which nobody sees
+	}
+	t.starting(c.process)
+	return nil
 }
 
 func (t *Tree) callerOf(c *intercept.Call) *caller {
 	t.super.Store(c.Supervisor)
-	return &caller{c.Process, c.TID, c.As, c.Context, c.Swap, c.Credentials}
+	return &caller{c.Process, c.TID, c.As, c.Context, c.Swap, c.Credentials, c.Process.Ended}
 }
 
 // Open gives a reader an immutable snapshot, and a writer a scratch file of its own.
@@ -58,7 +69,9 @@ func (t *Tree) open(c *caller, p *intercept.Place, how intercept.OpenHow) (*os.F
 	defer x.unlock()
 	x.settleEndings()
 	x.lookForOtherWrites(p)
-	x.starting(c.process)
+	if err := x.begin(c); err != nil {
+		return nil, err
+	}
 	if now := x.there(p); now != nil {
 		defer now.Close()
 		p = &now.Place

@@ -103,7 +103,9 @@ func (t *Tree) unlink(c *caller, p *intercept.Place) error {
 	if p.Object == nil {
 		return intercept.Continue
 	}
-	x.starting(c.process)
+	if err := x.begin(c); err != nil {
+		return err
+	}
 	alone, err := x.alone()
 	if err != nil {
 		return x.refuse(err)

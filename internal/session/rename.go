@@ -47,7 +47,9 @@ func (t *Tree) rename(c *caller, from, to *intercept.Place, flags uint) error {
 	defer x.unlock()
 	x.settle()
 	x.lookForOtherWrites(to)
-	x.starting(c.process)
+	if err := x.begin(c); err != nil {
+		return err
+	}
 	if now := x.there(to); now != nil {
 		defer now.Close()
 		to = &now.Place
@@ -240,7 +242,9 @@ func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) erro
 			return err
 		}
 	}
-	t.starting(c.process)
+	if err := t.begin(c); err != nil {
+		return err
+	}
 	alone, err := t.alone()
 	if err != nil {
 		return t.refuse(err)

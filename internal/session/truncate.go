@@ -43,7 +43,9 @@ func (t *Tree) truncate(c *caller, p *intercept.Place, size int64) error {
 		return err
 	}
 	x.lookForOtherWrites(p)
-	x.starting(c.process)
+	if err := x.begin(c); err != nil {
+		return err
+	}
 	if err := x.need(); err != nil {
 		return x.refuse(err)
 	}
