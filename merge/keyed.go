@@ -11,7 +11,7 @@ func (m *merger) listKeyed(theirs *node, at Pointer, e *delta, key []string) {
 	if !m.df.left.passesOver(key, e.base, e.ours, theirs) {
 		return
 	}
-	k := keyedMerge{m, theirs, at, m.df.left.placesOf(theirs, key), keysOf(e.base, key), keysOf(e.ours, key), keysOf(theirs, key)}
+	k := keyedMerge{m, theirs, at, m.df.left.placesOf(theirs), keysOf(e.base, key), keysOf(e.ours, key), keysOf(theirs, key)}
 	gone, first := map[int]bool{}, len(m.conflicts)
 	if !m.additions {
 		k.deletions(e, key, gone)

@@ -28,8 +28,7 @@ type elementsLeft struct {
 	sorted []uint64 // nil until it is asked for
 	err    error
 
-	identities []uint64 // for a key, see leftOut.identities
-	by         []string
+	count int // 0 until the keys were looked at
 }
 
 // tokenSize is that of the number which makes a mark.
@@ -90,7 +89,7 @@ func (l *leftOut) isIn(raw []byte) bool {
 
 // all are the fingerprints of the elements.
 func (l *leftOut) all(e *elementsLeft) []uint64 {
-	e.once.Do(func() { e.prints, e.err = e.read(fingerprint) })
+	e.once.Do(func() { e.prints, e.err = e.read() })
 	if e.err != nil || len(e.prints) == 0 {
 		l.unfit.Store(true)
 		return []uint64{0}
@@ -241,17 +240,28 @@ func (l *leftOut) checkPair(base *node, i int, ours *node, j int, which func([]u
 	}
 }
 
-// read goes over the elements in their text, a part at a time, and has a number made of each.
-func (e *elementsLeft) read(of func([]byte) uint64) (prints []uint64, err error) {
+// read makes the fingerprint of each element.
+func (e *elementsLeft) read() (prints []uint64, err error) {
+	err = e.each(func(value []byte, behind int64) {
+		if len(prints) == cap(prints) && len(prints) > 0 {
+			prints = slices.Grow(prints, e.likely(len(prints), behind))
+		}
+		prints = append(prints, fingerprint(value))
+	})
+	return slices.Clip(prints), err
+}
+
+// each goes over the elements in their text, a part at a time; behind is where the next one begins.
+func (e *elementsLeft) each(do func(value []byte, behind int64)) error {
 	const some, longest = 64 << 10, 4 << 20
-	buffer := make([]byte, 0, some)
+	buffer := make([]byte, 0, min(some, e.place.end-e.place.start))
 	for at := e.place.start; at < e.place.end; {
 		buffer = buffer[:min(int64(cap(buffer)), e.place.end-at)]
 		if n, err := e.text.r.ReadAt(buffer, at); n < len(buffer) {
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return nil, err
+			return err
 		}
 		last := at+int64(len(buffer)) == e.place.end
 		used := 0
@@ -269,22 +279,19 @@ func (e *elementsLeft) read(of func([]byte) uint64) (prints []uint64, err error)
 				if e.format == Lines { // an empty line is no element
 					continue
 				}
-				return nil, errNotElements
+				return errNotElements
 			}
-			if len(prints) == cap(prints) && len(prints) > 0 {
-				prints = slices.Grow(prints, e.likely(len(prints), at+int64(used)))
-			}
-			prints = append(prints, of(value))
+			do(value, at+int64(used))
 		}
 		at += int64(used)
 		if used == 0 {
 			if cap(buffer) >= longest {
-				return nil, errNotElements
+				return errNotElements
 			}
 			buffer = make([]byte, 0, 4*cap(buffer))
 		}
 	}
-	return slices.Clip(prints), nil
+	return nil
 }
 
 var errNotElements = errors.New("not read as elements")

@@ -31,7 +31,14 @@ func (l *leftOut) passesOver(key []string, lists ...*node) bool {
 		}
 	}
 	for _, e := range marks {
-		if slices.ContainsFunc(l.identities(e, key), func(one uint64) bool { return there[one] }) {
+		e.count = 0
+		err := e.each(func(value []byte, _ int64) {
+			e.count++
+			if there[identityOf(value, key)] {
+				l.unfit.Store(true)
+			}
+		})
+		if err != nil {
 			l.unfit.Store(true)
 		}
 	}
@@ -46,24 +53,10 @@ func identityOf(raw []byte, key []string) uint64 {
 	return fingerprint(raw)
 }
 
-// identities of the elements, for the key that was asked for last.
-func (l *leftOut) identities(e *elementsLeft, key []string) []uint64 {
-	if e.identities != nil && slices.Equal(e.by, key) {
-		return e.identities
-	}
-	found, err := e.read(func(raw []byte) uint64 { return identityOf(raw, key) })
-	if err != nil {
-		l.unfit.Store(true)
-		return nil
-	}
-	e.identities, e.by = found, key
-	return found
-}
-
-// places are those of the elements of a list with all that is left out; nil where nothing is.
+// places are those of the elements of a list with all that is left out and was passed over; nil where nothing is.
 type places []int
 
-func (l *leftOut) placesOf(n *node, key []string) places {
+func (l *leftOut) placesOf(n *node) places {
 	if l == nil {
 		return nil
 	}
@@ -73,7 +66,7 @@ func (l *leftOut) placesOf(n *node, key []string) places {
 		p = append(p, at)
 		at++
 		if e := l.of(n.rawChild(i)); e != nil {
-			at += len(l.identities(e, key)) - 1
+			at += e.count - 1
 		}
 	}
 	return append(p, at)
