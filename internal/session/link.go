@@ -48,7 +48,8 @@ func (t *Tree) link(c *caller, from, to *intercept.Place) error {
 			return unix.EEXIST
 		}
 		if !x.gone && !x.named && x.lone() && x.wrote == x.folded && (source == nil || !source.named) {
-			x.madeBy, x.madeAs = c.process, stampAt(from) // as where it is renamed to a name that is free
+			x.starting(c.process)
+			x.madeAnew(c, from)
 			x.sharesText(from)
 			return intercept.Continue
 		}

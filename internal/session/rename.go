@@ -73,7 +73,13 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 
 // replaceBy is replace; temp is the caller's own file behind a name that it shares, or nil.
 func (t *target) replaceBy(c *caller, from, to *intercept.Place, temp *privateTemp, flags uint) error {
-	if to.Object != nil && (to.Mode&unix.S_IFMT != unix.S_IFREG || t.otherNames(to) && !t.tree.options.Sidecar.FollowLinks) {
+	if to.Object != nil && to.Mode&unix.S_IFMT != unix.S_IFREG {
+		return intercept.Continue
+	}
+	if t.otherNames(to) && !t.tree.options.Sidecar.FollowLinks {
+		if isRegular(from) && !t.named && t.lone() {
+			t.madeAnew(c, from)
+		}
 		return intercept.Continue
 	}
 	t.knowLinks(to)
@@ -97,12 +103,13 @@ func (t *target) replaceBy(c *caller, from, to *intercept.Place, temp *privateTe
 	}
 	isNew := to.Object == nil && !t.gone
 	if !t.named && isNew && temp == nil && t.lone() {
-		t.madeBy, t.madeAs = c.process, stampAt(from)
+		t.madeAnew(c, from)
 		return intercept.Continue // a new file, and nobody to merge with
 	}
 	whole := sidecar.Complete(content, t.format) == nil
+	alone := !t.named && to.Object != nil && t.lone() && idOf(from, temp) == from.ID
 	if (!whole || t.format == merge.Lines) && writesTo(c.process.PID, idOf(from, temp)) { // of lines a part is whole, too
-		if done, err := t.renameOpen(c, from, temp, isNew); done || err != nil {
+		if done, err := t.renameOpen(c, from, to, temp, isNew, alone); done || err != nil {
 			return err
 		}
 		return t.refuse(fmt.Errorf("process %d (%s) renames %s onto it before it has closed it: %w", c.process.PID, c.process.Command, from.Name, unix.EBUSY))
@@ -110,7 +117,6 @@ func (t *target) replaceBy(c *caller, from, to *intercept.Place, temp *privateTe
 	if !t.named && !whole {
 		return intercept.Continue // no JSON: as it is
 	}
-	alone := !t.named && to.Object != nil && t.lone() && idOf(from, temp) == from.ID
 	time := stampAt(from).mtime
 	if temp != nil {
 		time = modified(temp.file)
@@ -128,6 +134,24 @@ func (t *target) replaceBy(c *caller, from, to *intercept.Place, temp *privateTe
 		return nil // another process has its own file behind that name by now
 	}
 	return c.as(func() error { return ignoreMissing(unix.Unlinkat(int(from.Dir.Fd()), from.Name, 0)) })
+}
+
+// madeAnew is told that a program gives the name of the target to another file, unguarded: that is what it wrote last, and what it knew
+// before is behind it.
+func (t *target) madeAnew(c *caller, from *intercept.Place) {
+	var f *os.File
+	var err error
+	if from.Dir != nil { // a fold may have replaced it since it was looked up
+		f, err = openAt(c, from, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	} else {
+		f, err = os.Open(procPath(from.Object))
+	}
+	if err != nil {
+		return // nor can the program read it
+	}
+	defer f.Close()
+	t.ours = t.opened(f, false)
+	t.heads.Wrote(c.process, c.tid, missing, t.ours)
 }
 
 // publish takes content as a version that the caller's thread wrote. isNew: there was none, and it gets these mode bits. modified: zero,

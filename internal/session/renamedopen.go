@@ -15,8 +15,9 @@ import (
 // renameOpen is for a program that renames what it has not finished, and goes on writing through the descriptor that it has:
 // with open(t, "w") as f: json.dump(d, f); os.replace(t, "data.json"), whose end is in a buffer until f is closed. The file becomes a
 // scratch file as it is, so that nothing which another thread writes meanwhile can miss it, and its last close ends it.
+// alone: with nobody to merge with, the mode of it is the target's.
 // done is false where the file cannot be taken; then nothing has happened to it.
-func (t *target) renameOpen(c *caller, from *intercept.Place, temp *privateTemp, isNew bool) (done bool, err error) {
+func (t *target) renameOpen(c *caller, from, to *intercept.Place, temp *privateTemp, isNew, alone bool) (done bool, err error) {
 	if from.Dir == nil || from.Object == nil || from.Links != 1 || idOf(from, temp) != from.ID {
 		return false, nil
 	}
@@ -44,6 +45,9 @@ func (t *target) renameOpen(c *caller, from *intercept.Place, temp *privateTemp,
 	if err != nil {
 		_ = held.Close()
 		return false, err
+	}
+	if w.made, _ = attributesOf(w.file); alone {
+		w.made.mode = to.Mode & 0o7777
 	}
 	t.tree.knowScratch(w.id(), w)
 	if err = t.tree.watch(w.file, w); err == nil {

@@ -39,11 +39,9 @@ type target struct {
 	session *sidecar.Session // nil until something of it has to be kept
 	format  merge.Format
 	heads   *Heads[*intercept.Process, *version]
-	latest  *version           // the target as it was opened last
-	madeBy  *intercept.Process // who made it, unguarded, by renaming a file to its name
-	madeAs  stamp              // that file
-	touched stamp              // of the target as it was when the tree began, if a program of it has changed its attributes since
-	valid   stamp              // of the target when it was found to be JSON; of one that was named it is not asked
+	latest  *version // the target as it was opened last
+	touched stamp    // of the target as it was when the tree began, if a program of it has changed its attributes since
+	valid   stamp    // of the target when it was found to be JSON; of one that was named it is not asked
 
 	pending   []*ownVersion // closed, and maybe not folded
 	published *version      // of those, what a fold published last

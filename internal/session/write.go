@@ -130,11 +130,6 @@ func (t *target) baseOf(w *writer, c *caller, p *intercept.Place, flags int, exi
 
 // basesFor are the candidates for a whole new version by the writer's thread.
 func (t *target) basesFor(w *writer) (bases []*version, likely int) {
-	if w.process == t.madeBy && len(t.heads.Holds(w.process)) == 0 { // its own, which it need not read
-		if on := t.onDisk(); on.is(t.madeAs) {
-			return []*version{on}, 0
-		}
-	}
 	bases, likely = t.heads.Bases(w.process, w.tid)
 	switch t.tree.options.Base {
 	case BaseMemory:

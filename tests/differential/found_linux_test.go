@@ -94,6 +94,51 @@ var found = map[string]func(p *program){
 		p.dates(fd, 1e9)
 		p.closes(fd)
 	},
+	"renamed before it is closed": func(p *program) {
+		for i, name := range []string{"a.json", "c.jsonl", "new.json", document} {
+			for j, mode := range []uintptr{0, 0o600, 0o666} {
+				if name == document && mode != 0 {
+					continue // it keeps its own
+				}
+				fd := p.opens("plain", unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC)
+				p.writes(fd, `{"a":`)
+				p.renames("plain", name)
+				if mode != 0 {
+					p.do("fchmod", unix.SYS_FCHMOD, uintptr(fd), mode)
+				}
+				p.writes(fd, fmt.Sprintf(" %d}\n", 10*i+j))
+				p.closes(fd)
+				p.looks(name)
+			}
+		}
+	},
+	"moved away, and another one in its place": func(p *program) {
+		for i, name := range []string{"a.json", "c.jsonl"} {
+			p.looks(name)
+			p.renames(name, "other")
+			p.saves("plain", fmt.Sprintf("{\"a\": %d}\n", i))
+			p.renames("plain", name)
+			p.looks(name)
+			p.saves("plain", "{\"a\": 1, \"b\": [2]}\n")
+			p.renames("plain", name)
+			p.looks(name)
+		}
+	},
+	"put in the place of a file with another name": func(p *program) {
+		for i, name := range []string{"a.json", "c.jsonl"} {
+			p.looks(name)
+			p.do("link", unix.SYS_LINKAT, here, p.put(name), here, p.lay("other", 0), 0)
+			p.saves("plain", fmt.Sprintf("{\"a\": %d}\n", i))
+			p.renames("plain", name)
+			fd := p.opens(name, unix.O_WRONLY)
+			p.do("ftruncate", unix.SYS_FTRUNCATE, uintptr(fd), 0)
+			p.closes(fd)
+			p.looks(name)
+			p.saves(name, "{}\n")
+			p.looks(name)
+			p.unlinks("other")
+		}
+	},
 	"replaced without having been read": func(p *program) {
 		for i, name := range []string{"a.json", "c.jsonl", document, "new.json", "new.jsonl", "new.ndjson"} {
 			if i == 0 || i == 1 {
