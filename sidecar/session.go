@@ -296,13 +296,6 @@ func (s *Session) clean() error {
 	return err
 }
 
-// programLockName is the file whose flock stands for the one that programs take on the target itself.
-const programLockName = "flock"
-
-// ProgramLock is the path of the file to lock for a program that locks the target itself: what it has open there is a file
-// of its own, whose lock keeps nobody out.
-func (s *Session) ProgramLock() string { return filepath.Join(s.g.GuardDir(), programLockName) }
-
 // FoldLock is the path of the file whose flock a process holds while it folds.
 func (s *Session) FoldLock() string { return filepath.Join(s.g.GuardDir(), guardLockName) }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,7 @@ type programLock struct {
 	holder lockHolder
 	file   *os.File // of the guard directory; nil: released
 	once   sync.Once
+	noted  bool // in the file: it is an exclusive one
 }
 
 // lockWait is a lock that a program waits for. It may end while it does: what it is given then would be nobody's to give back.
@@ -40,7 +42,13 @@ type lockHolder struct {
 }
 
 func (l *programLock) release() {
-	l.once.Do(func() { _ = l.file.Close() })
+	l.once.Do(func() {
+		if l.noted {
+			sidecar.GiveProgramLock(l.file)
+			return
+		}
+		_ = l.file.Close()
+	})
 	l.t.flocks = slices.DeleteFunc(l.t.flocks, func(x *programLock) bool { return x == l })
 }
 
@@ -110,7 +118,7 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 		x.unlock()
 		return x.refuse(err)
 	}
-	path := x.session.ProgramLock()
+	session := x.session
 	if held != nil { // from shared to exclusive, or back: the lock is given up in between, as flock(2) says
 		held.release()
 	}
@@ -118,7 +126,10 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 	x.waits = append(x.waits, wait)
 	x.unlock()
 
-	file, err := flock(c.ctx(), path, l.Exclusive, l.Wait)
+	file, err := flock(c.ctx(), session.ProgramLock(), l.Exclusive, l.Wait)
+	if err == nil {
+		err = x.awaitLastHolder(c.ctx(), session, file, l.Wait)
+	}
 	x.mu.Lock()
 	defer x.unlock()
 	x.waits = slices.DeleteFunc(x.waits, func(other *lockWait) bool { return other == wait })
@@ -142,7 +153,12 @@ func (t *Tree) lock(c *caller, d intercept.Descriptor, l intercept.LockRequest) 
 			return err
 		}
 	}
-	made := &programLock{t: x, holder: holder, file: file}
+	made := &programLock{t: x, holder: holder, file: file, noted: l.Exclusive}
+	if l.Exclusive {
+		if err := session.NoteProgramLock(file); err != nil {
+			x.tree.note("%s: %v", x.path, err)
+		}
+	}
 	x.flocks = append(x.flocks, made)
 	if w.lock == nil {
 		w.lock = made
@@ -221,6 +237,35 @@ func flock(ctx context.Context, path string, exclusive, wait bool) (*os.File, er
 			return nil, intercept.Interrupted
 		}
 		return nil, unix.EINTR
+	}
+}
+
+// awaitLastHolder waits for programs whose supervisor was killed while one of them had the lock, which file is for: they are being killed, and
+// what they have written counts once they have. If it fails, the lock is given up.
+func (t *target) awaitLastHolder(ctx context.Context, s *sidecar.Session, file *os.File, wait bool) error {
+	const longest = 50 * time.Millisecond
+	for pause := time.Millisecond; ; pause = min(2*pause, longest) {
+		ended, err := s.LastHolderEnded(ctx, file)
+		switch {
+		case ctx.Err() != nil: // below
+		case err != nil:
+			t.tree.note("%s: who had the lock last is not waited for: %v", t.path, err)
+			return nil
+		case ended:
+			return nil
+		case !wait:
+			_ = file.Close()
+			return unix.EWOULDBLOCK
+		}
+		select {
+		case <-ctx.Done():
+			_ = file.Close()
+			if errors.Is(context.Cause(ctx), intercept.Interrupted) {
+				return intercept.Interrupted
+			}
+			return unix.EINTR
+		case <-time.After(pause):
+		}
 	}
 }
 

@@ -70,3 +70,46 @@ func TestKilledWhileItWaitsForALock(t *testing.T) {
 		})
 	}
 }
+
+// A program that has the lock ends without closing what it wrote. Until it is known how it ended, what it wrote does not count, and so
+// nobody else gets the lock.
+func TestALockIsGivenWhenItsWriteCounts(t *testing.T) {
+	x, path := linesIn(t, "1\n")
+	process := &intercept.Process{PID: 1 << 30} // none
+	x.mu.Lock()
+	w := &writer{t: x, process: process, tid: process.PID, bases: []*version{x.onDisk()}}
+	bases, err := w.openBases()
+	require.NoError(t, err)
+	var f *os.File
+	w.scratch, f, err = x.session.Create(w.who(), os.O_RDWR, 0o600, nil, bases, 0)
+	require.NoError(t, err)
+	w.file, err = w.scratch.Open()
+	require.NoError(t, err)
+	x.tree.knowScratch(w.id(), w)
+	lock, err := os.OpenFile(x.session.ProgramLock(), os.O_RDWR|os.O_CREATE, 0o600)
+	require.NoError(t, err)
+	require.NoError(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	w.lock = &programLock{t: x, holder: lockHolder{writer: w}, file: lock}
+	x.flocks = append(x.flocks, w.lock)
+	x.writers = append(x.writers, w)
+	other, err := os.OpenFile(x.session.ProgramLock(), os.O_RDWR, 0)
+	x.unlock()
+	require.NoError(t, err)
+	defer other.Close()
+
+	_, err = f.WriteString("2\n")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	x.tree.Changed(w, intercept.Closed)
+	x.mu.Lock()
+	x.settle()
+	x.unlock()
+	require.ErrorIs(t, unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	x.tree.Exited(process, 0)
+	require.NoError(t, unix.Flock(int(other.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	_, err = x.session.Guard().Flush(t.Context())
+	require.NoError(t, err)
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "2\n", string(content))
+}

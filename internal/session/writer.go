@@ -114,9 +114,11 @@ func (t *target) lookAgain(w *writer) {
 
 // settleWriter decides what becomes of a closed scratch file.
 func (t *target) settleWriter(w *writer) {
-	if w.lock != nil {
-		defer w.lock.release()
-	}
+	defer func() { // what it wrote is there for who gets the lock next
+		if w.lock != nil && !slices.Contains(t.writers, w) {
+			w.lock.release()
+		}
+	}()
 	t.takeAttributes(w)
 	w.time = w.timeSet()
 	if t.foundUnread(w) {
