@@ -132,6 +132,20 @@ func wholeLines(content []byte) []byte {
 	return content[:whole]
 }
 
+// cutFor is what lines were made from whose program found the last line of v, content, without its newline, which came behind it since. It
+// may have taken that for a line, or have left it out as one that is there in part; that it deleted it is not said by what it has not seen.
+func (v *version) cutFor(content, ours []byte) []byte {
+	whole := bytes.LastIndexByte(content, '\n') + 1
+	if whole == len(content) || !v.live || !bytes.HasPrefix(ours, content[:whole]) || bytes.HasPrefix(ours, content) {
+		return content
+	}
+	var next [1]byte
+	if _, err := v.file.ReadAt(next[:], int64(len(content))); err != nil || next[0] != '\n' {
+		return content
+	}
+	return content[:whole]
+}
+
 func (v *version) close() {
 	if v.file != nil {
 		_ = v.file.Close()

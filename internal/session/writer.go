@@ -203,6 +203,15 @@ func (t *target) madeFrom(w *writer) (i int, diffed bool, err error) {
 		return 0, false, w.scratch.Check(w.file)
 	}
 	bases, err := w.openBases()
+	if err == nil && t.format == merge.Lines {
+		var ours []byte
+		if ours, err = readAll(w.file); err != nil {
+			return 0, true, err
+		}
+		for k, v := range w.bases {
+			bases.Versions[k] = v.cutFor(bases.Versions[k], ours)
+		}
+	}
 	if err == nil {
 		i, err = w.scratch.PrepareFrom(w.file, bases)
 	}

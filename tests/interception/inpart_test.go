@@ -66,6 +66,36 @@ fd=os.open("log.jsonl",os.O_WRONLY); os.write(fd,"".join(lines+['{"id":"w0"}\n',
 	}
 }
 
+// The same where all of it is there but the newline: who left it out has not deleted it, and who took it has not added it.
+func TestALineThatIsFoundWithoutItsNewline(t *testing.T) {
+	needs(t, "python3")
+	for name, lines := range map[string]string{
+		"left out": `[l for l in open("log.jsonl") if l.endswith("\n")]`,
+		"taken":    `[l.strip()+"\n" for l in open("log.jsonl")]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			l.write("log.jsonl", "{\"id\":\"old\"}\n{\"id\":\"other\"}")
+			writer := l.start(l.guarded([]string{"log.jsonl"}, "python3", "-c", meanwhile+`lines=`+lines+`
+meanwhile()
+f=open("log.jsonl","w"); f.writelines(lines+['{"id":"w0"}\n']); f.close()`))
+			l.await("ready")
+			l.appendTo("log.jsonl", "\n")
+			l.write("go", "")
+			l.wait(writer)
+			require.ElementsMatch(t, []string{`{"id":"old"}`, `{"id":"other"}`, `{"id":"w0"}`}, strings.Fields(l.read("log.jsonl")))
+			l.clean("log.jsonl")
+		})
+	}
+	t.Run("taken away where it has none", func(t *testing.T) {
+		l := newLab(t)
+		l.write("log.jsonl", "{\"id\":\"old\"}\n{\"id\":\"other\"}")
+		l.together(l.guarded([]string{"log.jsonl"}, "python3", "-c", `lines=open("log.jsonl").readlines()[:1]
+f=open("log.jsonl","w"); f.writelines(lines); f.close()`))
+		require.Equal(t, "{\"id\":\"old\"}\n", l.read("log.jsonl"))
+	})
+}
+
 // A file that nobody named is JSON Lines also where another supervisor is in the middle of an append: it is not left alone, by which the
 // program would write over the lines of others.
 func TestAGuessedFileInTheMiddleOfAnAppend(t *testing.T) {
