@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"io"
 	"os"
 	"slices"
 	"time"
@@ -58,6 +59,9 @@ func (w *writer) rested() {
 	if t.format == merge.Lines && len(w.bases) > 1 {
 		return // it may be the beginning of a rewrite, and of which version, only its end tells
 	}
+	if t.addsNothing(w) {
+		return // nor would it be in memory
+	}
 	content, err := readAll(w.file)
 	if err != nil || sidecar.Complete(content, t.format) != nil || maphash.Bytes(takenSeed, content) == w.taken {
 		return
@@ -67,6 +71,16 @@ func (w *writer) rested() {
 	}
 	w.taken = maphash.Bytes(takenSeed, content)
 	t.submitContent(w, content, true)
+}
+
+// addsNothing says of large lines that are being written over that nothing is to be taken of what is there so far.
+func (t *target) addsNothing(w *writer) bool {
+	if t.format != merge.Lines || t.gone || w.initial != nil || w.unread != 0 || len(w.bases) != 1 || w.bases[0].file == nil {
+		return false
+	}
+	info, err := w.file.Stat()
+	base := w.bases[0]
+	return err == nil && w.scratch.AddsNothing(io.NewSectionReader(w.file, 0, info.Size()), io.NewSectionReader(base.file, 0, base.given()))
 }
 
 // mayBeWhole looks at both ends of a document: what begins with a bracket ends with its counterpart.
