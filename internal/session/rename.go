@@ -73,11 +73,8 @@ func (t *target) replace(c *caller, from, to *intercept.Place, flags uint) error
 
 // replaceBy is replace; temp is the caller's own file behind a name that it shares, or nil.
 func (t *target) replaceBy(c *caller, from, to *intercept.Place, temp *privateTemp, flags uint) error {
-	if to.Object != nil && to.Mode&unix.S_IFMT != unix.S_IFREG {
-		return intercept.Continue
-	}
-	if t.otherNames(to) && !t.tree.options.Sidecar.FollowLinks {
-		if isRegular(from) && !t.named && t.lone() {
+	if to.Object != nil && to.Mode&unix.S_IFMT != unix.S_IFREG || t.otherNames(to) && !t.tree.options.Sidecar.FollowLinks {
+		if isRegular(from) && !t.named && t.lone() && to.Mode&unix.S_IFMT != unix.S_IFDIR && permittedToRename(c, from) == nil && permittedToRename(c, to) == nil {
 			t.madeAnew(c, from)
 		}
 		return intercept.Continue
@@ -253,7 +250,7 @@ func (t *target) moveAway(c *caller, from, to *intercept.Place, flags uint) erro
 		from = &now.Place
 	}
 	if from.Object == nil {
-		return unix.ENOENT
+		return intercept.Continue // which of several errors it is
 	}
 	if !t.shared() && !t.overtaken(c.process) {
 		return intercept.Continue

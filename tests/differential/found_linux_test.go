@@ -139,6 +139,27 @@ var found = map[string]func(p *program){
 			p.unlinks("other")
 		}
 	},
+	"what is not there, renamed to what it cannot be": func(p *program) {
+		for _, name := range []string{"n.ndjson", "a.json"} {
+			p.saves(name, "{}\n")
+			p.unlinks(name)
+			p.renames(name, ".")
+			p.renames(name, "missing/other")
+			p.do("rename(noreplace)", unix.SYS_RENAMEAT2, here, p.put(name), here, p.lay(".", 0), unix.RENAME_NOREPLACE)
+		}
+	},
+	"put in the place of a symlink": func(p *program) {
+		p.looks("link.json")
+		for i := range 3 {
+			p.saves("plain", fmt.Sprintf("{\"k%d\": %d}\n", i, i))
+			p.renames("plain", "link.json")
+			p.looks("a.json")
+		}
+		p.looks("link.json")
+		p.saves("plain", "{}\n")
+		p.renames("plain", "d")
+		p.looks("link.json")
+	},
 	"replaced without having been read": func(p *program) {
 		for i, name := range []string{"a.json", "c.jsonl", document, "new.json", "new.jsonl", "new.ndjson"} {
 			if i == 0 || i == 1 {
