@@ -3,7 +3,6 @@
 package session
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -437,12 +436,12 @@ func (t *target) isJSON(c *caller, p *intercept.Place) (bool, error) {
 	if t.format == merge.Lines && now.id == t.valid.id && now.size >= t.valid.size {
 		from = t.valid.size // what was appended since it was looked at
 	}
-	content, err := io.ReadAll(io.NewSectionReader(f, from, now.size-from))
-	if err == nil && merge.Valid(content, t.format) == nil {
-		t.valid = now
-		return true, nil
+	valid := merge.Validator{Format: t.format}
+	if _, err := io.Copy(&valid, io.NewSectionReader(f, from, now.size-from)); err != nil || valid.Close() != nil {
+		return false, nil
 	}
-	return t.session != nil && len(bytes.TrimSpace(content)) == 0, nil // a program has emptied it
+	t.valid = now
+	return true, nil
 }
 
 // refuse says why a file that was named cannot be guarded; one that was not is left alone.
