@@ -136,7 +136,7 @@ func wholeLines(content []byte) []byte {
 // may have taken that for a line, or have left it out as one that is there in part; that it deleted it is not said by what it has not seen.
 func (v *version) cutFor(content, ours []byte) []byte {
 	whole := bytes.LastIndexByte(content, '\n') + 1
-	if whole == len(content) || !v.live || !bytes.HasPrefix(ours, content[:whole]) || bytes.HasPrefix(ours, content) {
+	if !bytes.HasPrefix(ours, content[:whole]) || bytes.HasPrefix(ours, content) {
 		return content
 	}
 	var next [1]byte

@@ -204,18 +204,31 @@ func (t *target) madeFrom(w *writer) (i int, diffed bool, err error) {
 	}
 	bases, err := w.openBases()
 	if err == nil && t.format == merge.Lines {
-		var ours []byte
-		if ours, err = readAll(w.file); err != nil {
-			return 0, true, err
-		}
-		for k, v := range w.bases {
-			bases.Versions[k] = v.cutFor(bases.Versions[k], ours)
-		}
+		err = w.cut(bases)
 	}
 	if err == nil {
 		i, err = w.scratch.PrepareFrom(w.file, bases)
 	}
 	return i, true, err
+}
+
+// cut is cutFor for those bases whose program found a last line without its newline.
+func (w *writer) cut(bases sidecar.Bases) error {
+	var ours []byte
+	for k, v := range w.bases {
+		content := bases.Versions[k]
+		if !v.live || len(content) == 0 || content[len(content)-1] == '\n' {
+			continue
+		}
+		if ours == nil {
+			var err error
+			if ours, err = readAll(w.file); err != nil {
+				return err
+			}
+		}
+		bases.Versions[k] = v.cutFor(content, ours)
+	}
+	return nil
 }
 
 // settleLines decides about lines that a closed descriptor has appended.
