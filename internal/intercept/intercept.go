@@ -128,7 +128,7 @@ type Handler interface {
 	// its parent knew then. parent is nil for the first process, and where it cannot be told any more.
 	Forked(parent, child *Process)
 	// Exited tells that a process which Forked told of has ended, after the changes by its last closes. signal is
-	// what killed it; 0 if it ended by itself or that cannot be known.
+	// what killed it, 0 if it ended by itself, or UnknownEnd.
 	Exited(p *Process, signal syscall.Signal)
 	// Changed tells what Watch saw, with its key. It must not wait for a lock that a process of the tree may hold. A nil key:
 	// the kernel dropped events, everything watched may have changed and closed.
@@ -142,6 +142,9 @@ type Handler interface {
 
 // ID is an object of a filesystem, as st_dev and st_ino have it. The zero ID is no object.
 type ID struct{ Dev, Ino uint64 }
+
+// UnknownEnd is what ended a process that its parent has waited for before we could look: kernels before 6.15 do not tell then.
+const UnknownEnd = syscall.Signal(-1)
 
 // Process is one process of the tree. There is one value for each, so that pointers can be compared and be keys.
 type Process struct {

@@ -185,12 +185,12 @@ func (p *processes) buryAll() {
 	}
 }
 
-// killer is the signal that ended a process, as far as can be known.
+// killer is the signal that ended a process, 0, or UnknownEnd.
 func (p *processes) killer(e *entry) syscall.Signal {
 	if e.PID == p.first {
 		status, err := p.s.wait()
 		if err != nil {
-			return 0
+			return UnknownEnd
 		}
 		return status.Signal
 	}
@@ -203,7 +203,7 @@ func (p *processes) killer(e *entry) syscall.Signal {
 	if err := unix.IoctlPidfdInfo(e.pidfd, &info); err == nil && info.Mask&infoExit != 0 {
 		return signalOf(syscall.WaitStatus(info.Exit_code))
 	}
-	return 0
+	return UnknownEnd
 }
 
 // signalOf is the signal that ended a process; 0 if it exited.

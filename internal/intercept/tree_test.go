@@ -139,6 +139,14 @@ func TestOrphan(t *testing.T) {
 	require.Equal(t, 1, strings.Count(strings.Join(b, "\n"), "from -"), "%v", h.order)
 }
 
+// Of a process that was waited for a kernel before 6.15 tells nothing: that it ended by itself would be a guess.
+func TestAnEndThatNobodyTells(t *testing.T) {
+	cmd := exec.Command("true")
+	require.NoError(t, cmd.Run())
+	gone := &entry{Process: &Process{PID: cmd.Process.Pid}, pidfd: -1} // of which nothing can be asked
+	require.Equal(t, UnknownEnd, newProcesses(&supervisor{}).killer(gone))
+}
+
 // The parent of an orphan is a process that was there when the orphan was born.
 func TestWhoMayHaveForked(t *testing.T) {
 	process := func(start, ended uint64) *Process {

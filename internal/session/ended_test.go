@@ -4,8 +4,10 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,4 +70,72 @@ func TestACallOfWhoHasEnded(t *testing.T) {
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, before, string(content))
+}
+
+// A program ends with the file open, and nothing tells whether it was killed. What it opened for itself and left in part, or empty, does not
+// count then; what a shell opened for it does, and what is whole.
+func TestAnEndThatNobodyTells(t *testing.T) {
+	const unknown, document, lines = intercept.UnknownEnd, `{"n":0}`, "1\n2\n"
+	for name, c := range map[string]struct {
+		file, before string
+		itsOwn       bool
+		left         string
+		end          syscall.Signal
+		want         string
+		torn         int
+	}{
+		"emptied":             {"a.json", document, true, "", unknown, document, 0},
+		"in part":             {"a.json", document, true, `{"n":`, unknown, document, 1},
+		"whole":               {"a.json", document, true, `{"n":1}`, unknown, `{"n":1}`, 0},
+		"emptied by a shell":  {"a.json", document, false, "", unknown, "", 0},
+		"emptied, and ended":  {"a.json", document, true, "", 0, "", 0},
+		"emptied, and killed": {"a.json", document, false, "", unix.SIGKILL, document, 0},
+		"no line":             {"a.jsonl", lines, true, "", unknown, lines, 0},
+		"no line by a shell":  {"a.jsonl", lines, false, "", unknown, "", 0},
+		"a line in part":      {"a.jsonl", lines, true, "1\n{", unknown, lines, 1},
+		"whole lines":         {"a.jsonl", lines, true, "1\n", unknown, "1\n", 0},
+		"lines of the killed": {"a.jsonl", lines, true, "1\n", unix.SIGKILL, lines, 0},
+	} {
+		for _, named := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, ", named ", named), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), c.file)
+				require.NoError(t, os.WriteFile(path, []byte(c.before), 0o644))
+				options := Options{Dir: filepath.Dir(path)}
+				if named {
+					options.Files = []string{path}
+				}
+				tree := New(options)
+				x := targetAt(t, tree, path)
+				process := &intercept.Process{PID: os.Getpid()}
+				x.mu.Lock()
+				if err := x.need(); err != nil {
+					x.unlock()
+					t.Skipf("SKIPPED: no session here: %v", err)
+				}
+				x.starting(process)
+				w := &writer{t: x, process: process, tid: process.PID, itsOwn: c.itsOwn}
+				w.bases, w.likely = x.basesFor(w)
+				bases, err := w.openBases()
+				require.NoError(t, err)
+				var f *os.File
+				w.scratch, f, err = x.session.Create(w.who(), os.O_WRONLY, 0o600, nil, bases, 0)
+				require.NoError(t, err)
+				w.file, err = w.scratch.Open()
+				require.NoError(t, err)
+				tree.knowScratch(w.id(), w)
+				x.writers = append(x.writers, w)
+				x.unlock()
+				_, err = f.WriteString(c.left)
+				require.NoError(t, err)
+				require.NoError(t, f.Close())
+				tree.Changed(w, intercept.Closed)
+				tree.Exited(process, c.end)
+				tree.Close(t.Context())
+				content, err := os.ReadFile(path)
+				require.NoError(t, err)
+				require.Equal(t, c.want, string(content))
+				require.Len(t, x.stats.Torn, c.torn)
+			})
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"jsonguard/internal/intercept"
 	"jsonguard/sidecar"
 )
 
@@ -19,7 +20,7 @@ func (t *target) finish(ctx context.Context) {
 	defer t.unlock()
 	for _, w := range t.writers {
 		if !w.exited {
-			w.exited = true // and it was not told how
+			w.exited, w.signal = true, intercept.UnknownEnd
 		}
 	}
 	t.events.Lock()

@@ -61,7 +61,7 @@ func (t *target) openWrite(c *caller, p *intercept.Place, how intercept.OpenHow)
 	if flags&unix.O_ACCMODE == unix.O_RDONLY {
 		return t.openEmptied(c, p, how, exists)
 	}
-	w := &writer{t: t, process: c.process, tid: c.tid, read: flags&unix.O_ACCMODE == unix.O_RDWR}
+	w := &writer{t: t, process: c.process, tid: c.tid, read: flags&unix.O_ACCMODE == unix.O_RDWR, itsOwn: flags&unix.O_CLOEXEC != 0}
 	if before := t.continued(flags); before != nil {
 		return t.goOn(w, before, flags)
 	}

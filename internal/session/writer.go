@@ -36,6 +36,7 @@ type writer struct {
 	made      attributes    // of the scratch file of a target that was there
 	initial   []byte        // nil: empty, and the program was to fill it
 	read      bool          // the program can read it
+	itsOwn    bool          // and does not hand it to another that it executes (O_CLOEXEC)
 	began     unix.Timespec // its time of modification then
 	marked    bool          // which is a mark, by which its being written is seen: see sidecar.Bases
 	time      unix.Timespec // that it was given by its program; zero: none
@@ -150,7 +151,7 @@ func (t *target) settleWriter(w *writer) {
 		return
 	}
 	if t.format == merge.Lines {
-		ended, known := w.ending()
+		ended, known := w.ending(!isEmpty(w.file))
 		if !known {
 			return // told with Exited
 		}
@@ -242,7 +243,7 @@ func (t *target) settleLines(w *writer, lines []byte) {
 		t.written(w)
 		return
 	}
-	if ended, known := w.ending(); !known {
+	if ended, known := w.ending(false); !known {
 		return // told with Exited
 	} else if ended == 0 && !t.named {
 		t.passOn(w, func(guard *sidecar.Guard) error { return guard.Append(context.Background(), lines) })
@@ -291,12 +292,23 @@ func (t *target) written(w *writer) {
 }
 
 // ending says how the program of a closed scratch file ended: a signal, 0 if it lives on or ended by itself. While it is
-// on its way out, known is false.
-func (w *writer) ending() (signal syscall.Signal, known bool) {
-	if w.exited {
+// on its way out, known is false. Where nothing tells, it was killed if it opened the file for itself and left less than a whole version
+// (whole is false), or nothing. A shell opens a file for what it executes, which may well write nothing.
+func (w *writer) ending(whole bool) (signal syscall.Signal, known bool) {
+	switch {
+	case !w.exited:
+		return 0, !exiting(w.process.PID, w.process.Start)
+	case w.signal != intercept.UnknownEnd:
 		return w.signal, true
+	case w.itsOwn && !whole:
+		return unix.SIGKILL, true
 	}
-	return 0, !exiting(w.process.PID, w.process.Start)
+	return 0, true
+}
+
+func isEmpty(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Size() == 0
 }
 
 // incomplete is a closed scratch file that is no document.
@@ -307,7 +319,7 @@ func (t *target) incomplete(w *writer, cause error) {
 		return
 	}
 	empty := len(content) == 0
-	switch ended, known := w.ending(); {
+	switch ended, known := w.ending(false); {
 	case !known:
 		return // told with Exited
 	case !t.named && ended == 0:
