@@ -7,12 +7,15 @@ import (
 	"syscall"
 )
 
+// interrupts end a verb.
+var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+
 // interruptible gives a context that ends with the first INT, TERM or HUP: a verb then stops waiting, says what became
 // of its change, and the process dies of that signal, so that a shell's loop ends too. What is being written is
 // finished. A second signal ends the process at once, which is as safe as kill -9 is.
 func (a *app) interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	var signals []os.Signal
-	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+	for _, s := range interrupts {
 		if !signal.Ignored(s) { // nohup, & in a script
 			signals = append(signals, s)
 		}

@@ -8,6 +8,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
+	"syscall"
+	"time"
 
 	"jsonguard/internal/table"
 )
@@ -40,7 +43,7 @@ func encodeParquet(ctx context.Context, out io.Writer, name string, t *table.Tab
 	}
 	err = errors.Join(err, input.Close()) // without its end the stream is not taken
 	ended := cmd.Wait()
-	switch {
+	switch awaitOwn(ctx, ended); {
 	case ctx.Err() != nil:
 		return &problem{op: "write", path: name, err: ctx.Err()}
 	case output.err != nil:
@@ -54,6 +57,24 @@ func encodeParquet(ctx context.Context, out io.Writer, name string, t *table.Tab
 		return parquetTool.problem("write", name, ended, said.String())
 	}
 	return err
+}
+
+// awaitOwn waits for the end of ctx where a signal has ended the tool that a terminal sends to all of us: the tool may be gone before ours
+// has arrived.
+func awaitOwn(ctx context.Context, ended error) {
+	var exit *exec.ExitError
+	if !errors.As(ended, &exit) {
+		return
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() || !slices.Contains(interrupts, os.Signal(status.Signal())) {
+		return
+	}
+	const patience = 5 * time.Second
+	select {
+	case <-ctx.Done():
+	case <-time.After(patience): // it was the tool's alone
+	}
 }
 
 // brokenPipeOnly says whether err is nothing but the end of the tool.
@@ -106,7 +127,7 @@ func readParquet(ctx context.Context, name string, args []string, begin func(*ta
 		_ = output.Close() // the tool sees that nobody reads any more
 	}
 	ended := cmd.Wait()
-	switch {
+	switch awaitOwn(ctx, ended); {
 	case ctx.Err() != nil:
 		return &problem{op: "read", path: name, err: ctx.Err()}
 	case own != nil && !errors.Is(own, table.ErrCut):

@@ -303,6 +303,44 @@ func TestInterruptedImport(t *testing.T) {
 	t.Logf("%d imports were interrupted, %d were done", none, all)
 }
 
+// A Ctrl-C ends the tool before the command has heard of it.
+func TestInterruptedToolFirst(t *testing.T) {
+	if signal.Ignored(syscall.SIGINT) { // inherited, from nohup for example; the command leaves it so
+		t.Skip("SKIPPED: SIGINT is ignored here")
+	}
+	l := newLab(t)
+	l.writeBig()
+	l.jsonguard("export", "-q", l.file, "--records", pattern, "-o", "out.parquet")
+	for _, argv := range [][]string{
+		{"export", "-q", l.file, "--records", pattern, "-o", "again.parquet"}, {"import", "-q", "out.parquet", "-o", "back.json"},
+	} {
+		for round := 0; ; round++ {
+			require.Less(t, round, 50, "it was always faster")
+			cmd := l.start(exec.Command(binary, argv...))
+			ended := make(chan struct{})
+			go func() { _ = cmd.Wait(); close(ended) }()
+			met := false
+			for over := false; !over && !met; {
+				select {
+				case <-ended:
+					over = true
+				case <-time.After(time.Millisecond):
+					if tool := childOf(cmd.Process.Pid); tool > 0 {
+						met = syscall.Kill(tool, syscall.SIGINT) == nil
+					}
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+			_ = cmd.Process.Signal(syscall.SIGINT)
+			<-ended
+			if w := cmd.ProcessState.Sys().(syscall.WaitStatus); !w.Exited() || w.ExitStatus() != 0 {
+				require.True(t, w.Signaled() && w.Signal() == syscall.SIGINT, "%v", cmd.ProcessState)
+				break
+			}
+		}
+	}
+}
+
 // The tool is killed, not the command: no file appears, and it is said.
 func TestKilledTool(t *testing.T) {
 	l := newLab(t)
