@@ -150,8 +150,9 @@ func (r *run) judge(o outcome) error {
 	}
 	acknowledged := o.acknowledged() || strings.Contains(o.stdout, `"ok":true`) // of a batch, which may fail after that
 	kept := strings.Contains(o.stderr, "kept pending") || strings.Contains(o.stdout, "kept pending")
+	crashed := o.status == 2 && strings.HasPrefix(o.stderr, "runtime: netpollBreak write failed") // the fault met a call of the runtime's own
 	switch {
-	case acknowledged:
+	case acknowledged, crashed:
 	case r.s.runner && (o.status == 1 || o.status == 2): // the program's own: its call failed, as it would have without us
 	case !slices.Contains(statuses, o.status):
 		return fmt.Errorf("no such status; %s", said)
@@ -161,7 +162,7 @@ func (r *run) judge(o outcome) error {
 	if err := r.check(acknowledged || kept); err != nil {
 		return fmt.Errorf("%w; %s", err, said)
 	}
-	if acknowledged || kept || r.s.runner || strings.Contains(o.stderr+o.stdout, "not known durable") {
+	if acknowledged || kept || crashed || r.s.runner || strings.Contains(o.stderr+o.stdout, "not known durable") {
 		return nil
 	}
 	// It was said to have failed.
