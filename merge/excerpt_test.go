@@ -190,6 +190,28 @@ func putBack(t require.TestingT, parts []merge.Part, texts []merge.Text) []byte 
 	return out
 }
 
+// drawnExcerpts counts what a law was tried on.
+type drawnExcerpts struct{ all, made, expanded int }
+
+func (d *drawnExcerpts) requireSame(t *rapid.T, f merge.Format, ours, others, theirs []byte, bases [][]byte, pol *merge.Policy) {
+	child := rapid.SampledFrom([]int{64, 300, 2000}).Draw(t, "child")
+	likely := rapid.IntRange(0, len(bases)-1).Draw(t, "likely")
+	window := child + rapid.IntRange(0, 3000).Draw(t, "window")
+	made, expanded := requireSameByExcerpts(t, f, ours, others, theirs, bases, likely, pol, window, child, rapid.IntRange(1, 60).Draw(t, "least"))
+	d.all++
+	if made {
+		d.made++
+	}
+	if expanded {
+		d.expanded++
+	}
+}
+
+func (d *drawnExcerpts) report(t *testing.T) {
+	t.Logf("%d texts, %d with excerpts, %d of them put together", d.all, d.made, d.expanded)
+	require.Positive(t, d.expanded)
+}
+
 // requireSameByExcerpts holds what is done to excerpts of texts to what is done to the texts: which base ours was made from, and the
 // outcome of one merge after the other. It says whether there were excerpts, and whether the outcome could be put together.
 func requireSameByExcerpts(t require.TestingT, f merge.Format, ours, others, theirs []byte, bases [][]byte, likely int, pol *merge.Policy, window, child, least int) (excerpts, expanded bool) {
@@ -278,7 +300,7 @@ func tails(all [][]byte) string {
 }
 
 func TestLawExcerpts(t *testing.T) {
-	made, expanded, all := 0, 0, 0
+	var drawn drawnExcerpts
 	rapid.Check(t, func(t *rapid.T) {
 		usual := anyDialect(t, "usual")
 		document := longDocument(t)
@@ -307,18 +329,9 @@ func TestLawExcerpts(t *testing.T) {
 		case 3:
 			pol = &merge.Policy{Derived: []merge.Derivation{{At: rapid.SampledFrom([]string{"/records/*/a", "/records/n", "/n", "/**/n"}).Draw(t, "for"), Compute: countMembers}}}
 		}
-		child := rapid.SampledFrom([]int{64, 300, 2000}).Draw(t, "child")
-		e, x := requireSameByExcerpts(t, merge.JSON, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
-		all++
-		if e {
-			made++
-		}
-		if x {
-			expanded++
-		}
+		drawn.requireSame(t, merge.JSON, ours, others, theirs, bases, pol)
 	})
-	t.Logf("%d texts, %d with excerpts, %d of them put together", all, made, expanded)
-	require.Positive(t, expanded) // a third of all
+	drawn.report(t) // a third of all
 }
 
 // What differs in few places is found, wherever and whatever it is.

@@ -26,7 +26,7 @@ func linesOf(d dialect, l list) []byte {
 // TestLawExcerptsOfLines is TestLawExcerpts for JSON Lines of which most have equals, with blank lines, with and without an end behind the last
 // one, some written in another way.
 func TestLawExcerptsOfLines(t *testing.T) {
-	made, expanded, all := 0, 0, 0
+	var drawn drawnExcerpts
 	rapid.Check(t, func(t *rapid.T) {
 		value := fewValues(t)
 		if rapid.Bool().Draw(t, "any") {
@@ -84,18 +84,9 @@ func TestLawExcerptsOfLines(t *testing.T) {
 		if pol.Check() != nil {
 			pol = nil
 		}
-		child := rapid.SampledFrom([]int{64, 300, 2000}).Draw(t, "child")
-		e, x := requireSameByExcerpts(t, merge.Lines, ours, others, theirs, bases, rapid.IntRange(0, len(bases)-1).Draw(t, "likely"), pol, child+rapid.IntRange(0, 3000).Draw(t, "window"), child, rapid.IntRange(1, 60).Draw(t, "least"))
-		all++
-		if e {
-			made++
-		}
-		if x {
-			expanded++
-		}
+		drawn.requireSame(t, merge.Lines, ours, others, theirs, bases, pol)
 	})
-	t.Logf("%d texts, %d with excerpts, %d of them put together", all, made, expanded)
-	require.Positive(t, expanded)
+	drawn.report(t)
 }
 
 func TestExcerptsOfLines(t *testing.T) {
