@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"jsonguard/internal/vfs"
@@ -177,10 +176,7 @@ func (f *fold) withLacking(base, lines []byte) ([]byte, error) {
 	if err != nil || len(lacking) == 0 {
 		return base, err
 	}
-	if len(base) > 0 && base[len(base)-1] != '\n' {
-		base = append(bytes.Clone(base), '\n')
-	}
-	return slices.Concat(base, lacking), nil
+	return append(appendLines(bytes.Clone(base), nil), lacking...), nil
 }
 
 // errUnreadable: not now; a version that is not there is ErrDamaged, and never will be.

@@ -27,6 +27,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Errors of Start and Probe, for errors.Is.
@@ -142,6 +143,9 @@ type Handler interface {
 
 // ID is an object of a filesystem, as st_dev and st_ino have it. The zero ID is no object.
 type ID struct{ Dev, Ino uint64 }
+
+// Tick is the unit of [Process.Start]: USER_HZ is 100 on every architecture that Linux has us on (time(7)).
+const Tick = 10 * time.Millisecond
 
 // UnknownEnd is what ended a process that its parent has waited for before we could look: kernels before 6.15 do not tell then.
 const UnknownEnd = syscall.Signal(-1)

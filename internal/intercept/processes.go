@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -170,10 +169,9 @@ func (p *processes) bury(e *entry) {
 
 // ticks is the time as /proc/<pid>/stat tells of births: clock ticks after boot.
 func ticks() uint64 {
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Linux has us on (time(7))
 	var now unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) // cannot fail: Linux 2.6.39
-	return uint64(now.Nano() / int64(tick))
+	return uint64(now.Nano() / int64(Tick))
 }
 
 // buryAll is for the end of the tree.

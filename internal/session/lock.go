@@ -233,11 +233,16 @@ func flock(ctx context.Context, path string, exclusive, wait bool) (*os.File, er
 			<-got
 			_ = f.Close()
 		}()
-		if errors.Is(context.Cause(ctx), intercept.Interrupted) {
-			return nil, intercept.Interrupted
-		}
-		return nil, unix.EINTR
+		return nil, endOfWait(ctx)
 	}
+}
+
+// endOfWait is what a call that waited ends with when ctx does.
+func endOfWait(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), intercept.Interrupted) {
+		return intercept.Interrupted
+	}
+	return unix.EINTR
 }
 
 // awaitLastHolder waits for programs whose supervisor was killed while one of them had the lock, which file is for: they are being killed, and
@@ -260,10 +265,7 @@ func (t *target) awaitLastHolder(ctx context.Context, s *sidecar.Session, file *
 		select {
 		case <-ctx.Done():
 			_ = file.Close()
-			if errors.Is(context.Cause(ctx), intercept.Interrupted) {
-				return intercept.Interrupted
-			}
-			return unix.EINTR
+			return endOfWait(ctx)
 		case <-time.After(pause):
 		}
 	}

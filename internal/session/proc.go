@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"jsonguard/internal/intercept"
 	"jsonguard/lock"
 )
 
@@ -41,8 +42,7 @@ func changedSince(path string, start uint64, notBefore time.Time) bool {
 	if unix.Lstat(path, &st) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &now) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
 		return true
 	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Linux has us on (time(7))
-	began := now.Nano() - up.Nano() + int64(start)*int64(tick)
+	began := now.Nano() - up.Nano() + int64(start)*int64(intercept.Tick)
 	return st.Ctim.Nano() > max(began, notBefore.UnixNano())
 }
 

@@ -80,7 +80,7 @@ func (t *target) replaceBy(c *caller, from, to *intercept.Place, temp *privateTe
 		return intercept.Continue
 	}
 	t.knowLinks(to)
-	if temp == nil && (from.Object == nil || from.Mode&unix.S_IFMT != unix.S_IFREG) {
+	if temp == nil && !isRegular(from) {
 		return intercept.Continue
 	}
 	if flags&unix.RENAME_NOREPLACE != 0 && to.Object != nil && !t.gone {

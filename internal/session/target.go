@@ -53,6 +53,7 @@ type target struct {
 	ours      *version  // what a program of the tree wrote last
 	emptied   *version  // a program emptied it: what it was before
 	partial   []*writer // closed and incomplete: their program may go on
+	links     links
 	flocks    []*programLock
 	waits     []*lockWait
 
@@ -60,6 +61,7 @@ type target struct {
 	tried         int                // the change for which a lock was waited for a moment: see foldNow
 	folding       bool               // fold is under way: the file that it makes has the attributes that the target had when it began
 	again         []func()           // what is done to the target then, and has to be done to that, too
+	once          []func()           // what is done to the target as soon as all that was written is in it: see giveAttributes
 	lastBy        *intercept.Process // the last change
 	due           bool               // counted in the tree's due
 	counted       bool               // in the tree's sessions
@@ -67,12 +69,10 @@ type target struct {
 
 	stats   Stats
 	failure error
-	links   links
-	once    []func() // what is done to the target as soon as all that was written is in it: see giveAttributes
 }
 
-// unlock ends what mu was locked for, does what waited for a fold, and keeps count of the targets that stat(2) may not show as a program left them, and of
-// those that may be replaced.
+// unlock ends what mu was locked for, does what waited for a fold, and keeps count of the targets that stat(2) may not show as a program
+// left them, and of those that may be replaced.
 func (t *target) unlock() {
 	if t.wrote == t.folded {
 		for _, do := range t.once {
@@ -405,8 +405,8 @@ func (t *target) passes(c *caller, p *intercept.Place) (bool, error) {
 	if json || err != nil {
 		return err != nil, err
 	}
-	if t.session != nil && t.lone() { // what anybody knew of it is of no use any more
-		t.heads, t.remade = NewHeads[*intercept.Process, *version](), true
+	if t.session != nil && t.lone() {
+		t.beginAnew()
 	}
 	return true, intercept.Continue
 }
